@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package api
+
+import "github.com/seinhuis/seinhuis/crypto/encoding"
+
+// Version is the full version of the HTTP APIs, in the API-Version header of
+// every response.
+const Version = "1.0.0"
+
+// Limits of what travels, in force on both sides.
+const (
+	MaxElements   = 64       // elements in one evaluation
+	MaxCard       = 4096     // bytes of a sealed card; the length follows its version
+	MaxKeybox     = 4096     // bytes of a keybox; the length follows its version
+	MaxStatement  = 4096     // bytes of a signed statement or act
+	MaxBody       = 64 << 10 // bytes of a request body
+	MaxEvents     = 100      // events in one answer
+	MaxWait       = 60       // seconds of a long poll
+	MaxEventsBody = 2 << 20  // bytes of an answer with events
+)
+
+// Evaluate asks an evaluator to evaluate blinded elements under its share of one
+// cohort's key in one epoch.
+type Evaluate struct {
+	Epoch    uint64            `json:"epoch"`
+	Cohort   int               `json:"cohort"`
+	Sharing  uint64            `json:"sharing"`
+	Elements []encoding.Base64 `json:"elements"` // 1 to MaxElements, 32 bytes each
+}
+
+// Evaluated answers Evaluate: the elements in the same order, and one proof for
+// the batch against the evaluator's share key.
+type Evaluated struct {
+	Index    int               `json:"index"` // of the evaluator, from 1
+	Sharing  uint64            `json:"sharing"`
+	Elements []encoding.Base64 `json:"elements"`
+	Proof    encoding.Base64   `json:"proof"` // 64 bytes: c ‖ s
+}
+
+// Submission is a new signal or a new revision of one. Faces are in the order
+// of the statement's.
+type Submission struct {
+	Signed
+	Faces []SealedFace `json:"faces"`
+}
+
+// SealedFace is what the statement's hashes speak of.
+type SealedFace struct {
+	Card   encoding.Base64 `json:"card"`
+	Keybox encoding.Base64 `json:"keybox"`
+}
+
+// Accepted answers a submission or an act. With status 201 the statement is
+// stored; with 200 it had been stored before (the receipt is the same again), or
+// the party signals this child already: then SID and Rev are the existing
+// signal's and the receipt is that one's.
+type Accepted struct {
+	SID     SID    `json:"sid"`
+	Rev     uint64 `json:"rev"`
+	Receipt Signed `json:"receipt"`
+}
+
+// ActRequest carries a signed act.
+type ActRequest struct {
+	Signed
+}
+
+// Events is a piece of a party's feed. Next is the cursor to ask with the next
+// time; asking with it says that everything before it has been kept.
+type Events struct {
+	Items []Event `json:"items"`
+	Next  string  `json:"next"`
+}
