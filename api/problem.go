@@ -5,6 +5,7 @@ package api
 import (
 	"errors"
 	"net/http"
+	"time"
 )
 
 // A Code names a refusal of an evaluator or the registry. It is the last part of
@@ -85,12 +86,18 @@ func (c Code) Refusal() Refusal {
 // An Error is a refusal with its cause. The cause is for the log of the side that
 // refuses; the other side gets the code and its fixed text.
 type Error struct {
-	Code  Code
-	Cause error
+	Code       Code
+	Cause      error
+	RetryAfter time.Duration // when asking again makes sense; zero says nothing
 }
 
 // Refuse makes an Error; cause may be nil.
-func Refuse(code Code, cause error) error { return &Error{code, cause} }
+func Refuse(code Code, cause error) error { return &Error{Code: code, Cause: cause} }
+
+// RefuseFor makes an Error that says when to ask again.
+func RefuseFor(code Code, cause error, wait time.Duration) error {
+	return &Error{Code: code, Cause: cause, RetryAfter: wait}
+}
 
 func (e *Error) Error() string {
 	if e.Cause == nil {
