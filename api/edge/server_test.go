@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package edge
+
+import (
+	"context"
+	"crypto/tls"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/seinhuis/seinhuis/keys"
+)
+
+func newCert(t *testing.T, name string) (tls.Certificate, [32]byte) {
+	t.Helper()
+	dir := t.TempDir()
+	certPath, keyPath := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	if err := keys.WriteTLS(certPath, keyPath, name, []string{"127.0.0.1"}); err != nil {
+		t.Fatal(err)
+	}
+	cert, err := keys.ReadTLS(certPath, keyPath)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cert, keys.SPKIHash(cert.Leaf)
+}
+
+// serve runs Serve on a free port; stop ends it and gives what it returned.
+func serve(t *testing.T, srv *http.Server) (addr string, stop func() error) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- Serve(ctx, srv, ln) }()
+	stopped := false
+	stop = func() error {
+		if stopped {
+			return nil
+		}
+		stopped = true
+		cancel()
+		return <-ended
+	}
+	t.Cleanup(func() {
+		if err := stop(); err != nil {
+			t.Errorf("Serve: %v", err)
+		}
+	})
+	return ln.Addr().String(), stop
+}
+
+func client(config *tls.Config) *http.Client {
+	return &http.Client{Transport: &http.Transport{TLSClientConfig: config}}
+}
+
+func TestPins(t *testing.T) {
+	server, serverPin := newCert(t, "server")
+	known, knownPin := newCert(t, "known")
+	stranger, strangerPin := newCert(t, "stranger")
+	var seen atomic.Value
+	addr, _ := serve(t, &http.Server{
+		Handler:   http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { seen.Store(PeerKey(r)) }),
+		TLSConfig: ServerTLS(func() tls.Certificate { return server }, func(spki [32]byte) bool { return spki == knownPin }),
+	})
+	get := func(config *tls.Config) error {
+		resp, err := client(config).Get("https://" + addr)
+		if err == nil {
+			resp.Body.Close()
+		}
+		return err
+	}
+	if err := get(ClientTLS(known, serverPin)); err != nil {
+		t.Fatal(err)
+	}
+	if seen.Load() != knownPin {
+		t.Error("PeerKey is not the caller's key")
+	}
+	old := ClientTLS(known, serverPin)
+	old.MinVersion, old.MaxVersion = tls.VersionTLS12, tls.VersionTLS12
+	anonymous := ClientTLS(known, serverPin)
+	anonymous.Certificates = nil
+	for reason, config := range map[string]*tls.Config{
+		"unknown_client":    ClientTLS(stranger, serverPin),
+		"no_client":         anonymous,
+		"another_server":    ClientTLS(known, strangerPin),
+		"tls_1.2":           old,
+		"borrowed_identity": ClientTLS(tls.Certificate{Certificate: known.Certificate, PrivateKey: stranger.PrivateKey}, serverPin),
+	} {
+		t.Run("rejects/"+reason, func(t *testing.T) {
+			if get(config) == nil {
+				t.Error("it was let in")
+			}
+		})
+	}
+}
+
+func TestPeerKeyWithoutTLS(t *testing.T) {
+	if PeerKey(&http.Request{}) != [32]byte{} {
+		t.Error("a key out of nothing")
+	}
+}
+
+// A long poll ends when the server closes; a POST that has begun is finished.
+func TestServeEnds(t *testing.T) {
+	log := slog.New(slog.DiscardHandler)
+	begun := make(chan struct{}, 2)
+	finish := make(chan struct{})
+	router := Router()
+	router.Handle("/poll", Get(log, func(ctx context.Context, _ *http.Request) (int, answer, error) {
+		begun <- struct{}{}
+		<-ctx.Done()
+		return 0, answer{}, ctx.Err()
+	})).Methods(http.MethodGet)
+	router.Handle("/post", JSON(64, log, func(ctx context.Context, _ *http.Request, _ question) (int, answer, error) {
+		begun <- struct{}{}
+		<-finish
+		return http.StatusOK, answer{}, ctx.Err()
+	})).Methods(http.MethodPost)
+	addr, stop := serve(t, &http.Server{Handler: router})
+
+	status := func(resp *http.Response, err error) int {
+		if err != nil {
+			t.Error(err)
+			return 0
+		}
+		defer resp.Body.Close()
+		_, _ = io.Copy(io.Discard, resp.Body)
+		return resp.StatusCode
+	}
+	polled, posted, stopped := make(chan int, 1), make(chan int, 1), make(chan error, 1)
+	go func() { polled <- status(http.Get("http://" + addr + "/poll")) }()
+	go func() {
+		posted <- status(http.Post("http://"+addr+"/post", "application/json", strings.NewReader(`{}`)))
+	}()
+	<-begun
+	<-begun
+	go func() { stopped <- stop() }()
+	if got := <-polled; got != http.StatusServiceUnavailable {
+		t.Errorf("the long poll ended with %d", got)
+	}
+	close(finish) // only now, so that the server was closing already
+	if got := <-posted; got != http.StatusOK {
+		t.Errorf("the POST ended with %d", got)
+	}
+	if err := <-stopped; err != nil {
+		t.Errorf("Serve: %v", err)
+	}
+	if _, err := http.Get("http://" + addr + "/poll"); err == nil {
+		t.Error("it still serves")
+	}
+}
+
+func TestServeTellsFailure(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln.Close()
+	if err := Serve(t.Context(), &http.Server{}, ln); err == nil {
+		t.Error("nil for a listener that is closed")
+	}
+}
+
+// A body that does not fit, or a header that does not, ends the request even on
+// a real connection.
+func TestGreedyClients(t *testing.T) {
+	addr, _ := serve(t, &http.Server{Handler: testHandler(io.Discard)})
+	big := strings.Repeat("x", 2*maxHeader)
+	r, err := http.NewRequest(http.MethodGet, "http://"+addr+"/v1/ones/1", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("X-Big", big)
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
+		t.Errorf("a big header got %d", resp.StatusCode)
+	}
+	resp, err = http.Post("http://"+addr+"/v1/doubles", "application/json", strings.NewReader(`{"n":1,"x":"`+big+`"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusRequestEntityTooLarge {
+		t.Errorf("a big body got %d", resp.StatusCode)
+	}
+}
