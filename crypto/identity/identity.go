@@ -118,9 +118,16 @@ const WarnBirthDateDiffers Warning = "birth-date-differs"
 // An Identity is one child's number and birth date, checked. It prints as
 // [identity]; its zero value names nobody.
 type Identity struct {
-	// Behind a pointer: fmt calls no methods on an Identity in an unexported
-	// field of another struct, and then prints an address.
-	*fields
+	// In an unexported field of another struct fmt calls no methods of Identity.
+	// Of a func it can only print the address; a pointer it follows under %s.
+	get func() fields
+}
+
+func (id Identity) fields() fields {
+	if id.get == nil {
+		return fields{}
+	}
+	return id.get()
 }
 
 type fields struct {
@@ -140,36 +147,46 @@ func Parse(kind Kind, number string, birth, today encoding.Date) (Identity, erro
 		return Identity{}, err
 	}
 	n, numberErr := parseNumber(kind, number)
-	if birth.IsZero() {
-		if kind == BSN {
-			return Identity{}, errors.Join(numberErr, &Fault{FieldBirthDate, RuleMissing})
-		}
-	} else if !exists(birth) {
-		return Identity{}, errors.Join(numberErr, &Fault{FieldBirthDate, RuleDate})
-	}
-	if numberErr != nil {
-		// The birth date is judged by itself only where it counts by itself.
-		if kind == BSN {
-			return Identity{}, errors.Join(numberErr, checkAge(FieldBirthDate, birth, birth, today))
-		}
+	birthErr := checkBirthDate(kind, birth, today)
+	switch {
+	case numberErr != nil && birthErr != nil:
+		return Identity{}, errors.Join(numberErr, birthErr)
+	case numberErr != nil:
 		return Identity{}, numberErr
+	case birthErr != nil:
+		return Identity{}, birthErr
 	}
 
 	id := fields{kind: kind, value: n.digits, birth: birth}
-	field, earliest := FieldBirthDate, birth
 	if kind == INSZ {
 		id.differs = !birth.IsZero() && !n.agrees(birth)
-		switch {
-		case n.full():
-			field, earliest, id.birth = FieldNumber, n.latest(), n.latest()
-		case birth.IsZero() || birth.Year != n.year:
-			field, earliest, id.birth = FieldNumber, n.earliest(), n.latest()
+		field, earliest := FieldNumber, n.earliest()
+		if !n.full() && birth.Year == n.year {
+			field, earliest = FieldBirthDate, birth
+		} else {
+			id.birth = n.latest()
+		}
+		if err := checkAge(field, earliest, id.birth, today); err != nil {
+			return Identity{}, err
 		}
 	}
-	if err := checkAge(field, earliest, id.birth, today); err != nil {
-		return Identity{}, err
+	return Identity{func() fields { return id }}, nil
+}
+
+// checkBirthDate checks the birth date as far as it counts whatever the number
+// says: for INSZ it may be absent or differ, but not be a day that never was.
+func checkBirthDate(kind Kind, birth, today encoding.Date) error {
+	switch {
+	case birth.IsZero() && kind == BSN:
+		return &Fault{FieldBirthDate, RuleMissing}
+	case birth.IsZero():
+		return nil
+	case !exists(birth):
+		return &Fault{FieldBirthDate, RuleDate}
+	case kind == BSN:
+		return checkAge(FieldBirthDate, birth, birth, today)
 	}
-	return Identity{&id}, nil
+	return nil
 }
 
 // checkAge wants the earliest day on which the child can be born to have come: a
@@ -194,33 +211,23 @@ func exists(d encoding.Date) bool {
 func birthday23(birth encoding.Date) encoding.Date { return birth.AddDate(endAge, 0, 0) }
 
 // Kind is the type of the number.
-func (id Identity) Kind() Kind {
-	if id.fields == nil {
-		return ""
-	}
-	return id.kind
-}
+func (id Identity) Kind() Kind { return id.fields().kind }
 
 // Cohort is the birth year under whose key the child is evaluated.
-func (id Identity) Cohort() int {
-	if id.fields == nil {
-		return 0
-	}
-	return id.birth.Year
-}
+func (id Identity) Cohort() int { return id.fields().birth.Year }
 
 // Birthday23 is the day from which the child is not signalled any more. Where the
 // day of birth is unknown it follows from 31 December of the year.
 func (id Identity) Birthday23() encoding.Date {
-	if id.fields == nil {
+	if id.get == nil {
 		return encoding.Date{}
 	}
-	return birthday23(id.birth)
+	return birthday23(id.fields().birth)
 }
 
 // Warnings are what the professional should look at again.
 func (id Identity) Warnings() []Warning {
-	if id.fields == nil || !id.differs {
+	if !id.fields().differs {
 		return nil
 	}
 	return []Warning{WarnBirthDateDiffers}
@@ -231,17 +238,18 @@ var errNobody = errors.New("identity: names nobody")
 // Canonical is the input of the OPRF: E("seinhuis/1/id", dep, type, epoch,
 // cohort, value), with the cohort in four digits.
 func (id Identity) Canonical(dep string, epoch uint64) ([]byte, error) {
-	if id.fields == nil {
+	if id.get == nil {
 		return nil, errNobody
 	}
-	return encoding.E(label, []byte(dep), []byte(id.kind), encoding.Int(epoch),
-		fmt.Appendf(nil, "%04d", id.Cohort()), []byte(id.value))
+	f := id.fields()
+	return encoding.E(label, []byte(dep), []byte(f.kind), encoding.Int(epoch),
+		fmt.Appendf(nil, "%04d", f.birth.Year), []byte(f.value))
 }
 
 // HasNumber tells whether a text has this very number in it, however it is
 // spaced: a reference that would carry a national number into a keybox.
 func (id Identity) HasNumber(s string) bool {
-	return id.fields != nil && strings.Contains(stripSeparators(s), id.value)
+	return id.get != nil && strings.Contains(stripSeparators(s), id.fields().value)
 }
 
 // Format prints [identity], whatever the verb.
@@ -261,14 +269,15 @@ const (
 // MarshalBinary writes the identity in full, for a gateway's encrypted queue and
 // nothing else: E("seinhuis/1/identity", type, value, birth date, warning).
 func (id Identity) MarshalBinary() ([]byte, error) {
-	if id.fields == nil {
+	if id.get == nil {
 		return nil, errNobody
 	}
+	f := id.fields()
 	var flag []byte
-	if id.differs {
+	if f.differs {
 		flag = []byte(storedFlag)
 	}
-	return encoding.E(labelStored, []byte(id.kind), []byte(id.value), id.birth.Field(), flag)
+	return encoding.E(labelStored, []byte(f.kind), []byte(f.value), f.birth.Field(), flag)
 }
 
 // Unmarshal reads what MarshalBinary writes, and nothing else. It checks all but
@@ -304,7 +313,7 @@ func Unmarshal(b []byte) (Identity, error) {
 	case !n.allows(id.birth), id.kind == BSN && id.differs:
 		return Identity{}, &Fault{FieldBirthDate, RuleDate}
 	}
-	return Identity{&id}, nil
+	return Identity{func() fields { return id }}, nil
 }
 
 var amsterdam = mustZone("Europe/Amsterdam")

@@ -144,6 +144,9 @@ func (n number) latest() encoding.Date {
 
 // earliest is the first day that the number allows.
 func (n number) earliest() encoding.Date {
+	if n.full() {
+		return n.latest()
+	}
 	return encoding.Date{Year: n.year, Month: time.Month(max(n.month, 1)), Day: 1}
 }
 

@@ -25,7 +25,7 @@ func NewEvaluator(share Share) (*Evaluator, error) {
 	if share.value == nil {
 		return nil, ErrShare
 	}
-	return &Evaluator{share, curve.NewElement().MulGen(share.value)}, nil
+	return &Evaluator{share, curve.NewElement().MulGen(share.value())}, nil
 }
 
 // Evaluate multiplies 1 to MaxBatch blinded elements by the share, in their order,
@@ -42,11 +42,12 @@ func (v *Evaluator) evaluate(elements [][]byte, r group.Scalar) ([][]byte, []byt
 	if err != nil {
 		return nil, nil, err
 	}
+	key := v.share.value()
 	answers := make([]group.Element, len(blinded))
 	for i, b := range blinded {
-		answers[i] = curve.NewElement().Mul(b, v.share.value)
+		answers[i] = curve.NewElement().Mul(b, key)
 	}
-	p, err := dleq.Prover{Params: proofs}.ProveBatchWithRandomnessRFC9497(v.share.value, v.public, blinded, answers, r)
+	p, err := dleq.Prover{Params: proofs}.ProveBatchWithRandomnessRFC9497(key, v.public, blinded, answers, r)
 	if err != nil {
 		return nil, nil, fmt.Errorf("oprf: %w", err)
 	}

@@ -14,9 +14,9 @@ import (
 // A Share is one evaluator's part of a key. It prints as [share].
 type Share struct {
 	index int
-	// Behind an interface on a pointer, so that a share in an unexported field,
-	// where fmt calls no methods, prints as an address.
-	value group.Scalar
+	// In an unexported field of another struct fmt calls no methods of Share. Of a
+	// func it can only print the address; a pointer it follows under %s.
+	value func() group.Scalar
 }
 
 // ParseShare reads a share: its index from 1, and its value as a scalar of 32
@@ -27,7 +27,11 @@ func ParseShare(index int, value []byte) (Share, error) {
 	if err := s.UnmarshalBinary(value); err != nil || s.IsZero() || index < 1 || index > MaxShares {
 		return Share{}, ErrShare
 	}
-	return Share{index, s}, nil
+	return newShare(index, s), nil
+}
+
+func newShare(index int, value group.Scalar) Share {
+	return Share{index, func() group.Scalar { return value }}
 }
 
 // Index is the number of the share, from 1.
@@ -38,13 +42,13 @@ func (s Share) MarshalBinary() ([]byte, error) {
 	if s.value == nil {
 		return nil, ErrShare
 	}
-	return s.value.MarshalBinary()
+	return s.value().MarshalBinary()
 }
 
 // Verify tells whether the share is of the key and sharing that c commits to.
 func (s Share) Verify(c Commitments) bool {
 	return s.value != nil && len(c.elements) > 0 &&
-		secretsharing.Verify(uint(len(c.elements)-1), secretsharing.Share{ID: scalarOf(s.index), Value: s.value}, c.elements)
+		secretsharing.Verify(uint(len(c.elements)-1), secretsharing.Share{ID: scalarOf(s.index), Value: s.value()}, c.elements)
 }
 
 // Format prints [share], whatever the verb.
@@ -162,7 +166,7 @@ func split(key group.Scalar, threshold, n int) (Commitments, []Share, error) {
 		if s.Value.IsZero() {
 			return Commitments{}, nil, ErrShare // likewise
 		}
-		shares[i] = Share{i + 1, s.Value}
+		shares[i] = newShare(i+1, s.Value)
 	}
 	return c, shares, nil
 }
