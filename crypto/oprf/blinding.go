@@ -3,6 +3,7 @@
 package oprf
 
 import (
+	"bytes"
 	"crypto/rand"
 	"fmt"
 	"log/slog"
@@ -43,7 +44,7 @@ func blind(inputs [][]byte, blinds []group.Scalar) (*Blinding, error) {
 		if len(in) > 1<<16-1 {
 			return nil, fmt.Errorf("oprf: an input is longer than its 16-bit length tells (RFC 9497 section 3.3.1)")
 		}
-		copies[i] = append([]byte{}, in...)
+		copies[i] = bytes.Clone(in)
 	}
 	client, err := verifiableClient()
 	if err != nil {
@@ -80,7 +81,7 @@ func verifiableClient() (circl.VerifiableClient, error) {
 func (b *Blinding) Elements() [][]byte {
 	out := make([][]byte, len(b.elements))
 	for i, e := range b.elements {
-		out[i] = append([]byte{}, e...)
+		out[i] = bytes.Clone(e)
 	}
 	return out
 }
@@ -130,7 +131,7 @@ func (b *Blinding) Verify(c Commitments, index int, elements [][]byte, proof []b
 // sharing and gives the output of each input, 64 bytes. It uses the first
 // threshold of them; all have been verified, so any choice gives the same.
 func (b *Blinding) Combine(threshold int, partials []Partial) (outputs [][]byte, err error) {
-	if len(partials) < threshold || threshold < 1 {
+	if threshold < 1 || len(partials) < threshold {
 		return nil, ErrTooFew
 	}
 	seen := make(map[int]bool, len(partials))
@@ -139,8 +140,8 @@ func (b *Blinding) Combine(threshold int, partials []Partial) (outputs [][]byte,
 		case p.of != b || p.sharing != partials[0].sharing:
 			return nil, ErrMixed
 		case len(p.sharing) != threshold*ElementSize:
-			// A polynomial of another degree: as many shares as the caller thinks
-			// are not what it takes.
+			// The polynomial has another degree than the caller thinks, and would
+			// be interpolated wrongly.
 			return nil, ErrThreshold
 		case seen[p.index]:
 			// circl's Lagrange basis is silently 0 for an index given twice.
@@ -148,13 +149,16 @@ func (b *Blinding) Combine(threshold int, partials []Partial) (outputs [][]byte,
 		}
 		seen[p.index] = true
 	}
+	return b.finalize(interpolate(partials[:threshold]))
+}
 
-	partials = partials[:threshold]
-	indexes := make([]group.Scalar, threshold)
+// interpolate finds f(0)·B from answers f(i)·B of different i: Σ λ_i·E_i.
+func interpolate(partials []Partial) []group.Element {
+	indexes := make([]group.Scalar, len(partials))
 	for i, p := range partials {
 		indexes[i] = scalarOf(p.index)
 	}
-	combined := make([]group.Element, len(b.blinded))
+	combined := make([]group.Element, len(partials[0].elements))
 	for m := range combined {
 		combined[m] = curve.Identity()
 	}
@@ -164,14 +168,19 @@ func (b *Blinding) Combine(threshold int, partials []Partial) (outputs [][]byte,
 			combined[m].Add(combined[m], curve.NewElement().Mul(e, lambda))
 		}
 	}
+	return combined
+}
+
+// finalize unblinds and hashes (RFC 9497 section 3.3.1). The base client does not
+// look for a proof: those of the shares have been verified, and for the whole key
+// there is none. Its output is the verifiable client's.
+func (b *Blinding) finalize(combined []group.Element) ([][]byte, error) {
 	for _, e := range combined {
 		if e.IsIdentity() {
 			return nil, ErrIdentity
 		}
 	}
-	// The base client does not look for a proof: those of the shares have been
-	// verified, and for the whole key there is none. Its output is the same.
-	outputs, err = circl.NewClient(suite).Finalize(b.data, &circl.Evaluation{Elements: combined})
+	outputs, err := circl.NewClient(suite).Finalize(b.data, &circl.Evaluation{Elements: combined})
 	if err != nil {
 		return nil, fmt.Errorf("oprf: %w", err)
 	}
