@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package exchange
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/seinhuis/seinhuis/api"
+)
+
+// metrics of the registry. Labels are a fixed list of words: no party, no signal,
+// nothing that grows with use.
+type metrics struct {
+	changes   *prometheus.CounterVec
+	latency   *prometheus.HistogramVec
+	delivered prometheus.Counter
+	polls     prometheus.Gauge
+	swept     prometheus.Counter
+}
+
+func newMetrics(reg *prometheus.Registry) *metrics {
+	m := &metrics{
+		changes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "seinhuis_registry_changes_total", Help: "Statements and acts, by what became of them.",
+		}, []string{"what", "outcome"}),
+		latency: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "seinhuis_registry_change_seconds", Help: "Time from a decoded request to a durable answer.",
+			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14),
+		}, []string{"what"}),
+		delivered: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "seinhuis_registry_events_delivered_total", Help: "Events handed to parties, repeats included.",
+		}),
+		polls: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "seinhuis_registry_polls", Help: "Feeds being read at this moment.",
+		}),
+		swept: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "seinhuis_registry_swept_total", Help: "Children under whom the sweep ended signals.",
+		}),
+	}
+	reg.MustRegister(m.changes, m.latency, m.delivered, m.polls, m.swept,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+func (m *metrics) observe(what string, created bool, err error, took time.Duration) {
+	outcome := "repeated"
+	switch {
+	case err != nil:
+		outcome = string(api.CodeOf(err))
+	case created:
+		outcome = "done"
+	}
+	m.changes.WithLabelValues(what, outcome).Inc()
+	m.latency.WithLabelValues(what).Observe(took.Seconds())
+}
+
+// Swept counts what the sweep has visited.
+func (s *Server) Swept(n int) { s.metrics.swept.Add(float64(n)) }

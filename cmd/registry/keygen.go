@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package main
+
+import (
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/seinhuis/seinhuis/crypto/encoding"
+	"github.com/seinhuis/seinhuis/keys"
+	"github.com/seinhuis/seinhuis/manifest"
+	"github.com/seinhuis/seinhuis/registry"
+)
+
+// keygen makes the registry's keys and prints its part of the manifest.
+func keygen(args []string, stdout, stderr io.Writer) error {
+	fs := flags("registry keygen", stderr)
+	out := fs.String("out", "", "")
+	url := fs.String("url", "", "")
+	publicURL := fs.String("public-url", "", "")
+	hosts := []string{}
+	fs.Func("host", "", func(h string) error { hosts = append(hosts, h); return nil })
+	if err := fs.Parse(args); err != nil {
+		return err
+	}
+	if *out == "" || *url == "" || *publicURL == "" || fs.NArg() > 0 {
+		return errors.New("keygen needs -out, -url and -public-url; registry -h shows how")
+	}
+	if err := os.MkdirAll(*out, 0o700); err != nil {
+		return err
+	}
+	in := func(name string) string { return filepath.Join(*out, name) }
+	if err := keys.WriteTLS(in("tls.crt"), in("tls.pem"), "registry", hosts); err != nil {
+		return err
+	}
+	receipt, err := keys.WriteSigning(in("receipt.pem"))
+	if err != nil {
+		return err
+	}
+	if err := keys.WritePrivate(in("registry.keys"), registry.NewKeyFile()); err != nil {
+		return err
+	}
+	cert, err := keys.ReadTLS(in("tls.crt"), in("tls.pem"))
+	if err != nil {
+		return err
+	}
+	leaf, err := x509.ParseCertificate(cert.Certificate[0])
+	if err != nil {
+		return err
+	}
+	now := time.Now().UTC().Truncate(time.Second)
+	stanza, err := json.MarshalIndent(manifest.Registry{
+		URL: *url, PublicURL: *publicURL, TLS: keys.SPKIHash(leaf),
+		ReceiptKeys: []manifest.Key{{
+			ID: encoding.KeyIDOf(receipt), Key: encoding.Base64(receipt), From: now, Until: now.AddDate(2, 0, 0),
+		}},
+	}, "", "  ")
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(stdout, "%s\n", stanza)
+	return nil
+}

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+// Command registry runs the blind signal registry: it takes signed statements,
+// matches tags, and hands events to parties. See `registry -h`.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+const usage = `registry: the blind signal registry of Seinhuis
+
+  registry keygen -out FOLDER -url URL -public-url URL [-host NAME ...]
+      Makes the registry's keys in FOLDER and prints, as JSON, what governance
+      puts under "registry" in the manifest. Files, each readable by you alone:
+        registry.keys  row key and pepper: without it the database is unreadable,
+                       and with it not; keep a copy apart from all backups
+        receipt.pem    signs receipts
+        tls.pem        the key of tls.crt, which the manifest pins
+  registry serve -config FILE
+      Serves until SIGTERM or SIGINT. SIGHUP reads manifest, directory and
+      certificate anew.
+
+FILE is JSON; unknown fields are refused; paths are relative to its folder:
+  {
+    "data":       "data",                   folder of the database
+    "keys":       "keys/registry.keys",     never inside the database's folder
+    "receiptKey": "keys/receipt.pem",
+    "tls":        {"cert": "keys/tls.crt", "key": "keys/tls.pem"},
+    "pins":       "pins.json",              whose signatures count
+    "manifest":   "manifest.txt",
+    "directory":  "directory.txt",
+    "exchange":   "127.0.0.1:8443",         for parties, with client certificates
+    "public":     "127.0.0.1:8080",         for anybody: health, manifest, directory
+    "operations": "127.0.0.1:9090",         for you: metrics
+    "sweepSeconds": 60                      how often the clock's work is done
+  }
+`
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	switch {
+	case err == nil:
+	case errors.Is(err, flag.ErrHelp):
+		os.Exit(2)
+	default:
+		fmt.Fprintln(os.Stderr, "registry:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	if len(args) == 0 {
+		fmt.Fprint(stderr, usage)
+		return flag.ErrHelp
+	}
+	switch args[0] {
+	case "keygen":
+		return keygen(args[1:], stdout, stderr)
+	case "serve":
+		return serve(ctx, args[1:], stderr)
+	case "-h", "-help", "--help", "help":
+		fmt.Fprint(stdout, usage)
+		return nil
+	}
+	return fmt.Errorf("there is no command %q; registry -h lists them", args[0])
+}
+
+func flags(name string, stderr io.Writer) *flag.FlagSet {
+	fs := flag.NewFlagSet(name, flag.ContinueOnError)
+	fs.SetOutput(stderr)
+	fs.Usage = func() { fmt.Fprint(stderr, usage) }
+	return fs
+}

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package matcher_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/seinhuis/seinhuis/api"
+	"github.com/seinhuis/seinhuis/crypto/encoding"
+	"github.com/seinhuis/seinhuis/registry"
+)
+
+// A model is the registry written down as simply as it can be: a map of signals
+// and, for each party, the lines that it must have been told.
+type model struct {
+	signals map[int]map[int]paper // child, party
+	told    map[int][]string
+}
+
+func (m *model) tell(to int, kind api.EventKind, about paper) {
+	m.told[to] = append(m.told[to], line(kind, about.st.Party, about.st.SID))
+}
+
+func line(kind api.EventKind, other api.PartyID, sid api.SID) string {
+	return fmt.Sprintf("%s %s %s", kind, other, sid)
+}
+
+func (m *model) put(child, p int, now paper) {
+	if m.signals[child] == nil {
+		m.signals[child] = make(map[int]paper)
+	}
+	_, revised := m.signals[child][p]
+	for q, other := range m.signals[child] {
+		switch {
+		case q == p:
+		case revised:
+			m.tell(q, api.EventCard, now)
+		default:
+			m.tell(q, api.EventJoined, now)
+			m.tell(p, api.EventJoined, other)
+		}
+	}
+	m.signals[child][p] = now
+}
+
+// end takes signals of one child away in the same instant.
+func (m *model) end(child int, gone []int) {
+	here := m.signals[child]
+	papers := make([]paper, 0, len(gone))
+	for _, p := range gone {
+		papers = append(papers, here[p])
+		delete(here, p)
+	}
+	for q := range here {
+		for _, paper := range papers {
+			m.tell(q, api.EventLeft, paper)
+		}
+		if len(here) == 1 && len(papers) > 0 {
+			m.told[q] = append(m.told[q], "ended")
+		}
+	}
+}
+
+func (m *model) expire(today encoding.Date) {
+	for child, here := range m.signals {
+		var gone []int
+		for p, paper := range here {
+			if paper.st.Expires.Compare(today) <= 0 {
+				gone = append(gone, p)
+			}
+		}
+		m.end(child, gone)
+	}
+}
+
+// TestHistories plays random histories on the registry and on the model: the same
+// is told to everybody, whatever the order of acts, sweeps, restarts and days.
+func TestHistories(t *testing.T) {
+	for seed := range uint64(30) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) { playHistory(t, seed, 120) })
+	}
+}
+
+func playHistory(t *testing.T, seed uint64, steps int) {
+	const parties, children = 5, 4
+	r := rand.New(rand.NewPCG(seed, 0))
+	w := newWorld(t, parties)
+	m := model{signals: map[int]map[int]paper{}, told: map[int][]string{}}
+	cursors := make([]string, parties)
+	heard := make(map[int][]string)
+	listen := func(p int) {
+		for {
+			got, err := registry.Deliver(t.Context(), w.Store, party(p), cursors[p], 1+r.IntN(5), 0, w.Now())
+			if err != nil {
+				t.Fatal(err)
+			}
+			cursors[p] = got.Next
+			if len(got.Items) == 0 {
+				return
+			}
+			for _, e := range got.Items {
+				if e.Kind == api.EventEnded {
+					heard[p] = append(heard[p], "ended")
+				} else {
+					heard[p] = append(heard[p], line(e.Kind, e.Other.Party, e.Other.SID))
+				}
+			}
+		}
+	}
+	for range steps {
+		ch, p := r.IntN(children), r.IntN(parties)
+		here, have := m.signals[ch][p]
+		switch n := r.IntN(100); {
+		case n < 50 && !have:
+			paper := w.write(p, child(ch), api.NewSID(), 1, func(s *api.Statement) {
+				s.Expires = registry.Today(w.Now()).AddDate(0, 0, 1+r.IntN(40))
+			})
+			if _, err := w.submit(paper); err != nil {
+				t.Fatal(err)
+			}
+			m.put(ch, p, paper)
+		case n < 50:
+			paper := w.write(p, child(ch), here.st.SID, here.st.Rev+1, func(s *api.Statement) {
+				s.Expires = registry.Today(w.Now()).AddDate(0, 0, 1+r.IntN(60))
+			})
+			if _, err := w.submit(paper); err != nil {
+				t.Fatal(err)
+			}
+			m.put(ch, p, paper)
+		case n < 60 && have: // again, word for word
+			if out, err := w.submit(here); err != nil || out.Created {
+				t.Fatal(out.Created, err)
+			}
+		case n < 75 && have:
+			w.withdraw(here)
+			m.end(ch, []int{p})
+		case n < 85:
+			for range r.IntN(4) {
+				w.advance(time.Duration(r.IntN(24)) * time.Hour)
+				m.expire(registry.Today(w.Now()))
+			}
+		case n < 90:
+			if _, err := w.Sweep(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		case n < 95:
+			listen(p)
+		default:
+			if err := w.Store.Close(); err != nil {
+				t.Fatal(err)
+			}
+			w.open(w.fs)
+		}
+	}
+	if _, err := w.Sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for p := range parties {
+		listen(p)
+		want := m.told[p]
+		slices.Sort(want) // the order among children is not promised
+		slices.Sort(heard[p])
+		if !slices.Equal(heard[p], want) {
+			t.Errorf("seed %d: party %d heard %d lines, want %d:\n%q\n%q", seed, p, len(heard[p]), len(want), heard[p], want)
+		}
+	}
+	w.implied()
+}

@@ -1,0 +1,358 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+// Package matcher decides who has met whom. Whatever changes a match goes through
+// it: a submission, an act, the clock.
+//
+// Every change is one transaction on one idx, and every transaction has the same
+// shape: first what the clock has ended is ended, then the one change is made, and
+// after each of the two the match is settled against the signals that live. So it
+// does not matter whether the sweep has come by: a signal that has expired meets
+// nobody.
+package matcher
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/seinhuis/seinhuis/api"
+	"github.com/seinhuis/seinhuis/audit"
+	"github.com/seinhuis/seinhuis/crypto/encoding"
+	"github.com/seinhuis/seinhuis/manifest"
+	"github.com/seinhuis/seinhuis/registry"
+)
+
+// How long a tombstone outlives the issue of its signal: the longest term, and
+// as long as a statement may lie in a queue.
+const (
+	graveYears = 2
+	graveDays  = 30
+)
+
+// A Matcher changes the matches of one store. Its methods may be called at the
+// same time.
+type Matcher struct {
+	Store      registry.Store
+	Keys       registry.Keys
+	ReceiptKey ed25519.PrivateKey
+	// Trust gives the manifest and directory in force.
+	Trust func() (*manifest.Manifest, *manifest.Directory)
+	Now   func() time.Time
+}
+
+// An Outcome is the answer to a submission or an act. Created tells whether it
+// changed anything; a repetition does not.
+type Outcome struct {
+	api.Accepted
+	Created bool
+}
+
+func (m *Matcher) admission() registry.Admission {
+	man, dir := m.Trust()
+	return registry.Admission{Manifest: man, Directory: dir, Now: m.Now()}
+}
+
+// Submit takes a new signal or a revision of one from the party that sent it.
+// Refusals are *api.Error. When it returns nil the signal, its match and the
+// events to all concerned are durable.
+func (m *Matcher) Submit(ctx context.Context, from api.PartyID, sub api.Submission) (Outcome, error) {
+	adm := m.admission()
+	st, err := adm.Statement(from, sub)
+	if err != nil {
+		return Outcome{}, err
+	}
+	signal := registry.Signal{Statement: st, Signed: sub.Signed, Sealed: sub.Faces}
+	created := false
+	err = m.change(ctx, adm, st.Faces[0].Tag, func(c *change) error {
+		stored, found := c.find(st.Party)
+		if found && stored.SID == st.SID {
+			switch {
+			case st.Rev == stored.Rev && signal.Signed.Hash() == stored.Signed.Hash():
+				signal = stored
+				return nil
+			case st.Rev != stored.Rev+1:
+				return api.Refuse(api.CodeRevision, nil)
+			case !keepsTags(stored, signal):
+				return api.Refuse(api.CodeTag, nil)
+			}
+		} else {
+			_, ended, err := c.tx.Tombstone(st.Party, st.SID)
+			switch {
+			case err != nil:
+				return err
+			case ended:
+				return api.Refuse(api.CodeGone, nil)
+			case st.Rev != 1:
+				return api.Refuse(api.CodeRevision, nil)
+			case found: // the party signals this child already
+				signal = stored
+				return nil
+			}
+		}
+		created = true
+		return c.put(&signal)
+	})
+	if err != nil {
+		return Outcome{}, err
+	}
+	return m.receipt(signal.Party, signal.SID, signal.Rev, signal.Signed.Hash(), signal.Granted, created)
+}
+
+func keepsTags(stored, revised registry.Signal) bool {
+	for _, f := range revised.Faces {
+		i := slices.IndexFunc(stored.Faces, func(g api.Face) bool { return g.Epoch == f.Epoch })
+		if i >= 0 && stored.Faces[i].Tag != f.Tag {
+			return false
+		}
+	}
+	return true
+}
+
+// Act takes an act on a signal from the party that sent it; so far that is a
+// withdrawal. Refusals are *api.Error. When it returns nil the signal is gone and
+// the events to the others are durable.
+func (m *Matcher) Act(ctx context.Context, from api.PartyID, req api.ActRequest) (Outcome, error) {
+	adm := m.admission()
+	act, err := adm.Act(from, req.Signed)
+	if err != nil {
+		return Outcome{}, err
+	}
+	var granted registry.Granted
+	ended := false
+	err = m.change(ctx, adm, act.Tag, func(c *change) error {
+		stored, found := c.find(act.Party)
+		if found && stored.SID == act.SID {
+			if act.Rev != stored.Rev {
+				return api.Refuse(api.CodeRevision, nil)
+			}
+			ended = true
+			granted, err = c.end(stored, req.Hash(), "signal.withdraw")
+			return err
+		}
+		buried, found, err := c.tx.Tombstone(act.Party, act.SID)
+		switch {
+		case err != nil:
+			return err
+		case !found:
+			return api.Refuse(api.CodeUnknownSignal, nil)
+		case buried.Act != req.Hash():
+			return api.Refuse(api.CodeGone, nil)
+		}
+		granted = buried.Granted
+		return nil
+	})
+	if err != nil {
+		return Outcome{}, err
+	}
+	return m.receipt(act.Party, act.SID, act.Rev, req.Hash(), granted, ended)
+}
+
+// sweepBatch bounds how many idxs one look at the store lists.
+const sweepBatch = 1000
+
+// Sweep ends what has expired by the clock, and lets the store drop what nobody
+// needs any more. It returns how many idxs it visited.
+func (m *Matcher) Sweep(ctx context.Context) (int, error) {
+	swept := 0
+	var last registry.Idx
+	for {
+		adm := m.admission()
+		due, err := m.Store.Due(ctx, registry.Today(adm.Now), sweepBatch)
+		if err != nil {
+			return swept, err
+		}
+		if len(due) > 0 && due[0] == last {
+			return swept, fmt.Errorf("matcher: %w: a day of expiry without its signal", registry.ErrCorrupt)
+		}
+		for i, idx := range due {
+			if i == 0 {
+				last = idx
+			}
+			if err := m.changeAt(ctx, adm, idx, func(*change) error { return nil }); err != nil {
+				return swept, err
+			}
+			swept++
+		}
+		if len(due) < sweepBatch {
+			return swept, m.Store.Trim(ctx, registry.Today(adm.Now))
+		}
+	}
+}
+
+// A change is one transaction on one idx, as the rules see it.
+type change struct {
+	m     *Matcher
+	adm   registry.Admission
+	idx   registry.Idx
+	tx    registry.Tx
+	today encoding.Date
+	live  []registry.Signal
+}
+
+func (m *Matcher) change(ctx context.Context, adm registry.Admission, tag api.Tag, fn func(*change) error) error {
+	// Admission saw to it that the face of the oldest open epoch comes first.
+	return m.changeAt(ctx, adm, m.Keys.Idx(adm.Manifest.Open()[0].Number, tag), fn)
+}
+
+func (m *Matcher) changeAt(ctx context.Context, adm registry.Admission, idx registry.Idx, fn func(*change) error) error {
+	return m.Store.Update(ctx, idx, func(tx registry.Tx) error {
+		c := &change{m: m, adm: adm, idx: idx, tx: tx, today: registry.Today(adm.Now)}
+		if err := c.expire(); err != nil {
+			return err
+		}
+		return fn(c)
+	})
+}
+
+// expire ends every signal whose day has come, day by day, as if the clock's work
+// had been done each midnight. Those who leave at one midnight are not told of
+// each other.
+func (c *change) expire() error {
+	all, err := c.tx.Signals()
+	if err != nil {
+		return err
+	}
+	slices.SortStableFunc(all, func(a, b registry.Signal) int { return a.Expires.Compare(b.Expires) })
+	c.live = all
+	for len(c.live) > 0 && !c.live[0].Live(c.today) {
+		for day := c.live[0].Expires; len(c.live) > 0 && c.live[0].Expires == day; {
+			gone := c.live[0]
+			c.live = c.live[1:]
+			if _, err := c.bury(gone, api.Hash{}, "signal.expire"); err != nil {
+				return err
+			}
+		}
+		if err := c.settle(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *change) find(party api.PartyID) (registry.Signal, bool) {
+	i := slices.IndexFunc(c.live, func(s registry.Signal) bool { return s.Party == party })
+	if i < 0 {
+		return registry.Signal{}, false
+	}
+	return c.live[i], true
+}
+
+// put stores a new signal or a revision, settles the match and, for a revision,
+// tells the others that there is a new card.
+func (c *change) put(s *registry.Signal) error {
+	c.live = slices.DeleteFunc(c.live, func(o registry.Signal) bool { return o.Party == s.Party })
+	event, action := "signal.register", audit.Create
+	if s.Rev > 1 {
+		event, action = "signal.revise", audit.Update
+	}
+	var err error
+	if s.Granted, err = c.grant(event, action, s.Party, s.SID, uint64(len(c.live))); err != nil {
+		return err
+	}
+	others := c.live
+	c.live = append(slices.Clone(c.live), *s)
+	if err := errors.Join(c.tx.PutSignal(*s), c.settle()); err != nil {
+		return err
+	}
+	if s.Rev == 1 {
+		return nil
+	}
+	match, err := c.tx.Match()
+	if err != nil {
+		return err
+	}
+	for _, other := range others {
+		err = errors.Join(err, c.emit(registry.Event{
+			Kind: api.EventCard, Match: match.ID, Recipient: member(other), Other: member(*s), Rev: s.Rev,
+		}))
+	}
+	return err
+}
+
+// end takes a live signal away by an act, and settles the match.
+func (c *change) end(s registry.Signal, act api.Hash, event string) (registry.Granted, error) {
+	granted, err := c.bury(s, act, event)
+	if err != nil {
+		return granted, err
+	}
+	c.live = slices.DeleteFunc(c.live, func(o registry.Signal) bool { return o.Party == s.Party })
+	return granted, c.settle()
+}
+
+// bury destroys a signal and leaves a tombstone.
+func (c *change) bury(s registry.Signal, act api.Hash, event string) (registry.Granted, error) {
+	others := uint64(0)
+	for _, o := range c.live {
+		if o.Party != s.Party {
+			others++
+		}
+	}
+	granted, err := c.grant(event, audit.Delete, s.Party, s.SID, others)
+	if err != nil {
+		return granted, err
+	}
+	return granted, c.tx.EndSignal(s, registry.Tombstone{
+		Rev: s.Rev, Act: act, Granted: granted,
+		Until: registry.Today(s.Issued).AddDate(graveYears, 0, graveDays),
+	})
+}
+
+// settle applies the rule to the match on the idx.
+func (c *change) settle() error {
+	before, err := c.tx.Match()
+	if err != nil {
+		return err
+	}
+	after := settle(before, c.live)
+	for _, e := range after.events {
+		if err := c.emit(e); err != nil {
+			return err
+		}
+	}
+	if slices.Equal(before.Members, after.match.Members) {
+		return nil
+	}
+	return c.tx.PutMatch(after.match)
+}
+
+func (c *change) emit(e registry.Event) (err error) {
+	e.Idx = c.idx
+	e.Epoch = c.adm.Manifest.Open()[0].Number
+	e.ID, err = api.EventIDOf(e.Recipient.Party, e.Recipient.SID, e.Other.Party, e.Other.SID, e.Kind, e.Rev)
+	if err != nil {
+		return err
+	}
+	return c.tx.Emit(e)
+}
+
+// grant logs what is done and gives what the receipt will say of it.
+func (c *change) grant(event string, action audit.Action, party api.PartyID, sid api.SID, others uint64) (registry.Granted, error) {
+	leaf, err := audit.NewLeaf(audit.Record{
+		Event: event, Action: action, Outcome: audit.Success, Time: c.adm.Now.UTC().Truncate(time.Millisecond),
+		Party: string(party), ObjectType: "signal", ObjectID: sid.String(), System: "registry",
+	})
+	if err != nil {
+		return registry.Granted{}, err
+	}
+	granted := registry.Granted{
+		Incarnation: c.m.Store.Incarnation(), Others: others, Leaf: leaf.Hash(), Time: c.adm.Now.UTC().Truncate(time.Second),
+	}
+	return granted, c.tx.Log(registry.LogEntry{At: c.adm.Now, Leaf: leaf})
+}
+
+// receipt signs what was granted. Ed25519 is deterministic: the same grant gives
+// the same receipt, so only the grant is stored.
+func (m *Matcher) receipt(party api.PartyID, sid api.SID, rev uint64, statement api.Hash, g registry.Granted, created bool) (Outcome, error) {
+	man, _ := m.Trust()
+	b, err := api.Receipt{
+		Dep: man.Dep, Incarnation: g.Incarnation, Party: party, SID: sid, Rev: rev,
+		Statement: statement, Others: g.Others, Leaf: g.Leaf, Time: g.Time,
+	}.Encode()
+	if err != nil {
+		return Outcome{}, fmt.Errorf("matcher: %w", err)
+	}
+	return Outcome{api.Accepted{SID: sid, Rev: rev, Receipt: api.Sign(m.ReceiptKey, b)}, created}, nil
+}

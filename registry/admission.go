@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package registry
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/seinhuis/seinhuis/api"
+	"github.com/seinhuis/seinhuis/manifest"
+)
+
+// How far a statement's issue may lie from the registry's clock: a gateway's
+// queue may be a month old, its clock a little fast.
+const (
+	maxAge   = 30 * 24 * time.Hour
+	maxAhead = 10 * time.Minute
+)
+
+// Admission judges, before any transaction, whether a party may say what it
+// says: form, signature, clock and policy. It holds no state.
+type Admission struct {
+	Manifest  *manifest.Manifest
+	Directory *manifest.Directory
+	Now       time.Time
+}
+
+// Statement admits a submission from the party that sent it, and returns what it
+// says. Every refusal is an *api.Error.
+func (a Admission) Statement(from api.PartyID, sub api.Submission) (api.Statement, error) {
+	if len(sub.Signed.Signed) > api.MaxStatement {
+		return api.Statement{}, api.Refuse(api.CodeTooLarge, nil)
+	}
+	s, err := api.ParseStatement(sub.Signed.Signed)
+	if err != nil {
+		return api.Statement{}, api.Refuse(api.CodeMalformed, err)
+	}
+	if err := a.signed(from, s.Dep, s.Party, sub.Signed, s.KeyID, s.Issued); err != nil {
+		return api.Statement{}, err
+	}
+	if !s.TakesOver.IsZero() {
+		return api.Statement{}, api.Refuse(api.CodeUnsupported, errors.New("warm handover is not taken yet"))
+	}
+	today := Today(a.Now)
+	if s.Expires.Compare(today) <= 0 || s.Expires.Compare(today.AddDate(2, 0, 1)) > 0 {
+		return api.Statement{}, api.Refuse(api.CodeExpires, nil)
+	}
+	open := a.Manifest.Open()
+	if len(open) == 0 || len(open) != len(s.Faces) {
+		return api.Statement{}, api.Refuse(api.CodeEpoch, fmt.Errorf("%d faces, %d open epochs", len(s.Faces), len(open)))
+	}
+	if len(sub.Faces) != len(s.Faces) {
+		return api.Statement{}, api.Refuse(api.CodeFaces, nil)
+	}
+	for i, f := range s.Faces {
+		if f.Epoch != open[i].Number {
+			return api.Statement{}, api.Refuse(api.CodeEpoch, nil)
+		}
+		sealed := sub.Faces[i]
+		if len(sealed.Card) > api.MaxCard || len(sealed.Keybox) > api.MaxKeybox {
+			return api.Statement{}, api.Refuse(api.CodeTooLarge, nil)
+		}
+		if sha256.Sum256(sealed.Card) != f.Card || sha256.Sum256(sealed.Keybox) != f.Keybox {
+			return api.Statement{}, api.Refuse(api.CodeFaces, nil)
+		}
+	}
+	return s, nil
+}
+
+// Act admits an act from the party that sent it, and returns what it says.
+func (a Admission) Act(from api.PartyID, signed api.Signed) (api.Act, error) {
+	if len(signed.Signed) > api.MaxStatement {
+		return api.Act{}, api.Refuse(api.CodeTooLarge, nil)
+	}
+	act, err := api.ParseAct(signed.Signed)
+	if err != nil {
+		return api.Act{}, api.Refuse(api.CodeMalformed, err)
+	}
+	if err := a.signed(from, act.Dep, act.Party, signed, act.KeyID, act.Issued); err != nil {
+		return api.Act{}, err
+	}
+	if act.Act != api.ActWithdraw {
+		return api.Act{}, api.Refuse(api.CodeUnsupported, nil)
+	}
+	if act.Body != api.ReasonEnded && act.Body != api.ReasonMistake || !act.Match.IsZero() || !act.OtherSID.IsZero() {
+		return api.Act{}, api.Refuse(api.CodeMalformed, errors.New("a withdrawal's body is its reason, and it names no match"))
+	}
+	return act, nil
+}
+
+// signed checks what statements and acts have in common.
+func (a Admission) signed(from api.PartyID, dep string, party api.PartyID, signed api.Signed, key [8]byte, issued time.Time) error {
+	if dep != a.Manifest.Dep {
+		return api.Refuse(api.CodeDeployment, nil)
+	}
+	if party != from {
+		return api.Refuse(api.CodeForbidden, nil)
+	}
+	if issued.Before(a.Now.Add(-maxAge)) || issued.After(a.Now.Add(maxAhead)) {
+		return api.Refuse(api.CodeIssued, nil)
+	}
+	public, ok := a.Directory.SignKey(party, key, a.Now)
+	if !ok || !signed.Verify(public) {
+		return api.Refuse(api.CodeSignature, nil)
+	}
+	return nil
+}

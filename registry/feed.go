@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package registry
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/hex"
+	"time"
+
+	"github.com/seinhuis/seinhuis/api"
+	"github.com/seinhuis/seinhuis/crypto/encoding"
+)
+
+// Deliver reads a party's feed behind a cursor, at most max events, and waits up
+// to wait for the first. The cursor acknowledges everything before it. An empty
+// cursor, or one of another incarnation, starts at the beginning of the feed: at
+// least once, never skipped.
+//
+// Cards and statements are put in here, from the signals as they stand now: an
+// event of a signal that has since ended comes without them, and an event of a
+// revision that has since been followed comes with the newer card.
+func Deliver(ctx context.Context, store Store, party api.PartyID, cursor string, max int, wait time.Duration, now time.Time) (api.Events, error) {
+	after := parseCursor(store.Incarnation(), cursor)
+	if after > 0 {
+		store.Acknowledge(party, after)
+	}
+	waiting, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	if wait > 0 {
+		if err := store.Wait(waiting, party, after); err != nil && waiting.Err() == nil {
+			return api.Events{}, err
+		}
+	}
+	events, last, err := store.Events(ctx, party, after, max)
+	if err != nil {
+		return api.Events{}, err
+	}
+	out := api.Events{Items: make([]api.Event, 0, len(events)), Next: formatCursor(store.Incarnation(), last)}
+	for _, e := range events {
+		item, err := present(ctx, store, e, Today(now))
+		if err != nil {
+			return api.Events{}, err
+		}
+		out.Items = append(out.Items, item)
+	}
+	return out, nil
+}
+
+func present(ctx context.Context, store Store, e Event, today encoding.Date) (api.Event, error) {
+	out := api.Event{
+		ID: e.ID, Kind: e.Kind, Match: e.Match, Epoch: e.Epoch,
+		Other: api.EventOther{Party: e.Other.Party, SID: e.Other.SID, Rev: e.Rev},
+		Own:   api.EventOwn{SID: e.Recipient.SID},
+	}
+	own, ok, err := store.Signal(ctx, e.Idx, e.Recipient.Party)
+	if err != nil {
+		return api.Event{}, err
+	}
+	if !ok || own.SID != e.Recipient.SID || !own.Live(today) {
+		return out, nil // the recipient's own has ended: it has no claim to a card
+	}
+	if face, ok := own.Face(e.Epoch); ok {
+		out.Own.Signed, out.Own.Keybox = own.Signed, face.Keybox
+	}
+	if e.Kind != api.EventJoined && e.Kind != api.EventCard {
+		return out, nil
+	}
+	other, ok, err := store.Signal(ctx, e.Idx, e.Other.Party)
+	if err != nil {
+		return api.Event{}, err
+	}
+	if face, has := other.Face(e.Epoch); ok && has && other.SID == e.Other.SID && other.Live(today) {
+		out.Other.Rev, out.Other.Card = other.Rev, face.Card
+	}
+	return out, nil
+}
+
+// A cursor is 32 hexadecimal digits: the start of the incarnation, and a position
+// in the feed. Parties take it as opaque.
+func formatCursor(incarnation [16]byte, position uint64) string {
+	return hex.EncodeToString(binary.BigEndian.AppendUint64(incarnation[:8:8], position))
+}
+
+func parseCursor(incarnation [16]byte, cursor string) uint64 {
+	raw, err := hex.DecodeString(cursor)
+	if err != nil || len(raw) != 16 || [8]byte(raw) != [8]byte(incarnation[:8]) {
+		return 0
+	}
+	return binary.BigEndian.Uint64(raw[8:])
+}

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package registry
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/seinhuis/seinhuis/api"
+	"github.com/seinhuis/seinhuis/crypto/atrest"
+	"github.com/seinhuis/seinhuis/crypto/encoding"
+)
+
+// Keys are the secrets that make a stored registry readable: the row key that
+// seals rows and the pepper that hides what rows are found by. They live in a
+// file outside database and backups. They print as [registry keys].
+type Keys struct {
+	Rows   atrest.Key
+	pepper [32]byte
+}
+
+// ErrKeys says that a key file is not one that `registry keygen` makes.
+var ErrKeys = errors.New("registry: not a registry key file: make one with `registry keygen`")
+
+// keyFile is the form of the file; 32 bytes each.
+type keyFile struct {
+	Generation byte            `json:"generation"`
+	RowKey     encoding.Base64 `json:"rowKey"`
+	Pepper     encoding.Base64 `json:"pepper"`
+}
+
+// NewKeyFile draws a row key of generation 1 and a pepper.
+func NewKeyFile() []byte {
+	f := keyFile{Generation: 1, RowKey: make([]byte, 32), Pepper: make([]byte, 32)}
+	rand.Read(f.RowKey)
+	rand.Read(f.Pepper)
+	b, err := json.MarshalIndent(f, "", "  ")
+	if err != nil {
+		panic(err) // fixed types
+	}
+	return append(b, '\n')
+}
+
+// ParseKeys reads what NewKeyFile writes.
+func ParseKeys(file []byte) (Keys, error) {
+	var f keyFile
+	if err := json.Unmarshal(file, &f); err != nil || len(f.Pepper) != 32 || f.Generation == 0 {
+		return Keys{}, ErrKeys
+	}
+	rows, err := atrest.NewKey(f.Generation, f.RowKey)
+	if err != nil {
+		return Keys{}, ErrKeys
+	}
+	return Keys{Rows: rows, pepper: [32]byte(f.Pepper)}, nil
+}
+
+// Idx is where signals with a tag are found in one epoch.
+func (k Keys) Idx(epoch uint64, tag api.Tag) Idx {
+	return Idx(k.mac(append(binary.BigEndian.AppendUint32(nil, uint32(epoch)), tag[:]...)))
+}
+
+// Feed is where a party's feed, and its signal under an idx, are found:
+// HMAC(pepper, party)[:16].
+func (k Keys) Feed(party api.PartyID) [16]byte { return k.mac([]byte(party)) }
+
+// Grave is where the tombstone of a signal is found. It does not depend on the
+// tag: what is left of an ended signal must not lead back to the child.
+func (k Keys) Grave(party api.PartyID, sid api.SID) [16]byte {
+	return k.mac(append(append([]byte(party), 0), sid[:]...))
+}
+
+func (k Keys) mac(msg []byte) [16]byte {
+	h := hmac.New(sha256.New, k.pepper[:])
+	h.Write(msg)
+	return [16]byte(h.Sum(nil))
+}
+
+// Format prints [registry keys], whatever the verb.
+func (Keys) Format(f fmt.State, _ rune) { fmt.Fprint(f, "[registry keys]") }
+
+// LogValue logs [registry keys].
+func (Keys) LogValue() slog.Value { return slog.StringValue("[registry keys]") }
+
+// MarshalText writes [registry keys].
+func (Keys) MarshalText() ([]byte, error) { return []byte("[registry keys]"), nil }

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package pebblestore
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/seinhuis/seinhuis/api"
+	"github.com/seinhuis/seinhuis/registry"
+)
+
+// feeds knows of every feed in use how far it reaches. A position is given once:
+// the last event of a feed is never trimmed, so the highest survives a restart.
+type feeds struct {
+	db *pebble.DB
+	mu sync.Mutex
+	by map[[16]byte]*feed
+}
+
+type feed struct {
+	next uint64 // the last position given; the committer's own
+
+	mu      sync.Mutex
+	durable uint64        // the last position on disk: readers go no further
+	acked   uint64        // what the reader has kept
+	grown   chan struct{} // closed when durable grows
+}
+
+func (f *feeds) init(db *pebble.DB) { f.db, f.by = db, make(map[[16]byte]*feed) }
+
+// get finds a feed, or loads where it ends. It is loaded before the committer
+// first writes to it, so what is found then is on disk.
+func (f *feeds) get(id [16]byte) (*feed, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if known, ok := f.by[id]; ok {
+		return known, nil
+	}
+	it, err := f.db.NewIter(&pebble.IterOptions{LowerBound: feedKey(id, 0), UpperBound: feedKey(id, ^uint64(0))})
+	if err != nil {
+		return nil, err
+	}
+	var last uint64
+	if it.Last() {
+		last = feedPosition(it.Key())
+	}
+	if err := errors.Join(it.Error(), it.Close()); err != nil {
+		return nil, err
+	}
+	known := &feed{next: last, durable: last, grown: make(chan struct{})}
+	f.by[id] = known
+	return known, nil
+}
+
+func (f *feed) advance(to uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.durable = to
+	close(f.grown)
+	f.grown = make(chan struct{})
+}
+
+func (f *feed) reach() (uint64, <-chan struct{}) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.durable, f.grown
+}
+
+// Events implements registry.Store.
+func (s *Store) Events(ctx context.Context, party api.PartyID, after uint64, max int) (events []registry.Event, last uint64, err error) {
+	id := s.keys.Feed(party)
+	f, err := s.feeds.get(id)
+	if err != nil {
+		return nil, after, err
+	}
+	durable, _ := f.reach()
+	last = after
+	if after >= durable {
+		return nil, after, nil
+	}
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: feedKey(id, after+1), UpperBound: feedKey(id, durable+1)})
+	if err != nil {
+		return nil, after, err
+	}
+	defer it.Close()
+	for it.First(); it.Valid() && len(events) < max; it.Next() {
+		sealed, err := it.ValueAndErr()
+		if err != nil {
+			return nil, after, err
+		}
+		var e registry.Event
+		if err := s.open(tableEvent, it.Key(), sealed, &e); err != nil {
+			return nil, after, err
+		}
+		events = append(events, e)
+		last = feedPosition(it.Key())
+	}
+	return events, last, errors.Join(it.Error(), ctx.Err())
+}
+
+// Wait implements registry.Store.
+func (s *Store) Wait(ctx context.Context, party api.PartyID, after uint64) error {
+	f, err := s.feeds.get(s.keys.Feed(party))
+	if err != nil {
+		return err
+	}
+	for {
+		durable, grown := f.reach()
+		if durable > after {
+			return nil
+		}
+		select {
+		case <-grown:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-s.stop:
+			return ErrClosed
+		}
+	}
+}
+
+// Acknowledge implements registry.Store.
+func (s *Store) Acknowledge(party api.PartyID, upTo uint64) {
+	f, err := s.feeds.get(s.keys.Feed(party))
+	if err != nil {
+		return // the reader says it again with its next question
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.acked = max(f.acked, min(upTo, f.durable))
+}
+
+// trim puts the removal of acknowledged events into a batch.
+func (f *feeds) trim(ctx context.Context, s *Store, batch *pebble.Batch) error {
+	f.mu.Lock()
+	acked := make(map[[16]byte]uint64, len(f.by))
+	for id, known := range f.by {
+		known.mu.Lock()
+		acked[id] = min(known.acked, max(known.durable, 1)-1)
+		known.mu.Unlock()
+	}
+	f.mu.Unlock()
+	for id, upTo := range acked {
+		it, err := f.db.NewIter(&pebble.IterOptions{LowerBound: feedKey(id, 0), UpperBound: feedKey(id, upTo+1)})
+		if err != nil {
+			return err
+		}
+		for it.First(); it.Valid() && err == nil; it.Next() {
+			var sealed []byte
+			var e registry.Event
+			if sealed, err = it.ValueAndErr(); err == nil {
+				err = errors.Join(ctx.Err(), s.open(tableEvent, it.Key(), sealed, &e),
+					batch.Delete(it.Key(), nil), batch.Delete(eventIDKey(id, e.ID), nil))
+			}
+		}
+		if err := errors.Join(err, it.Error(), it.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package pebblestore
+
+import (
+	"bytes"
+	"encoding/binary"
+	"slices"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/seinhuis/seinhuis/api"
+	"github.com/seinhuis/seinhuis/crypto/encoding"
+	"github.com/seinhuis/seinhuis/registry"
+)
+
+// The whole key schema. Integers are big-endian; feed is Keys.Feed(party), grave
+// Keys.Grave(party, sid), shard the first two bytes of the idx; day is yyyymmdd as
+// u32. Rows are sealed; empty rows hold nothing but their key.
+//
+//	s idx(16) 0                        match
+//	s idx(16) 1 feed(16)               signal
+//	t shard(2) grave(16)               tombstone
+//	x day(4) s idx(16) feed(16)        empty: the signal expires on this day
+//	x day(4) t shard(2) grave(16)      empty: the tombstone goes on this day
+//	f feed(16) position(8)             event
+//	e feed(16) event id(16)            position(8), not sealed: the feed holds this id
+//	o unix ms(8) leaf hash(16)         outbox: salt and record of a leaf
+//	i                                  incarnation(16), not sealed
+const (
+	prefixIdx       = 's'
+	prefixTombstone = 't'
+	prefixExpiry    = 'x'
+	prefixFeed      = 'f'
+	prefixEventID   = 'e'
+	prefixOutbox    = 'o'
+	prefixMeta      = 'i'
+
+	slotMatch  = 0
+	slotSignal = 1
+)
+
+// Tables, as sealing knows them.
+const (
+	tableSignal    = "signal"
+	tableMatch     = "match"
+	tableTombstone = "tombstone"
+	tableEvent     = "event"
+	tableOutbox    = "outbox"
+)
+
+const idxPrefixLen = 1 + 16
+
+// comparer orders keys by their bytes, and takes s ‖ idx as the prefix of what
+// stands under an idx, so that one bloom filter probe says that an idx is new.
+var comparer = func() *pebble.Comparer {
+	c := *pebble.DefaultComparer
+	c.Name = "seinhuis.1"
+	c.Split = func(key []byte) int {
+		if len(key) >= idxPrefixLen && key[0] == prefixIdx {
+			return idxPrefixLen
+		}
+		return len(key)
+	}
+	c.ComparePointSuffixes = bytes.Compare
+	c.CompareRangeSuffixes = bytes.Compare
+	// The default successors shorten keys, and a shortened key may end up with
+	// another prefix; keep them as they are.
+	c.Separator = func(dst, a, _ []byte) []byte { return append(dst, a...) }
+	c.Successor = func(dst, a []byte) []byte { return append(dst, a...) }
+	return &c
+}()
+
+func idxPrefix(idx registry.Idx) []byte { return append([]byte{prefixIdx}, idx[:]...) }
+
+func matchKey(idx registry.Idx) []byte { return append(idxPrefix(idx), slotMatch) }
+
+func signalKey(idx registry.Idx, feed [16]byte) []byte {
+	return slices.Concat(idxPrefix(idx), []byte{slotSignal}, feed[:])
+}
+
+func tombstoneKey(idx registry.Idx, grave [16]byte) []byte {
+	return slices.Concat([]byte{prefixTombstone}, idx[:2], grave[:])
+}
+
+func day(d encoding.Date) []byte {
+	return binary.BigEndian.AppendUint32(nil, uint32(d.Year*10000+int(d.Month)*100+d.Day))
+}
+
+func expiryDayKey(d encoding.Date) []byte { return append([]byte{prefixExpiry}, day(d)...) }
+
+func signalExpiryKey(d encoding.Date, idx registry.Idx, feed [16]byte) []byte {
+	return slices.Concat(expiryDayKey(d), []byte{prefixIdx}, idx[:], feed[:])
+}
+
+func tombstoneExpiryKey(d encoding.Date, idx registry.Idx, grave [16]byte) []byte {
+	return append(expiryDayKey(d), tombstoneKey(idx, grave)...)
+}
+
+// expiryTarget takes an expiry key apart: what it points to, behind the day.
+func expiryTarget(key []byte) []byte { return key[1+4:] }
+
+func feedPrefix(feed [16]byte) []byte { return append([]byte{prefixFeed}, feed[:]...) }
+
+func feedKey(feed [16]byte, position uint64) []byte {
+	return binary.BigEndian.AppendUint64(feedPrefix(feed), position)
+}
+
+func feedPosition(key []byte) uint64 { return binary.BigEndian.Uint64(key[1+16:]) }
+
+func eventIDKey(feed [16]byte, id api.EventID) []byte {
+	return slices.Concat([]byte{prefixEventID}, feed[:], id[:])
+}
+
+func outboxKey(unixMilli uint64, leaf [32]byte) []byte {
+	return append(binary.BigEndian.AppendUint64([]byte{prefixOutbox}, unixMilli), leaf[:16]...)
+}
+
+var metaKey = []byte{prefixMeta}

@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+// Package pebblestore keeps a registry on Pebble, in one folder of one process.
+//
+// A transaction holds the lock of its idx, reads, collects its writes in a batch
+// and hands them to the one committer, which joins what has gathered into a single
+// durable commit and gives events their positions in the feeds. The lock is held
+// until the commit is on disk: nobody reads under an idx what a loss of power could
+// take back. Feeds are read no further than what is on disk, for a position that a
+// reader has seen must never be given to another event.
+//
+// A write or sync that fails ends the process: after a failed fsync nobody knows
+// what is on disk, and asking again would hide it.
+package pebblestore
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/seinhuis/seinhuis/api"
+	enc "github.com/seinhuis/seinhuis/crypto/encoding"
+	"github.com/seinhuis/seinhuis/registry"
+)
+
+// ErrClosed says that the store is closing.
+var ErrClosed = errors.New("pebblestore: the store is closed")
+
+// idxLocks is how many locks idxs share. It only has to be well above the number
+// of transactions at one time.
+const idxLocks = 4096
+
+// A Store is a registry.Store on Pebble.
+type Store struct {
+	db          *pebble.DB
+	keys        registry.Keys
+	incarnation [16]byte
+	locks       [idxLocks]sync.Mutex // by the first bits of the idx
+	feeds       feeds
+
+	commits   chan *commit
+	stop      chan struct{} // closed by Close, once
+	stopOnce  sync.Once
+	committed chan struct{} // closed when the committer has ended
+}
+
+// Options of Open that only tests and benchmarks set.
+type Options struct {
+	FS     vfs.FS        // the disk, when nil
+	Logger pebble.Logger // pebble's own, when nil; its Fatalf must not return
+}
+
+// Open opens or makes the store in a folder.
+func Open(folder string, keys registry.Keys, o Options) (*Store, error) {
+	opts := &pebble.Options{
+		Comparer:           comparer,
+		FormatMajorVersion: pebble.FormatColumnarBlocks,
+		FS:                 o.FS,
+		Logger:             o.Logger,
+		MemTableSize:       64 << 20,
+		CacheSize:          256 << 20,
+	}
+	for i := range opts.Levels {
+		opts.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+	}
+	db, err := pebble.Open(folder, opts)
+	if err != nil {
+		return nil, fmt.Errorf("pebblestore: %w", err)
+	}
+	s := &Store{
+		db: db, keys: keys,
+		commits: make(chan *commit, 256), stop: make(chan struct{}), committed: make(chan struct{}),
+	}
+	s.feeds.init(db)
+	if err := s.loadIncarnation(); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	go s.commitLoop()
+	return s, nil
+}
+
+func (s *Store) loadIncarnation() error {
+	value, closer, err := s.db.Get(metaKey)
+	if err == nil {
+		defer closer.Close()
+		if len(value) != len(s.incarnation) {
+			return registry.ErrCorrupt
+		}
+		s.incarnation = [16]byte(value)
+		return nil
+	}
+	if !errors.Is(err, pebble.ErrNotFound) {
+		return err
+	}
+	rand.Read(s.incarnation[:])
+	return s.db.Set(metaKey, s.incarnation[:], pebble.Sync)
+}
+
+// Incarnation implements registry.Store.
+func (s *Store) Incarnation() [16]byte { return s.incarnation }
+
+// Close ends the committer after what it has begun, and closes the database.
+func (s *Store) Close() error {
+	s.stopOnce.Do(func() { close(s.stop) })
+	<-s.committed
+	return s.db.Close()
+}
+
+// Update implements registry.Store.
+func (s *Store) Update(ctx context.Context, idx registry.Idx, fn func(registry.Tx) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	lock := &s.locks[(int(idx[0])<<8|int(idx[1]))%idxLocks]
+	lock.Lock()
+	defer lock.Unlock()
+
+	t := &tx{store: s, idx: idx, batch: s.db.NewBatch()}
+	defer t.batch.Close()
+	if err := fn(t); err != nil {
+		return err
+	}
+	if t.batch.Empty() && len(t.events) == 0 {
+		return nil
+	}
+	// From here the outcome is the disk's to tell, so the context no longer counts.
+	c := &commit{batch: t.batch, events: t.events, done: make(chan error, 1)}
+	select {
+	case s.commits <- c:
+		return <-c.done
+	case <-s.stop:
+		return ErrClosed
+	}
+}
+
+// Signal implements registry.Store.
+func (s *Store) Signal(_ context.Context, idx registry.Idx, party api.PartyID) (sig registry.Signal, ok bool, err error) {
+	ok, err = s.read(s.db, tableSignal, signalKey(idx, s.keys.Feed(party)), &sig)
+	return sig, ok, err
+}
+
+// read opens the row under a key into v.
+func (s *Store) read(r pebble.Reader, table string, key []byte, v encoding.BinaryUnmarshaler) (bool, error) {
+	sealed, closer, err := r.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer closer.Close()
+	return true, s.open(table, key, sealed, v)
+}
+
+func (s *Store) open(table string, key, sealed []byte, v encoding.BinaryUnmarshaler) error {
+	row, err := s.keys.Rows.Open(table, key, sealed)
+	if err != nil {
+		return fmt.Errorf("%w: table %s", registry.ErrCorrupt, table)
+	}
+	return v.UnmarshalBinary(row)
+}
+
+func (s *Store) seal(table string, key []byte, v encoding.BinaryMarshaler) ([]byte, error) {
+	row, err := v.MarshalBinary()
+	if err != nil {
+		return nil, err
+	}
+	return s.keys.Rows.Seal(table, key, row)
+}
+
+// openUnder opens the row at the iterator, which stands under an idx: a signal is
+// appended, the match set.
+func (s *Store) openUnder(it *pebble.Iterator, signals *[]registry.Signal, match *registry.Match) error {
+	sealed, err := it.ValueAndErr()
+	if err != nil {
+		return err
+	}
+	if it.Key()[idxPrefixLen] == slotMatch {
+		return s.open(tableMatch, it.Key(), sealed, match)
+	}
+	var sig registry.Signal
+	err = s.open(tableSignal, it.Key(), sealed, &sig)
+	*signals = append(*signals, sig)
+	return err
+}
+
+// Scan implements registry.Store.
+func (s *Store) Scan(ctx context.Context, from registry.Idx, fn func(registry.Idx, []registry.Signal, registry.Match) error) error {
+	snapshot := s.db.NewSnapshot()
+	defer snapshot.Close()
+	it, err := snapshot.NewIter(&pebble.IterOptions{LowerBound: idxPrefix(from), UpperBound: []byte{prefixIdx + 1}})
+	if err != nil {
+		return err
+	}
+	defer it.Close()
+	var (
+		signals []registry.Signal
+		match   registry.Match
+		idx     registry.Idx
+	)
+	flush := func() error {
+		if len(signals) == 0 && match.ID.IsZero() {
+			return nil
+		}
+		err := fn(idx, signals, match)
+		signals, match = nil, registry.Match{}
+		return err
+	}
+	for it.First(); it.Valid(); it.Next() {
+		if at := registry.Idx(it.Key()[1:idxPrefixLen]); at != idx {
+			if err := errors.Join(ctx.Err(), flush()); err != nil {
+				return err
+			}
+			idx = at
+		}
+		if err := s.openUnder(it, &signals, &match); err != nil {
+			return err
+		}
+	}
+	return errors.Join(it.Error(), flush())
+}
+
+// Due implements registry.Store.
+func (s *Store) Due(ctx context.Context, today enc.Date, max int) (due []registry.Idx, err error) {
+	err = s.expired(today, func(key []byte) (bool, error) {
+		if target := expiryTarget(key); target[0] == prefixIdx {
+			due = append(due, registry.Idx(target[1:idxPrefixLen]))
+		}
+		return len(due) < max, ctx.Err()
+	})
+	return due, err
+}
+
+// expired walks over the expiry keys of all days up to today.
+func (s *Store) expired(today enc.Date, fn func(key []byte) (more bool, err error)) error {
+	it, err := s.db.NewIter(&pebble.IterOptions{
+		LowerBound: []byte{prefixExpiry}, UpperBound: expiryDayKey(today.AddDate(0, 0, 1)),
+	})
+	if err != nil {
+		return err
+	}
+	defer it.Close()
+	for it.First(); it.Valid(); it.Next() {
+		if more, err := fn(it.Key()); err != nil || !more {
+			return err
+		}
+	}
+	return it.Error()
+}
+
+// Trim implements registry.Store.
+func (s *Store) Trim(ctx context.Context, today enc.Date) error {
+	batch := s.db.NewBatch()
+	defer batch.Close()
+	err := s.expired(today, func(key []byte) (bool, error) {
+		if target := expiryTarget(key); target[0] == prefixTombstone {
+			return true, errors.Join(ctx.Err(), batch.Delete(target, nil), batch.Delete(key, nil))
+		}
+		return true, ctx.Err()
+	})
+	if err == nil {
+		err = s.feeds.trim(ctx, s, batch)
+	}
+	if err != nil {
+		return err
+	}
+	return batch.Commit(pebble.Sync)
+}

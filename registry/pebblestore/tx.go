@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package pebblestore
+
+import (
+	"cmp"
+	"encoding"
+	"errors"
+	"slices"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/seinhuis/seinhuis/api"
+	"github.com/seinhuis/seinhuis/registry"
+)
+
+// A tx reads what stands under its idx once, and keeps its own changes beside the
+// batch that will write them.
+type tx struct {
+	store *Store
+	idx   registry.Idx
+	batch *pebble.Batch
+
+	loaded  bool
+	signals []registry.Signal
+	match   registry.Match
+	events  []feedEvent
+}
+
+// A feedEvent is a sealed-to-be event on its way to a feed; the committer gives it
+// its position.
+type feedEvent struct {
+	feed  [16]byte
+	event registry.Event
+}
+
+func (t *tx) load() error {
+	if t.loaded {
+		return nil
+	}
+	it, err := t.store.db.NewIter(nil)
+	if err != nil {
+		return err
+	}
+	defer it.Close()
+	for valid := it.SeekPrefixGE(idxPrefix(t.idx)); valid; valid = it.Next() {
+		if err := t.store.openUnder(it, &t.signals, &t.match); err != nil {
+			return err
+		}
+	}
+	t.sort()
+	t.loaded = it.Error() == nil
+	return it.Error()
+}
+
+func (t *tx) sort() {
+	slices.SortFunc(t.signals, func(a, b registry.Signal) int { return cmp.Compare(a.Party, b.Party) })
+}
+
+// Signals implements registry.Tx.
+func (t *tx) Signals() ([]registry.Signal, error) {
+	err := t.load()
+	return slices.Clone(t.signals), err
+}
+
+// Match implements registry.Tx.
+func (t *tx) Match() (registry.Match, error) {
+	err := t.load()
+	return t.match, err
+}
+
+// Tombstone implements registry.Tx.
+func (t *tx) Tombstone(party api.PartyID, sid api.SID) (tomb registry.Tombstone, ok bool, err error) {
+	ok, err = t.store.read(t.store.db, tableTombstone, tombstoneKey(t.idx, t.store.keys.Grave(party, sid)), &tomb)
+	return tomb, ok, err
+}
+
+// PutSignal implements registry.Tx.
+func (t *tx) PutSignal(s registry.Signal) error {
+	if err := t.load(); err != nil {
+		return err
+	}
+	feed := t.store.keys.Feed(s.Party)
+	if err := t.forget(s.Party, feed); err != nil {
+		return err
+	}
+	t.signals = append(t.signals, s)
+	t.sort()
+	return errors.Join(
+		t.put(tableSignal, signalKey(t.idx, feed), s),
+		t.batch.Set(signalExpiryKey(s.Expires, t.idx, feed), nil, nil),
+	)
+}
+
+// forget takes a party's signal, and its day of expiry, out of the transaction's
+// view and the index.
+func (t *tx) forget(party api.PartyID, feed [16]byte) error {
+	i := slices.IndexFunc(t.signals, func(s registry.Signal) bool { return s.Party == party })
+	if i < 0 {
+		return nil
+	}
+	expires := t.signals[i].Expires
+	t.signals = slices.Delete(t.signals, i, i+1)
+	return t.batch.Delete(signalExpiryKey(expires, t.idx, feed), nil)
+}
+
+// EndSignal implements registry.Tx.
+func (t *tx) EndSignal(s registry.Signal, tomb registry.Tombstone) error {
+	if err := t.load(); err != nil {
+		return err
+	}
+	feed := t.store.keys.Feed(s.Party)
+	grave := t.store.keys.Grave(s.Party, s.SID)
+	return errors.Join(
+		t.forget(s.Party, feed),
+		t.batch.Delete(signalKey(t.idx, feed), nil),
+		t.put(tableTombstone, tombstoneKey(t.idx, grave), tomb),
+		t.batch.Set(tombstoneExpiryKey(tomb.Until, t.idx, grave), nil, nil),
+	)
+}
+
+// PutMatch implements registry.Tx.
+func (t *tx) PutMatch(m registry.Match) error {
+	if err := t.load(); err != nil {
+		return err
+	}
+	if len(m.Members) == 0 {
+		t.match = registry.Match{}
+		return t.batch.Delete(matchKey(t.idx), nil)
+	}
+	t.match = m
+	return t.put(tableMatch, matchKey(t.idx), m)
+}
+
+// Emit implements registry.Tx. An event id belongs to one idx, so the lock of the
+// idx keeps two transactions from telling it twice.
+func (t *tx) Emit(e registry.Event) error {
+	feed := t.store.keys.Feed(e.Recipient.Party)
+	_, closer, err := t.store.db.Get(eventIDKey(feed, e.ID))
+	switch {
+	case err == nil:
+		return closer.Close()
+	case !errors.Is(err, pebble.ErrNotFound):
+		return err
+	}
+	t.events = append(t.events, feedEvent{feed, e})
+	return nil
+}
+
+// Log implements registry.Tx.
+func (t *tx) Log(entry registry.LogEntry) error {
+	return t.put(tableOutbox, outboxKey(uint64(entry.At.UnixMilli()), entry.Leaf.Hash()), entry)
+}
+
+func (t *tx) put(table string, key []byte, v encoding.BinaryMarshaler) error {
+	sealed, err := t.store.seal(table, key, v)
+	if err != nil {
+		return err
+	}
+	return t.batch.Set(key, sealed, nil)
+}

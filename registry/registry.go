@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+// Package registry is the domain of the blind signal registry: signals, the
+// matches they form, the events that tell parties of them, and the [Store] that
+// keeps all three.
+//
+// The registry sees who signals, when, until when, and which signals meet. It
+// does not see about whom: a child is a tag, and here a tag becomes an [Idx],
+// its keyed hash. Nothing in this package can open a card or evaluate an
+// identity, and it imports nothing that could.
+//
+// Data flows one way. A statement comes in, [Admission] judges it by signature,
+// clock and policy, the matcher runs one transaction on one idx, and parties read
+// their feeds with [Deliver]. Only the matcher changes a match.
+package registry
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+	_ "time/tzdata" // the day turns in Amsterdam on every machine
+
+	"github.com/seinhuis/seinhuis/api"
+	"github.com/seinhuis/seinhuis/audit"
+	"github.com/seinhuis/seinhuis/crypto/encoding"
+)
+
+// ErrCorrupt says that a stored row is not what was stored: it does not open
+// under its key, or does not decode. It is never ignored.
+var ErrCorrupt = errors.New("registry: a stored row is damaged")
+
+// An Idx stands for one child in one epoch: HMAC-SHA-256(pepper, u32 epoch ‖
+// tag)[:16]. It is uniform, so any range of it is a fair share of the whole, and
+// without the pepper it says nothing. It prints as [idx].
+type Idx [16]byte
+
+// Format prints [idx], whatever the verb.
+func (Idx) Format(f fmt.State, _ rune) { fmt.Fprint(f, "[idx]") }
+
+// LogValue logs [idx].
+func (Idx) LogValue() slog.Value { return slog.StringValue("[idx]") }
+
+// A Signal is one party's stored registration of one child: the statement as it
+// was signed, what it seals, and what the registry granted it.
+type Signal struct {
+	api.Statement
+	Signed  api.Signed
+	Sealed  []api.SealedFace
+	Granted Granted
+}
+
+// Live tells whether the signal lives on the given day, swept or not.
+func (s Signal) Live(today encoding.Date) bool { return s.Expires.Compare(today) > 0 }
+
+// Face is the sealed card and keybox of an epoch.
+func (s Signal) Face(epoch uint64) (api.SealedFace, bool) {
+	for i, f := range s.Faces {
+		if f.Epoch == epoch {
+			return s.Sealed[i], true
+		}
+	}
+	return api.SealedFace{}, false
+}
+
+// Granted is what a receipt says beyond the statement it answers. It is stored
+// with the signal, so that the same statement gets the same receipt again.
+type Granted struct {
+	Incarnation [16]byte
+	Others      uint64
+	Leaf        api.Hash
+	Time        time.Time
+}
+
+// A Tombstone stands where a signal has ended. It keeps no tag, card or keybox,
+// and goes on Until.
+type Tombstone struct {
+	Rev     uint64   // the last revision
+	Act     api.Hash // of the signed act that ended it; zero when the clock did
+	Granted Granted  // of that act
+	Until   encoding.Date
+}
+
+// A Match is the network around one child: two or more members, each of another
+// party.
+type Match struct {
+	ID      api.MatchID
+	Members []Member
+}
+
+// A Member is a party's signal in a match.
+type Member struct {
+	Party api.PartyID
+	SID   api.SID
+}
+
+// An Event is one item of a feed, as stored. It holds no card and no statement:
+// those are read from the signals when the event is delivered, so what is
+// destroyed in the meantime is not delivered.
+type Event struct {
+	ID        api.EventID
+	Kind      api.EventKind
+	Match     api.MatchID
+	Epoch     uint64
+	Idx       Idx
+	Recipient Member
+	Other     Member
+	Rev       uint64 // the other's revision that caused the event
+}
+
+// A LogEntry is a leaf on its way to the log.
+type LogEntry struct {
+	At   time.Time
+	Leaf audit.Leaf
+}
+
+var amsterdam = func() *time.Location {
+	loc, err := time.LoadLocation("Europe/Amsterdam")
+	if err != nil {
+		panic(err) // tzdata is linked in
+	}
+	return loc
+}()
+
+// Today is the day it is in Europe/Amsterdam, where signals begin and end.
+func Today(now time.Time) encoding.Date { return encoding.DateOf(now.In(amsterdam)) }

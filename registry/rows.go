@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package registry
+
+import (
+	"fmt"
+
+	"github.com/seinhuis/seinhuis/api"
+	"github.com/seinhuis/seinhuis/crypto/encoding"
+)
+
+// Rows before they are sealed are fields of E, led by the table's name. Stores
+// share these, so that a database can move from one to the other.
+const (
+	rowSignal    = "signal"
+	rowTombstone = "tombstone"
+	rowMatch     = "match"
+	rowEvent     = "event"
+	rowLog       = "log"
+)
+
+// MarshalBinary encodes the signal as a row. The statement is not repeated: it
+// stands in the signed bytes.
+func (s Signal) MarshalBinary() ([]byte, error) {
+	fields := append(s.Granted.fields(), s.Signed.Signed, s.Signed.Signature)
+	for _, f := range s.Sealed {
+		fields = append(fields, f.Card, f.Keybox)
+	}
+	return encoding.E(rowSignal, fields...)
+}
+
+// UnmarshalBinary reads what MarshalBinary writes; it keeps b.
+func (s *Signal) UnmarshalBinary(b []byte) (err error) {
+	d := encoding.NewDecoder(b)
+	d.Expect(rowSignal)
+	s.Granted = decodeGranted(d)
+	s.Signed = api.Signed{Signed: d.Bytes(), Signature: d.Bytes()}
+	s.Sealed = nil
+	for d.More() {
+		s.Sealed = append(s.Sealed, api.SealedFace{Card: d.Bytes(), Keybox: d.Bytes()})
+	}
+	if err := d.Done(); err != nil {
+		return fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	s.Statement, err = api.ParseStatement(s.Signed.Signed)
+	if err != nil || len(s.Sealed) != len(s.Faces) {
+		return fmt.Errorf("%w: a signal's statement and faces do not fit", ErrCorrupt)
+	}
+	return nil
+}
+
+// MarshalBinary encodes the tombstone as a row.
+func (t Tombstone) MarshalBinary() ([]byte, error) {
+	return encoding.E(rowTombstone, append(t.Granted.fields(), encoding.Int(t.Rev), t.Act[:], t.Until.Field())...)
+}
+
+// UnmarshalBinary reads what MarshalBinary writes.
+func (t *Tombstone) UnmarshalBinary(b []byte) error {
+	d := encoding.NewDecoder(b)
+	d.Expect(rowTombstone)
+	t.Granted = decodeGranted(d)
+	t.Rev = d.Int()
+	d.Fixed(t.Act[:])
+	t.Until = d.Date()
+	return corrupt(d)
+}
+
+// MarshalBinary encodes the match as a row.
+func (m Match) MarshalBinary() ([]byte, error) {
+	fields := [][]byte{m.ID[:]}
+	for _, member := range m.Members {
+		fields = append(fields, []byte(member.Party), member.SID[:])
+	}
+	return encoding.E(rowMatch, fields...)
+}
+
+// UnmarshalBinary reads what MarshalBinary writes.
+func (m *Match) UnmarshalBinary(b []byte) error {
+	d := encoding.NewDecoder(b)
+	d.Expect(rowMatch)
+	d.Fixed(m.ID[:])
+	m.Members = nil
+	for d.More() {
+		m.Members = append(m.Members, decodeMember(d))
+	}
+	return corrupt(d)
+}
+
+// MarshalBinary encodes the event as a row.
+func (e Event) MarshalBinary() ([]byte, error) {
+	return encoding.E(rowEvent, e.ID[:], []byte(e.Kind), e.Match[:], encoding.Int(e.Epoch), e.Idx[:],
+		[]byte(e.Recipient.Party), e.Recipient.SID[:], []byte(e.Other.Party), e.Other.SID[:], encoding.Int(e.Rev))
+}
+
+// UnmarshalBinary reads what MarshalBinary writes.
+func (e *Event) UnmarshalBinary(b []byte) error {
+	d := encoding.NewDecoder(b)
+	d.Expect(rowEvent)
+	d.Fixed(e.ID[:])
+	e.Kind = api.EventKind(d.String())
+	d.Fixed(e.Match[:])
+	e.Epoch = d.Int()
+	d.Fixed(e.Idx[:])
+	e.Recipient = decodeMember(d)
+	e.Other = decodeMember(d)
+	e.Rev = d.Int()
+	return corrupt(d)
+}
+
+// MarshalBinary encodes the entry as a row.
+func (l LogEntry) MarshalBinary() ([]byte, error) {
+	return encoding.E(rowLog, encoding.Time(l.At), l.Leaf.Salt[:], l.Leaf.Record)
+}
+
+// UnmarshalBinary reads what MarshalBinary writes; it keeps b.
+func (l *LogEntry) UnmarshalBinary(b []byte) error {
+	d := encoding.NewDecoder(b)
+	d.Expect(rowLog)
+	l.At = d.Time()
+	d.Fixed(l.Leaf.Salt[:])
+	l.Leaf.Record = d.Bytes()
+	return corrupt(d)
+}
+
+func (g Granted) fields() [][]byte {
+	return [][]byte{g.Incarnation[:], encoding.Int(g.Others), g.Leaf[:], encoding.Time(g.Time)}
+}
+
+func decodeGranted(d *encoding.Decoder) (g Granted) {
+	d.Fixed(g.Incarnation[:])
+	g.Others = d.Int()
+	d.Fixed(g.Leaf[:])
+	g.Time = d.Time()
+	return g
+}
+
+func decodeMember(d *encoding.Decoder) (m Member) {
+	m.Party = api.PartyID(d.String())
+	d.Fixed(m.SID[:])
+	return m
+}
+
+func corrupt(d *encoding.Decoder) error {
+	if err := d.Done(); err != nil {
+		return fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	return nil
+}

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package registry
+
+import (
+	"context"
+
+	"github.com/seinhuis/seinhuis/api"
+	"github.com/seinhuis/seinhuis/crypto/encoding"
+)
+
+// A Store keeps signals, matches, tombstones, feeds and the outbox of the log.
+//
+// What is asked of an implementation:
+//   - Durable: when Update returns nil, everything its transaction wrote survives
+//     the loss of power. When it returns an error nothing of it was written, but
+//     for a lost connection, after which the caller must ask again.
+//   - Serial: transactions on one idx run one after the other. Transactions on
+//     different idxs may run side by side.
+//   - Ordered: positions in a feed grow, and a reader that has seen position n
+//     will never find a new event at or before n.
+//   - Opaque: rows are sealed with [Keys]; nothing at rest names a party, a tag or
+//     a sid.
+type Store interface {
+	// Update runs fn in one transaction on idx. An error from fn is returned as
+	// it is, and nothing is written.
+	Update(ctx context.Context, idx Idx, fn func(Tx) error) error
+
+	// Signal reads the signal that a party has under idx.
+	Signal(ctx context.Context, idx Idx, party api.PartyID) (Signal, bool, error)
+
+	// Events reads a party's feed behind a position, oldest first, max at most. It
+	// also returns the position of the last event read, or after if there is none.
+	Events(ctx context.Context, party api.PartyID, after uint64, max int) ([]Event, uint64, error)
+
+	// Wait returns nil when the party's feed has something behind a position, or
+	// the context's error.
+	Wait(ctx context.Context, party api.PartyID, after uint64) error
+
+	// Acknowledge says that the party has kept everything up to a position; Trim
+	// may drop it. It need not survive a crash: the reader will say it again.
+	Acknowledge(party api.PartyID, upTo uint64)
+
+	// Trim drops acknowledged events, and tombstones whose time is over.
+	Trim(ctx context.Context, today encoding.Date) error
+
+	// Due lists idxs that hold a signal which has expired by today, max at most.
+	Due(ctx context.Context, today encoding.Date, max int) ([]Idx, error)
+
+	// Scan reads everything under each idx from (inclusive) to the highest, in
+	// order of idx, until fn returns an error. Tombstones are not part of it.
+	Scan(ctx context.Context, from Idx, fn func(Idx, []Signal, Match) error) error
+
+	// Incarnation is drawn when the store is made, and anew at every restore.
+	Incarnation() [16]byte
+
+	Close() error
+}
+
+// A Tx is a transaction on one idx. It reads what it wrote.
+type Tx interface {
+	// Signals are the signals under the idx, live or not, ordered by party.
+	Signals() ([]Signal, error)
+	// Match is the match on the idx; its ID is zero when there is none.
+	Match() (Match, error)
+	// Tombstone reads where a signal of the party has ended.
+	Tombstone(party api.PartyID, sid api.SID) (Tombstone, bool, error)
+
+	// PutSignal stores a signal or a revision of it, and its day of expiry.
+	PutSignal(Signal) error
+	// EndSignal destroys a signal and puts a tombstone in its place.
+	EndSignal(Signal, Tombstone) error
+	// PutMatch stores the match; one without members is removed.
+	PutMatch(Match) error
+	// Emit puts an event in its recipient's feed, unless the feed holds its id.
+	Emit(Event) error
+	// Log puts a leaf in the outbox, from where the sequencer takes it.
+	Log(LogEntry) error
+}
