@@ -50,7 +50,7 @@ func NewKeyFile() []byte {
 // ParseKeys reads what NewKeyFile writes.
 func ParseKeys(file []byte) (Keys, error) {
 	var f keyFile
-	if err := json.Unmarshal(file, &f); err != nil || len(f.Pepper) != 32 || f.Generation == 0 {
+	if err := encoding.UnmarshalJSON(file, &f); err != nil || len(f.Pepper) != 32 || f.Generation == 0 {
 		return Keys{}, ErrKeys
 	}
 	rows, err := atrest.NewKey(f.Generation, f.RowKey)

@@ -106,7 +106,8 @@ func (s *Store) loadIncarnation() error {
 // Incarnation implements registry.Store.
 func (s *Store) Incarnation() [16]byte { return s.incarnation }
 
-// Close ends the committer after what it has begun, and closes the database.
+// Close ends waiting readers and the committer after what it has begun, and closes
+// the database. Transactions and reads must have ended.
 func (s *Store) Close() error {
 	s.stopOnce.Do(func() { close(s.stop) })
 	<-s.committed
@@ -115,8 +116,12 @@ func (s *Store) Close() error {
 
 // Update implements registry.Store.
 func (s *Store) Update(ctx context.Context, idx registry.Idx, fn func(registry.Tx) error) error {
-	if err := ctx.Err(); err != nil {
-		return err
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-s.stop:
+		return ErrClosed
+	default:
 	}
 	lock := &s.locks[(int(idx[0])<<8|int(idx[1]))%idxLocks]
 	lock.Lock()
