@@ -11,27 +11,28 @@ import (
 
 	"github.com/seinhuis/seinhuis/api"
 	"github.com/seinhuis/seinhuis/crypto/encoding"
+	"github.com/seinhuis/seinhuis/matcher/matchertest"
 	"github.com/seinhuis/seinhuis/registry"
 )
 
 // A model is the registry written down as simply as it can be: a map of signals
 // and, for each party, the lines that it must have been told.
 type model struct {
-	signals map[int]map[int]paper // child, party
+	signals map[int]map[int]matchertest.Paper // child, party
 	told    map[int][]string
 }
 
-func (m *model) tell(to int, kind api.EventKind, about paper) {
-	m.told[to] = append(m.told[to], line(kind, about.st.Party, about.st.SID))
+func (m *model) tell(to int, kind api.EventKind, about matchertest.Paper) {
+	m.told[to] = append(m.told[to], line(kind, about.Statement.Party, about.Statement.SID))
 }
 
 func line(kind api.EventKind, other api.PartyID, sid api.SID) string {
 	return fmt.Sprintf("%s %s %s", kind, other, sid)
 }
 
-func (m *model) put(child, p int, now paper) {
+func (m *model) put(child, p int, now matchertest.Paper) {
 	if m.signals[child] == nil {
-		m.signals[child] = make(map[int]paper)
+		m.signals[child] = make(map[int]matchertest.Paper)
 	}
 	_, revised := m.signals[child][p]
 	for q, other := range m.signals[child] {
@@ -50,7 +51,7 @@ func (m *model) put(child, p int, now paper) {
 // end takes signals of one child away in the same instant.
 func (m *model) end(child int, gone []int) {
 	here := m.signals[child]
-	papers := make([]paper, 0, len(gone))
+	papers := make([]matchertest.Paper, 0, len(gone))
 	for _, p := range gone {
 		papers = append(papers, here[p])
 		delete(here, p)
@@ -69,7 +70,7 @@ func (m *model) expire(today encoding.Date) {
 	for child, here := range m.signals {
 		var gone []int
 		for p, paper := range here {
-			if paper.st.Expires.Compare(today) <= 0 {
+			if paper.Statement.Expires.Compare(today) <= 0 {
 				gone = append(gone, p)
 			}
 		}
@@ -88,13 +89,13 @@ func TestHistories(t *testing.T) {
 func playHistory(t *testing.T, seed uint64, steps int) {
 	const parties, children = 5, 4
 	r := rand.New(rand.NewPCG(seed, 0))
-	w := newWorld(t, parties)
-	m := model{signals: map[int]map[int]paper{}, told: map[int][]string{}}
+	w := matchertest.New(t, parties)
+	m := model{signals: map[int]map[int]matchertest.Paper{}, told: map[int][]string{}}
 	cursors := make([]string, parties)
 	heard := make(map[int][]string)
 	listen := func(p int) {
 		for {
-			got, err := registry.Deliver(t.Context(), w.Store, party(p), cursors[p], 1+r.IntN(5), 0, w.Now())
+			got, err := registry.Deliver(t.Context(), w.Store, matchertest.Party(p), cursors[p], 1+r.IntN(5), 0, w.Now())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -116,31 +117,31 @@ func playHistory(t *testing.T, seed uint64, steps int) {
 		here, have := m.signals[ch][p]
 		switch n := r.IntN(100); {
 		case n < 50 && !have:
-			paper := w.write(p, child(ch), api.NewSID(), 1, func(s *api.Statement) {
+			paper := w.Write(p, matchertest.Child(ch), api.NewSID(), 1, func(s *api.Statement) {
 				s.Expires = registry.Today(w.Now()).AddDate(0, 0, 1+r.IntN(40))
 			})
-			if _, err := w.submit(paper); err != nil {
+			if _, err := w.Send(paper); err != nil {
 				t.Fatal(err)
 			}
 			m.put(ch, p, paper)
 		case n < 50:
-			paper := w.write(p, child(ch), here.st.SID, here.st.Rev+1, func(s *api.Statement) {
+			paper := w.Write(p, matchertest.Child(ch), here.Statement.SID, here.Statement.Rev+1, func(s *api.Statement) {
 				s.Expires = registry.Today(w.Now()).AddDate(0, 0, 1+r.IntN(60))
 			})
-			if _, err := w.submit(paper); err != nil {
+			if _, err := w.Send(paper); err != nil {
 				t.Fatal(err)
 			}
 			m.put(ch, p, paper)
 		case n < 60 && have: // again, word for word
-			if out, err := w.submit(here); err != nil || out.Created {
+			if out, err := w.Send(here); err != nil || out.Created {
 				t.Fatal(out.Created, err)
 			}
 		case n < 75 && have:
-			w.withdraw(here)
+			w.Withdraw(here)
 			m.end(ch, []int{p})
 		case n < 85:
 			for range r.IntN(4) {
-				w.advance(time.Duration(r.IntN(24)) * time.Hour)
+				w.Advance(time.Duration(r.IntN(24)) * time.Hour)
 				m.expire(registry.Today(w.Now()))
 			}
 		case n < 90:
@@ -153,7 +154,7 @@ func playHistory(t *testing.T, seed uint64, steps int) {
 			if err := w.Store.Close(); err != nil {
 				t.Fatal(err)
 			}
-			w.open(w.fs)
+			w.Open(w.FS)
 		}
 	}
 	if _, err := w.Sweep(t.Context()); err != nil {
@@ -168,5 +169,5 @@ func playHistory(t *testing.T, seed uint64, steps int) {
 			t.Errorf("seed %d: party %d heard %d lines, want %d:\n%q\n%q", seed, p, len(heard[p]), len(want), heard[p], want)
 		}
 	}
-	w.implied()
+	implied(t, w)
 }

@@ -1,0 +1,319 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package exchange_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/seinhuis/seinhuis/api"
+	"github.com/seinhuis/seinhuis/api/edge"
+	"github.com/seinhuis/seinhuis/api/exchange"
+	"github.com/seinhuis/seinhuis/keys"
+	"github.com/seinhuis/seinhuis/manifest"
+	"github.com/seinhuis/seinhuis/matcher/matchertest"
+)
+
+// A house is a registry that listens, and the clients of its parties.
+type house struct {
+	*matchertest.World
+	t       *testing.T
+	clients []*http.Client
+	parties string // base addresses
+	public  string
+	ops     string
+	log     *bytes.Buffer
+}
+
+func identity(t *testing.T, name string) (tls.Certificate, [32]byte) {
+	t.Helper()
+	dir := t.TempDir()
+	cert, key := filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.pem")
+	if err := keys.WriteTLS(cert, key, name, []string{"127.0.0.1"}); err != nil {
+		t.Fatal(err)
+	}
+	pair, err := keys.ReadTLS(cert, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := x509.ParseCertificate(pair.Certificate[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pair, keys.SPKIHash(leaf)
+}
+
+func newHouse(t *testing.T, parties int) *house {
+	t.Helper()
+	h := &house{World: matchertest.New(t, parties), t: t, log: new(bytes.Buffer)}
+	cert, pin := identity(t, "registry")
+	for i := range parties {
+		own, spki := identity(t, "party")
+		p := &h.Directory.Parties[i]
+		p.Keys = append(p.Keys, manifest.NewKey(manifest.UseTLS, spki[:], h.Now().AddDate(-1, 0, 0)))
+		h.clients = append(h.clients, &http.Client{Transport: &http.Transport{TLSClientConfig: edge.ClientTLS(own, pin)}})
+	}
+	server := exchange.New(h.Matcher, slog.New(slog.NewJSONHandler(h.log, nil)), func() ([]byte, []byte) {
+		return []byte("the manifest\n"), []byte("the directory\n")
+	})
+	current := func() tls.Certificate { return cert }
+	h.parties = "https://" + h.serve(server.Parties(), edge.ServerTLS(current, server.Known))
+	h.public = "http://" + h.serve(server.Public(), nil)
+	h.ops = "http://" + h.serve(server.Operations(), nil)
+	return h
+}
+
+func (h *house) serve(handler http.Handler, config *tls.Config) string {
+	h.t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- edge.Serve(ctx, &http.Server{Handler: handler, TLSConfig: config}, ln) }()
+	h.t.Cleanup(func() {
+		for _, c := range h.clients {
+			c.CloseIdleConnections()
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			h.t.Error(err)
+		}
+	})
+	return ln.Addr().String()
+}
+
+// ask sends a request and decodes the answer into out, unless out is nil.
+func (h *house) ask(c *http.Client, method, url string, body, out any, header ...string) *http.Response {
+	h.t.Helper()
+	var send io.Reader
+	if text, ok := body.(string); ok {
+		send = strings.NewReader(text)
+	} else if body != nil {
+		b, err := json.Marshal(body)
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		send = bytes.NewReader(b)
+	}
+	req, err := http.NewRequestWithContext(h.t.Context(), method, url, send)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	resp, err := c.Do(req)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	got, err := io.ReadAll(resp.Body)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	if out != nil {
+		if err := json.Unmarshal(got, out); err != nil {
+			h.t.Fatalf("%s %s: %v", method, resp.Status, err)
+		}
+	}
+	return resp
+}
+
+func TestSignalMatchEventsWithdraw(t *testing.T) {
+	h := newHouse(t, 2)
+	a, b := h.Write(0, matchertest.Child(1), api.NewSID(), 1), h.Write(1, matchertest.Child(1), api.NewSID(), 1)
+
+	var accepted api.Accepted
+	if resp := h.ask(h.clients[0], "POST", h.parties+"/v1/signals", a.Submission, &accepted); resp.StatusCode != http.StatusCreated {
+		t.Fatal(resp.Status)
+	}
+	if accepted.SID != a.Statement.SID || accepted.Rev != 1 {
+		t.Error("the answer names another signal")
+	}
+	if resp := h.ask(h.clients[0], "POST", h.parties+"/v1/signals", a.Submission, nil); resp.StatusCode != http.StatusOK {
+		t.Errorf("a repetition gave %s", resp.Status)
+	}
+
+	// A long poll that starts before there is anything ends with the event.
+	polled := make(chan api.Events, 1)
+	go func() {
+		var events api.Events
+		h.ask(h.clients[0], "GET", h.parties+"/v1/events?wait=30", nil, &events)
+		polled <- events
+	}()
+	if resp := h.ask(h.clients[1], "POST", h.parties+"/v1/signals", b.Submission, nil); resp.StatusCode != http.StatusCreated {
+		t.Fatal(resp.Status)
+	}
+	events := <-polled
+	if len(events.Items) != 1 || events.Items[0].Kind != api.EventJoined || !bytes.Equal(events.Items[0].Other.Card, b.Submission.Faces[0].Card) {
+		t.Fatalf("the long poll gave %d events", len(events.Items))
+	}
+
+	if resp := h.ask(h.clients[1], "POST", h.parties+"/v1/acts", h.Withdrawal(b), &accepted); resp.StatusCode != http.StatusOK {
+		t.Fatal(resp.Status)
+	}
+	var more api.Events
+	h.ask(h.clients[0], "GET", h.parties+"/v1/events?cursor="+events.Next, nil, &more)
+	if len(more.Items) != 2 || more.Items[0].Kind != api.EventLeft || more.Items[1].Kind != api.EventEnded {
+		t.Errorf("after the withdrawal there are %d events", len(more.Items))
+	}
+	more = api.Events{}
+	h.ask(h.clients[0], "GET", h.parties+"/v1/events?limit=1", nil, &more)
+	if len(more.Items) != 1 {
+		t.Errorf("limit=1 gave %d events", len(more.Items))
+	}
+}
+
+func TestRefusalsOverHTTP(t *testing.T) {
+	h := newHouse(t, 2)
+	paper := h.Write(0, matchertest.Child(1), api.NewSID(), 1)
+	good, err := json.Marshal(paper.Submission)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name, method, path string
+		body               any
+		status             int
+		code               api.Code
+		header             []string
+	}{
+		{"unknown_path", "GET", "/v1/nothing", nil, 404, api.CodeNotFound, nil},
+		{"trailing_slash", "POST", "/v1/signals/", string(good), 404, api.CodeNotFound, nil},
+		{"wrong_method", "DELETE", "/v1/signals", nil, 405, api.CodeMethod, nil},
+		{"wrong_method_on_events", "POST", "/v1/events", string(good), 405, api.CodeMethod, nil},
+		{"wrong_media_type", "POST", "/v1/signals", string(good), 415, api.CodeMediaType, []string{"Content-Type", "text/plain"}},
+		{"wrong_accept", "POST", "/v1/signals", string(good), 406, api.CodeNotAcceptable, []string{"Accept", "text/html"}},
+		{"not_json", "POST", "/v1/signals", "{", 400, api.CodeMalformed, nil},
+		{"unknown_field", "POST", "/v1/signals", strings.Replace(string(good), `"faces"`, `"extra":1,"faces"`, 1), 400, api.CodeMalformed, nil},
+		{"field_twice", "POST", "/v1/signals", strings.Replace(string(good), `"faces"`, `"faces":[],"faces"`, 1), 400, api.CodeMalformed, nil},
+		{"something_behind", "POST", "/v1/signals", string(good) + "{}", 400, api.CodeMalformed, nil},
+		{"oversized", "POST", "/v1/signals", strings.Repeat(" ", api.MaxBody) + string(good), 413, api.CodeTooLarge, nil},
+		{"foreign_statement", "POST", "/v1/signals", h.Write(1, matchertest.Child(1), api.NewSID(), 1).Submission, 403, api.CodeForbidden, nil},
+		{"withdrawal_of_nothing", "POST", "/v1/acts", h.Withdrawal(paper), 404, api.CodeUnknownSignal, nil},
+		{"wait_too_long", "GET", "/v1/events?wait=61", nil, 400, api.CodeMalformed, nil},
+		{"wait_not_a_number", "GET", "/v1/events?wait=x", nil, 400, api.CodeMalformed, nil},
+		{"no_events_at_all", "GET", "/v1/events?limit=0", nil, 400, api.CodeMalformed, nil},
+	} {
+		t.Run("rejects/"+c.name, func(t *testing.T) {
+			var problem api.Problem
+			resp := h.ask(h.clients[0], c.method, h.parties+c.path, c.body, &problem, c.header...)
+			if resp.StatusCode != c.status || problem.Type != api.ProblemType(string(c.code)) || problem.Status != c.status {
+				t.Errorf("got %s, %s; want %d, %s", resp.Status, problem.Type, c.status, c.code)
+			}
+			if got := resp.Header.Get("Content-Type"); got != "application/problem+json" {
+				t.Errorf("Content-Type is %q", got)
+			}
+			if resp.Header.Get("API-Version") != api.Version || resp.Header.Get("Cache-Control") != "no-store" {
+				t.Error("a refusal lacks the headers of every response")
+			}
+			if c.status == 405 && resp.Header.Get("Allow") == "" {
+				t.Error("405 without Allow")
+			}
+		})
+	}
+}
+
+func TestWhoMayCall(t *testing.T) {
+	h := newHouse(t, 1)
+	_, pin := identity(t, "unused")
+	t.Run("rejects/stranger", func(t *testing.T) {
+		stranger, _ := identity(t, "stranger")
+		c := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{Certificates: []tls.Certificate{stranger}, InsecureSkipVerify: true}}}
+		if resp, err := c.Get(h.parties + "/v1/events"); err == nil {
+			resp.Body.Close()
+			t.Errorf("a stranger got %s", resp.Status)
+		}
+	})
+	t.Run("rejects/no_certificate", func(t *testing.T) {
+		c := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
+		if resp, err := c.Get(h.parties + "/v1/events"); err == nil {
+			resp.Body.Close()
+			t.Errorf("a caller without a certificate got %s", resp.Status)
+		}
+	})
+	t.Run("rejects/server_with_another_key", func(t *testing.T) {
+		own, _ := identity(t, "party")
+		c := &http.Client{Transport: &http.Transport{TLSClientConfig: edge.ClientTLS(own, pin)}}
+		if resp, err := c.Get(h.parties + "/v1/events"); err == nil {
+			resp.Body.Close()
+			t.Error("a client speaks to a server whose key is not the pinned one")
+		}
+	})
+	t.Run("rejects/key_revoked_on_a_standing_connection", func(t *testing.T) {
+		if resp := h.ask(h.clients[0], "GET", h.parties+"/v1/events", nil, nil); resp.StatusCode != 200 {
+			t.Fatal(resp.Status)
+		}
+		revoked := *h.Directory
+		revoked.Parties = []manifest.Party{h.Directory.Parties[0]}
+		revoked.Parties[0].Keys = nil
+		h.Matcher.Trust = func() (*manifest.Manifest, *manifest.Directory) { return h.Manifest, &revoked }
+		if resp := h.ask(h.clients[0], "GET", h.parties+"/v1/events", nil, nil); resp.StatusCode != http.StatusUnauthorized {
+			t.Errorf("a revoked key got %s", resp.Status)
+		}
+	})
+}
+
+func TestPublicAndOperations(t *testing.T) {
+	h := newHouse(t, 1)
+	var health exchange.Health
+	if resp := h.ask(http.DefaultClient, "GET", h.public+"/health", nil, &health); resp.StatusCode != 200 || health.Status != "ok" {
+		t.Errorf("%s, %q", resp.Status, health.Status)
+	}
+	for _, path := range []string{"/v1/manifest", "/v1/directory"} {
+		if resp := h.ask(http.DefaultClient, "GET", h.public+path, nil, nil); resp.StatusCode != 200 || !strings.HasPrefix(resp.Header.Get("Content-Type"), "text/plain") {
+			t.Errorf("%s: %s", path, resp.Status)
+		}
+	}
+	for _, path := range []string{"/v1/signals", "/v1/events", "/metrics"} {
+		if resp := h.ask(http.DefaultClient, "GET", h.public+path, nil, nil); resp.StatusCode != 404 {
+			t.Errorf("%s on the public listener: %s", path, resp.Status)
+		}
+	}
+	if resp := h.ask(http.DefaultClient, "GET", h.ops+"/metrics", nil, nil); resp.StatusCode != 200 {
+		t.Errorf("/metrics: %s", resp.Status)
+	}
+	h.SetClock(h.Manifest.NotAfter.AddDate(0, 0, 1))
+	if resp := h.ask(http.DefaultClient, "GET", h.public+"/health", nil, nil); resp.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("health with an expired manifest: %s", resp.Status)
+	}
+}
+
+// TestNothingOfASignalIsLogged sends good and bad requests and searches log and
+// metrics for what they must not hold.
+func TestNothingOfASignalIsLogged(t *testing.T) {
+	h := newHouse(t, 2)
+	a := h.Write(0, matchertest.Child(1), api.NewSID(), 1)
+	h.ask(h.clients[0], "POST", h.parties+"/v1/signals", a.Submission, nil)
+	h.ask(h.clients[1], "POST", h.parties+"/v1/signals", a.Submission, nil)
+	h.ask(h.clients[0], "POST", h.parties+"/v1/acts", h.Withdrawal(a), nil)
+	resp, err := http.Get(h.ops + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	metrics, err := io.ReadAll(resp.Body)
+	if err != nil || !bytes.Contains(metrics, []byte(`outcome="forbidden"`)) {
+		t.Fatalf("the metrics do not count refusals (%v)", err)
+	}
+	for _, secret := range []string{string(matchertest.Party(0)), a.Statement.SID.String()} {
+		if strings.Contains(string(metrics), secret) || strings.Contains(h.log.String(), secret) {
+			t.Error("a party or a signal stands in the metrics or the log")
+		}
+	}
+}

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+// Package matchertest puts a registry with parties around it into a test or a
+// benchmark: the real store, real signatures, and a clock that the test holds.
+// Cards and keyboxes are noise of the real size, for the registry cannot open them
+// anyway.
+package matchertest
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/sha256"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/seinhuis/seinhuis/api"
+	"github.com/seinhuis/seinhuis/crypto/encoding"
+	"github.com/seinhuis/seinhuis/manifest"
+	"github.com/seinhuis/seinhuis/matcher"
+	"github.com/seinhuis/seinhuis/registry"
+	"github.com/seinhuis/seinhuis/registry/pebblestore"
+)
+
+// Dep is the deployment's name.
+const Dep = "proef"
+
+// A World is a registry with parties.
+type World struct {
+	*matcher.Matcher
+	Manifest  *manifest.Manifest
+	Directory *manifest.Directory
+	FS        vfs.FS // under the store
+
+	t       testing.TB
+	parties map[api.PartyID]ed25519.PrivateKey
+	mu      sync.Mutex
+	clock   time.Time
+}
+
+// New makes a registry whose directory holds a number of parties, in memory. Its
+// clock stands at noon UTC on 10 March 2026.
+func New(t testing.TB, parties int) *World {
+	t.Helper()
+	w := &World{
+		FS:        vfs.NewMem(),
+		Manifest:  &manifest.Manifest{Dep: Dep, Epochs: []manifest.Epoch{{Number: 1, State: manifest.EpochOpen}}},
+		Directory: &manifest.Directory{Dep: Dep},
+		t:         t,
+		parties:   make(map[api.PartyID]ed25519.PrivateKey),
+		clock:     time.Date(2026, 3, 10, 12, 0, 0, 0, time.UTC),
+	}
+	w.Manifest.NotAfter = w.clock.AddDate(10, 0, 0)
+	w.Directory.NotAfter = w.Manifest.NotAfter
+	for i := range parties {
+		public, private := newKey(t)
+		w.parties[Party(i)] = private
+		w.Directory.Parties = append(w.Directory.Parties, manifest.Party{ID: Party(i), Keys: []manifest.Key{
+			manifest.NewKey(manifest.UseSign, public, w.clock.AddDate(-1, 0, 0)),
+		}})
+	}
+	keys, err := registry.ParseKeys(registry.NewKeyFile())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, receipt := newKey(t)
+	w.Matcher = &matcher.Matcher{
+		Keys: keys, ReceiptKey: receipt,
+		Trust: func() (*manifest.Manifest, *manifest.Directory) { return w.Manifest, w.Directory },
+		Now:   w.now,
+	}
+	w.Open(w.FS)
+	t.Cleanup(func() { w.Store.Close() })
+	return w
+}
+
+func newKey(t testing.TB) (ed25519.PublicKey, ed25519.PrivateKey) {
+	t.Helper()
+	public, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return public, private
+}
+
+// Open opens the store in a file system, as after a restart.
+func (w *World) Open(fs vfs.FS) {
+	w.t.Helper()
+	store, err := pebblestore.Open("db", w.Keys, pebblestore.Options{FS: fs, Logger: quiet{}})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.FS, w.Store = fs, store
+}
+
+// quiet drops pebble's chatter; what pebble calls fatal ends the test.
+type quiet struct{}
+
+func (quiet) Infof(string, ...any)              {}
+func (quiet) Errorf(string, ...any)             {}
+func (quiet) Fatalf(format string, args ...any) { panic(fmt.Sprintf(format, args...)) }
+
+func (w *World) now() time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.clock
+}
+
+// SetClock sets the time that the registry sees.
+func (w *World) SetClock(t time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.clock = t
+}
+
+// Advance moves the clock.
+func (w *World) Advance(d time.Duration) { w.SetClock(w.now().Add(d)) }
+
+// Party names party i.
+func Party(i int) api.PartyID { return api.PartyID(fmt.Sprintf("nl-kvk:%08d", i)) }
+
+// Key is the signing key of party i.
+func (w *World) Key(i int) ed25519.PrivateKey { return w.parties[Party(i)] }
+
+// Child is the tag of child i.
+func Child(i int) api.Tag { return sha256.Sum256(fmt.Appendf(nil, "child %d", i)) }
+
+func noise(n int) []byte {
+	b := make([]byte, n)
+	rand.Read(b)
+	return b
+}
+
+// A Paper is a statement ready to be sent, and what it says.
+type Paper struct {
+	Statement  api.Statement
+	Submission api.Submission
+}
+
+// Write signs a statement of party p on a child; change may alter it first.
+func (w *World) Write(p int, tag api.Tag, sid api.SID, rev uint64, change ...func(*api.Statement)) Paper {
+	w.t.Helper()
+	now := w.now()
+	card, keybox := noise(668), noise(185)
+	key := w.Key(p)
+	st := api.Statement{
+		Dep: Dep, Party: Party(p), KeyID: encoding.KeyIDOf(key.Public().(ed25519.PublicKey)), SID: sid, Rev: rev, Kind: api.KindChild,
+		Expires: registry.Today(now).AddDate(1, 0, 0), Issued: now.Truncate(time.Second),
+		Faces: []api.Face{{Epoch: 1, Tag: tag, Card: sha256.Sum256(card), Keybox: sha256.Sum256(keybox)}},
+	}
+	for _, c := range change {
+		c(&st)
+	}
+	b, err := st.Encode()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return Paper{st, api.Submission{Signed: api.Sign(key, b), Faces: []api.SealedFace{{Card: card, Keybox: keybox}}}}
+}
+
+// Send submits a statement.
+func (w *World) Send(p Paper) (matcher.Outcome, error) {
+	return w.Submit(context.Background(), p.Statement.Party, p.Submission)
+}
+
+// Signal registers a new signal, which must be taken.
+func (w *World) Signal(p int, tag api.Tag) Paper {
+	w.t.Helper()
+	paper := w.Write(p, tag, api.NewSID(), 1)
+	if out, err := w.Send(paper); err != nil || !out.Created {
+		w.t.Fatalf("a new signal was not taken: %v", err)
+	}
+	return paper
+}
+
+// Withdrawal signs the act that withdraws a signal; change may alter it first.
+func (w *World) Withdrawal(of Paper, change ...func(*api.Act)) api.ActRequest {
+	w.t.Helper()
+	act := api.Act{
+		Dep: Dep, Party: of.Statement.Party, KeyID: of.Statement.KeyID, Act: api.ActWithdraw, SID: of.Statement.SID, Rev: of.Statement.Rev,
+		Tag: of.Statement.Faces[0].Tag, Issued: w.now().Truncate(time.Second), Body: api.ReasonEnded,
+	}
+	for _, c := range change {
+		c(&act)
+	}
+	b, err := act.Encode()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return api.ActRequest{Signed: api.Sign(w.parties[of.Statement.Party], b)}
+}
+
+// Withdraw withdraws a signal, which must be taken.
+func (w *World) Withdraw(of Paper) {
+	w.t.Helper()
+	if _, err := w.Act(context.Background(), of.Statement.Party, w.Withdrawal(of)); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// Feed reads everything in a party's feed.
+func (w *World) Feed(p int) []api.Event {
+	w.t.Helper()
+	var all []api.Event
+	cursor := ""
+	for {
+		got, err := registry.Deliver(context.Background(), w.Store, Party(p), cursor, api.MaxEvents, 0, w.now())
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if len(got.Items) == 0 {
+			return all
+		}
+		all, cursor = append(all, got.Items...), got.Next
+	}
+}
+
+// Told lists a feed as lines like "joined nl-kvk:00000001".
+func (w *World) Told(p int) []string {
+	lines := []string{}
+	for _, e := range w.Feed(p) {
+		lines = append(lines, fmt.Sprintf("%s %s", e.Kind, e.Other.Party))
+	}
+	return lines
+}
