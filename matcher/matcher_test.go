@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/ed25519"
+	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/seinhuis/seinhuis/api"
 	"github.com/seinhuis/seinhuis/crypto/encoding"
+	"github.com/seinhuis/seinhuis/manifest"
 	"github.com/seinhuis/seinhuis/matcher/matchertest"
 	"github.com/seinhuis/seinhuis/registry"
 )
@@ -220,6 +222,42 @@ func TestRevision(t *testing.T) {
 	})
 }
 
+func TestTwoFacesMatchOnTheOldestEpoch(t *testing.T) {
+	w := matchertest.New(t, 2)
+	w.Manifest.Epochs = append(w.Manifest.Epochs, manifest.Epoch{Number: 2, State: manifest.EpochOpen})
+	second := func(tag api.Tag) func(*api.Statement) {
+		return func(s *api.Statement) {
+			s.Faces = append(s.Faces, s.Faces[0])
+			s.Faces[1].Epoch, s.Faces[1].Tag = 2, tag
+		}
+	}
+	send := func(p int, sid api.SID, rev uint64, old, young api.Tag) error {
+		paper := w.Write(p, old, sid, rev, second(young))
+		paper.Submission.Faces = append(paper.Submission.Faces, paper.Submission.Faces[0])
+		_, err := w.Send(paper)
+		return err
+	}
+	sid := api.NewSID()
+	if err := errors.Join(
+		send(0, sid, 1, matchertest.Child(1), matchertest.Child(101)),
+		send(1, api.NewSID(), 1, matchertest.Child(2), matchertest.Child(101)), // only the sleeping faces are equal
+	); err != nil {
+		t.Fatal(err)
+	}
+	wantTold(t, w, 0)
+	t.Run("rejects/another_tag_on_the_sleeping_face", func(t *testing.T) {
+		wantCode(t, send(0, sid, 2, matchertest.Child(1), matchertest.Child(102)), api.CodeTag)
+	})
+	t.Run("rejects/one_face_of_two", func(t *testing.T) {
+		_, err := w.Send(w.Write(0, matchertest.Child(1), sid, 2))
+		wantCode(t, err, api.CodeEpoch)
+	})
+	if err := send(1, api.NewSID(), 1, matchertest.Child(1), matchertest.Child(101)); err != nil {
+		t.Fatal(err)
+	}
+	wantTold(t, w, 0, "joined "+string(matchertest.Party(1)))
+}
+
 func TestTombstone(t *testing.T) {
 	w := matchertest.New(t, 2)
 	a := w.Signal(0, matchertest.Child(1))
@@ -281,6 +319,8 @@ func TestExpiredSignalMeetsNobodySweptOrNot(t *testing.T) {
 			}
 		} else if e := w.Feed(1)[0]; e.Other.Card != nil {
 			t.Error("a card is delivered after its signal expired")
+		} else if e := w.Feed(0)[0]; e.Other.Card != nil || e.Own.Keybox != nil {
+			t.Error("a party whose own signal expired still gets the other's card")
 		}
 		w.Signal(2, matchertest.Child(1))
 		wantTold(t, w, 1, "joined "+string(matchertest.Party(0)), "left "+string(matchertest.Party(0)), "ended "+string(matchertest.Party(0)), "joined "+string(matchertest.Party(2)))
