@@ -49,7 +49,7 @@ type FieldRule string
 
 // Rules of fields.
 const (
-	FieldMissing FieldRule = "missing"  // obligatory and not there
+	FieldMissing FieldRule = "missing"  // obligatory and not there, or no day that exists
 	FieldTooLong FieldRule = "too-long" // over its maximum
 	FieldText    FieldRule = "text"     // not UTF-8, or with control characters
 )
@@ -155,7 +155,10 @@ func ParseCard(text []byte) (Card, error) {
 	if err != nil {
 		return Card{}, err
 	}
-	return c, c.Validate()
+	if err := c.Validate(); err != nil {
+		return Card{}, err
+	}
+	return c, nil
 }
 
 // readCard reads the JSON of a card. A receiver ignores unknown keys, which a
@@ -199,7 +202,10 @@ func readCard(text []byte, ignoreUnknown bool) (Card, error) {
 	if len(object) > 0 && !ignoreUnknown {
 		return malformed("an unknown key")
 	}
-	return c, c.wellFormed()
+	if err := c.wellFormed(); err != nil {
+		return Card{}, err
+	}
+	return c, nil
 }
 
 var errDuplicate = fmt.Errorf("%w: a key twice", ErrMalformed)

@@ -121,7 +121,8 @@ func (k Keybox) encode() ([]byte, error) {
 	if err := checkText("reference", k.Reference, MaxReference); err != nil {
 		return nil, err
 	}
-	if k.Birthday23.IsZero() {
+	// What is no day of four digits' years would not be read back.
+	if _, err := encoding.ParseDate(k.Birthday23.String()); err != nil || encoding.DateOf(k.Birthday23.In(time.UTC)) != k.Birthday23 {
 		return nil, &FieldError{"birthday23", FieldMissing, 0}
 	}
 	plain := make([]byte, 0, keyboxPlain)
@@ -147,8 +148,8 @@ func decodeKeybox(plain []byte) (Keybox, error) {
 	}
 	k := Keybox{Token: token.Token{Tag: token.Tag(plain[1:33]), Seal: token.Seal(plain[33:65])}}
 	n := binary.BigEndian.Uint32(plain[65:69])
-	k.Birthday23 = encoding.Date{Year: int(n / 10_000), Month: time.Month(n / 100 % 100), Day: int(n % 100)}
-	if date, err := encoding.ParseDate(fmt.Sprintf("%04d-%02d-%02d", n/10_000, n/100%100, n%100)); err != nil || date != k.Birthday23 {
+	var err error
+	if k.Birthday23, err = encoding.ParseDate(fmt.Sprintf("%04d-%02d-%02d", n/10_000, n/100%100, n%100)); err != nil {
 		return malformed("23rd birthday")
 	}
 	length := int(plain[69])
@@ -159,7 +160,10 @@ func decodeKeybox(plain []byte) (Keybox, error) {
 	if err := checkText("reference", k.Reference, MaxReference); err != nil {
 		return malformed("reference")
 	}
-	return k, zeros(plain[keyboxFixed+length:])
+	if err := zeros(plain[keyboxFixed+length:]); err != nil {
+		return Keybox{}, err
+	}
+	return k, nil
 }
 
 func yyyymmdd(d encoding.Date) uint32 { return uint32(d.Year*10_000 + int(d.Month)*100 + d.Day) }
