@@ -78,7 +78,7 @@ func TestUnmarshalJSONStrictly(t *testing.T) {
 
 func TestUnmarshalJSONNamesThePlace(t *testing.T) {
 	err := UnmarshalJSON([]byte("{\n \"list\": [\n  {\"n\": \"x\"}\n ]\n}"), &document{})
-	if err == nil || !strings.Contains(err.Error(), "line 3, list.n") {
+	if err == nil || !strings.Contains(err.Error(), "line 3, /list/0/n") {
 		t.Errorf("got %v", err)
 	}
 }
