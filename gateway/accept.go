@@ -1,0 +1,453 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package gateway
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"regexp"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/seinhuis/seinhuis/api"
+	"github.com/seinhuis/seinhuis/crypto/encoding"
+	"github.com/seinhuis/seinhuis/crypto/identity"
+	"github.com/seinhuis/seinhuis/crypto/seal"
+)
+
+// A Subject is who is signalled, as it was entered. It prints as [identity].
+type Subject struct {
+	Kind      string // bsn or insz
+	Number    string
+	BirthDate string // 2006-01-02; may be empty for insz
+}
+
+// Format prints [identity], whatever the verb.
+func (Subject) Format(f fmt.State, _ rune) { fmt.Fprint(f, "[identity]") }
+
+// LogValue logs [identity].
+func (Subject) LogValue() slog.Value { return slog.StringValue("[identity]") }
+
+// Terms are what a signal or report says beside its subjects.
+type Terms struct {
+	Owner     string
+	Reference string
+	Card      Card   // zero: the party's default
+	TermDays  int    // zero: the policy's
+	Key       string // idempotency key; empty is none
+}
+
+// An InputError lists everything that is wrong with what was entered.
+type InputError struct{ Faults []Fault }
+
+func (e *InputError) Error() string {
+	var list []string
+	for _, f := range e.Faults {
+		list = append(list, f.Field+": "+string(f.Code))
+	}
+	return "gateway: refused input: " + strings.Join(list, ", ")
+}
+
+// Refusals of acts that the input alone does not explain.
+var (
+	ErrNotFound = errors.New("gateway: no such registration or report")
+	ErrReplay   = errors.New("gateway: the idempotency key was used for another request")
+	ErrBusy     = errors.New("gateway: another renewal of this signal is under way")
+	ErrNotLive  = errors.New("gateway: the signal does not stand")
+)
+
+var ownerForm = regexp.MustCompile(`^[A-Za-z0-9._@-]{1,64}$`)
+
+const maxTermDays = 731 // as the registry accepts: two years and a day
+
+var kinds = map[string]identity.Kind{"bsn": identity.BSN, "insz": identity.INSZ}
+
+var identityFields = map[identity.Field]string{
+	identity.FieldKind: FieldKind, identity.FieldNumber: FieldNumber, identity.FieldBirthDate: FieldBirthDate,
+}
+
+var identityRules = map[identity.Rule]Code{
+	identity.RuleUnknown: CodeUnknown, identity.RuleReserved: CodeReserved, identity.RuleMissing: CodeMissing,
+	identity.RuleDigits: CodeDigits, identity.RuleLength: CodeLength, identity.RuleCheckDigits: CodeCheckDigits,
+	identity.RuleDate: CodeDate, identity.RuleFuture: CodeFuture, identity.RuleAdult: CodeAdult,
+}
+
+// identify checks a subject and gives every fault in it at once.
+func identify(s Subject, today encoding.Date) (identity.Identity, []Fault) {
+	kind, known := kinds[s.Kind]
+	if !known {
+		_, err := identity.ParseKind(s.Kind)
+		if err == nil { // the protocol's own name for it is not the API's
+			err = &identity.Fault{Field: identity.FieldKind, Rule: identity.RuleUnknown}
+		}
+		return identity.Identity{}, identityFaults(err)
+	}
+	var birth encoding.Date
+	if s.BirthDate != "" {
+		var err error
+		if birth, err = encoding.ParseDate(s.BirthDate); err != nil {
+			birth = encoding.Date{Year: -1} // no such day, and not "unknown" either
+		}
+	}
+	id, err := identity.Parse(kind, s.Number, birth, today)
+	return id, identityFaults(err)
+}
+
+func identityFaults(err error) (faults []Fault) {
+	for _, f := range identity.Faults(err) {
+		faults = append(faults, Fault{identityFields[f.Field], identityRules[f.Rule]})
+	}
+	return faults
+}
+
+// check judges the terms by themselves and fills in the default card.
+func (p *Party) check(t *Terms) (faults []Fault) {
+	switch {
+	case t.Owner == "":
+		faults = append(faults, Fault{FieldOwner, CodeMissing})
+	case !ownerForm.MatchString(t.Owner):
+		faults = append(faults, Fault{FieldOwner, CodeForm})
+	}
+	if f, ok := checkReference(t.Reference); !ok {
+		faults = append(faults, f)
+	}
+	if t.TermDays < 0 || t.TermDays > maxTermDays {
+		faults = append(faults, Fault{FieldTerm, CodeForm})
+	}
+	if t.Card.IsZero() {
+		t.Card = p.card
+	}
+	if f, ok := checkCard(t.Card); !ok {
+		faults = append(faults, f)
+	}
+	return faults
+}
+
+func checkReference(s string) (Fault, bool) {
+	switch {
+	case strings.TrimSpace(s) == "":
+		return Fault{FieldReference, CodeMissing}, false
+	case len(s) > seal.MaxReference:
+		return Fault{FieldReference, CodeLength}, false
+	case !utf8.ValidString(s) || strings.ContainsFunc(s, unicode.IsControl):
+		return Fault{FieldReference, CodeForm}, false
+	}
+	return Fault{}, true
+}
+
+var cardFields = map[string]string{
+	"name": "naam", "role": "functie", "desk": "afdeling", "phone": "telefoon", "email": "email", "reachable": "bereikbaarheid",
+}
+
+var cardRules = map[seal.FieldRule]Code{
+	seal.FieldMissing: CodeMissing, seal.FieldTooLong: CodeLength, seal.FieldText: CodeForm,
+}
+
+func checkCard(c Card) (Fault, bool) {
+	if c.IsZero() {
+		return Fault{FieldCard, CodeMissing}, false
+	}
+	err := seal.Card(c).Validate()
+	if err == nil {
+		return Fault{}, true
+	}
+	fault := Fault{FieldCard, CodeForm}
+	if e, ok := errors.AsType[*seal.FieldError](err); ok {
+		fault.Code = cardRules[e.Rule]
+		if name := cardFields[e.Field]; name != "" {
+			fault.Field += "." + name
+		}
+	}
+	return fault, false
+}
+
+// repeats lists the texts beside the number that have the number in them. They
+// would carry it into the store, the keybox or another party's hands.
+func repeats(number string, id identity.Identity, t Terms) (faults []Fault) {
+	has := func(text string) bool { return id.HasNumber(text) || hasDigits(text, number) }
+	if has(t.Owner) {
+		faults = append(faults, Fault{FieldOwner, CodeIsNumber})
+	}
+	if has(t.Reference) {
+		faults = append(faults, Fault{FieldReference, CodeIsNumber})
+	}
+	c := t.Card
+	if has(c.Name) || has(c.Role) || has(c.Desk) || has(c.Phone) || has(c.Email) || has(c.Reachable) {
+		faults = append(faults, Fault{FieldCard, CodeIsNumber})
+	}
+	return faults
+}
+
+// hasDigits looks for a number that was entered wrongly and so is no identity.
+func hasDigits(text, number string) bool {
+	digits := func(s string) string {
+		return strings.Map(func(r rune) rune {
+			if r < '0' || r > '9' {
+				return -1
+			}
+			return r
+		}, s)
+	}
+	n := digits(number)
+	return len(n) >= 8 && strings.Contains(digits(text), n)
+}
+
+func warnings(id identity.Identity, reference string) (list []Code) {
+	for _, w := range id.Warnings() {
+		if w == identity.WarnBirthDateDiffers {
+			list = append(list, CodeBirthDateDiffers)
+		}
+	}
+	if identity.LooksLikeNumber(reference) {
+		list = append(list, CodeLooksLikeNumber)
+	}
+	return list
+}
+
+// Signal takes on one child. When it returns the registration is on disk, and the
+// worker does the rest.
+func (p *Party) Signal(s Subject, t Terms) (Status, error) {
+	now := p.g.now()
+	id, faults := identify(s, identity.Today(now))
+	faults = append(faults, p.check(&t)...)
+	faults = append(faults, repeats(s.Number, id, t)...)
+	if len(faults) > 0 {
+		return Status{}, &InputError{faults}
+	}
+
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	once, err := p.once("signal", t)
+	if err != nil {
+		return Status{}, err
+	}
+	if once.seen != nil {
+		return p.status(p.g.store.view, once.seen.Registration)
+	}
+	b := p.g.store.batch()
+	defer b.close()
+	reg, err := p.register(b, now, id, t, ID{})
+	if err != nil {
+		return Status{}, err
+	}
+	once.remember(b, replay{Created: now, Registration: reg.ID})
+	if err := p.commit(b); err != nil {
+		return Status{}, err
+	}
+	p.took(JobSignal)
+	return p.status(p.g.store.view, reg.ID)
+}
+
+// register puts a registration and its job in a batch.
+func (p *Party) register(b *batch, now time.Time, id identity.Identity, t Terms, report ID) (Registration, error) {
+	secret, err := id.MarshalBinary()
+	if err != nil {
+		return Registration{}, err
+	}
+	reg := Registration{
+		ID: newID(now), Created: now.UTC(), Owner: t.Owner, Reference: t.Reference, Report: report, TermDays: t.TermDays,
+		State: StateQueued, Warnings: warnings(id, t.Reference),
+	}
+	reg.Job = reg.ID
+	job := Job{
+		ID: reg.ID, Kind: JobSignal, Created: reg.Created, Registration: reg.ID, Card: t.Card, TermDays: t.TermDays,
+		Identity: secret, Cohort: id.Cohort(),
+	}
+	b.put(p.key.registration(reg.ID), reg)
+	b.put(p.key.job(job.ID), job)
+	return reg, nil
+}
+
+func (p *Party) took(kind JobKind) {
+	p.g.metrics.accepted.WithLabelValues(string(kind)).Inc()
+	p.g.metrics.queue.WithLabelValues(string(kind)).Inc()
+	p.wake()
+}
+
+// Withdraw ends a registration; reason is api.ReasonEnded or api.ReasonMistake.
+// When it was the signal's last owner, the worker withdraws the signal. Doing it
+// again changes nothing.
+func (p *Party) Withdraw(id ID, reason string) (Status, error) {
+	if reason != api.ReasonEnded && reason != api.ReasonMistake {
+		return Status{}, &InputError{[]Fault{{"reden", CodeUnknown}}}
+	}
+	now := p.g.now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	reg, err := p.original(p.g.store.view, id)
+	if err != nil {
+		return Status{}, err
+	}
+	if reg.State.Ended() || reg.Ending != "" {
+		return p.status(p.g.store.view, id)
+	}
+	b := p.g.store.batch()
+	defer b.close()
+	var job *Job
+	if reg.State.Stands() {
+		job, err = p.disown(b, &reg, reason, now)
+	} else {
+		err = p.cancel(b, &reg, reason, now)
+	}
+	if err != nil {
+		return Status{}, err
+	}
+	b.put(p.key.registration(reg.ID), reg)
+	if err := p.commit(b); err != nil {
+		return Status{}, err
+	}
+	if job != nil {
+		p.took(JobWithdraw)
+	}
+	return p.status(p.g.store.view, id)
+}
+
+// cancel ends a registration whose job is not done. What may have been sent
+// already has to run its course first.
+func (p *Party) cancel(b *batch, reg *Registration, reason string, now time.Time) error {
+	job, err := get[Job](p.g.store.view, p.key.job(reg.ID))
+	if err != nil {
+		return err
+	}
+	if job.Prepared != nil {
+		reg.Ending = reason
+		return nil
+	}
+	reg.end(StateWithdrawn, now)
+	p.finished(job, "cancelled")
+	b.delete(p.key.job(job.ID))
+	return nil
+}
+
+// disown takes a registration off its signal; for the last owner it makes the job
+// that withdraws the signal.
+func (p *Party) disown(b *batch, reg *Registration, reason string, now time.Time) (*Job, error) {
+	others, err := p.owners(p.g.store.view, reg.SID)
+	if err != nil {
+		return nil, err
+	}
+	b.delete(p.key.owner(reg.SID, reg.ID))
+	reg.Ending = reason
+	if len(without(others, reg.ID)) > 0 {
+		reg.end(StateWithdrawn, now)
+		return nil, nil
+	}
+	job := Job{ID: newID(now), Kind: JobWithdraw, Created: now.UTC(), Registration: reg.ID, SID: reg.SID, Reason: reason}
+	reg.State, reg.Job = StateQueued, job.ID
+	b.put(p.key.job(job.ID), job)
+	return &job, nil
+}
+
+func (r *Registration) end(s State, now time.Time) {
+	r.State, r.Ended, r.Job = s, now.UTC(), ID{}
+}
+
+// Renew has a signal stand longer, or under another card. Card and TermDays of
+// the terms count, zero for what stays as it is.
+func (p *Party) Renew(id ID, t Terms) (Status, error) {
+	var faults []Fault
+	if t.TermDays < 0 || t.TermDays > maxTermDays {
+		faults = append(faults, Fault{FieldTerm, CodeForm})
+	}
+	if !t.Card.IsZero() {
+		if f, ok := checkCard(t.Card); !ok {
+			faults = append(faults, f)
+		}
+	}
+	if len(faults) > 0 {
+		return Status{}, &InputError{faults}
+	}
+	now := p.g.now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	reg, err := p.original(p.g.store.view, id)
+	if err != nil {
+		return Status{}, err
+	}
+	t.Owner, t.Reference = reg.Owner, reg.Reference
+	once, err := p.once("renew", t)
+	if err != nil {
+		return Status{}, err
+	}
+	if once.seen != nil {
+		return p.status(p.g.store.view, id)
+	}
+	if !reg.State.Stands() {
+		return Status{}, ErrNotLive
+	}
+	signal, err := get[Signal](p.g.store.view, p.key.signal(reg.SID))
+	if errors.Is(err, errAbsent) || err == nil && !signal.Live(identity.Today(now)) {
+		return Status{}, ErrNotLive
+	} else if err != nil {
+		return Status{}, err
+	}
+	switch busy, err := p.renewing(reg.SID); {
+	case err != nil:
+		return Status{}, err
+	case busy:
+		return Status{}, ErrBusy
+	}
+	job := Job{ID: newID(now), Kind: JobRenew, Created: now.UTC(), Registration: reg.ID, SID: reg.SID, Card: t.Card, TermDays: t.TermDays}
+	reg.Job, reg.Faults = job.ID, nil
+	b := p.g.store.batch()
+	defer b.close()
+	b.put(p.key.job(job.ID), job)
+	b.put(p.key.registration(reg.ID), reg)
+	once.remember(b, replay{Created: now, Registration: reg.ID})
+	if err := p.commit(b); err != nil {
+		return Status{}, err
+	}
+	p.took(JobRenew)
+	return p.status(p.g.store.view, id)
+}
+
+func (p *Party) renewing(sid api.SID) (busy bool, err error) {
+	prefix := p.key.table(tableJob)
+	err = scan(p.g.store.view, prefix, nil, false, func(_ []byte, job Job) (bool, error) {
+		busy = job.Kind == JobRenew && job.SID == sid
+		return !busy, nil
+	})
+	return busy, err
+}
+
+// once is a request under an idempotency key, or under none.
+type once struct {
+	key         []byte // of its row; nil for none
+	fingerprint [16]byte
+	seen        *replay // what the key led to before
+}
+
+// once looks whether an idempotency key was used. A key that was used for another
+// request is refused; what is compared holds nothing of the identity.
+func (p *Party) once(use string, t Terms) (once, error) {
+	if t.Key == "" {
+		return once{}, nil
+	}
+	index := p.g.store.index
+	o := once{
+		key:         p.key.replay(index.of("key", p.key, t.Key)),
+		fingerprint: index.of("request", p.key, strings.Join([]string{use, t.Owner, t.Reference}, "\x00")),
+	}
+	row, err := get[replay](p.g.store.view, o.key)
+	switch {
+	case errors.Is(err, errAbsent):
+		return o, nil
+	case err != nil:
+		return once{}, err
+	case row.Fingerprint != o.fingerprint:
+		return once{}, ErrReplay
+	}
+	o.seen = &row
+	return o, nil
+}
+
+// remember puts what the key led to in the batch.
+func (o once) remember(b *batch, row replay) {
+	if o.key != nil {
+		row.Fingerprint = o.fingerprint
+		b.put(o.key, row)
+	}
+}

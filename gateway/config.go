@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package gateway
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+
+	"github.com/seinhuis/seinhuis/api"
+	"github.com/seinhuis/seinhuis/crypto/encoding"
+	"github.com/seinhuis/seinhuis/crypto/seal"
+)
+
+// Where a gateway listens unless it is told otherwise: on its own machine only.
+const (
+	DefaultListen  = "127.0.0.1:8420"
+	DefaultMetrics = "127.0.0.1:9420"
+)
+
+// Config is the configuration file of a gateway: strict JSON, paths relative to
+// the file's folder.
+type Config struct {
+	Listen     string        `json:"listen"`     // the API's address
+	Metrics    string        `json:"metrics"`    // Prometheus's; loopback only
+	Data       string        `json:"data"`       // folder of the store
+	StorageKey string        `json:"storageKey"` // file outside Data, made by keygen
+	Pins       string        `json:"pins"`       // file: whose signatures are the root of trust
+	Manifest   string        `json:"manifest"`   // file to start from; later ones are fetched
+	Directory  string        `json:"directory"`  // file to start from; later ones are fetched
+	Parties    []PartyConfig `json:"parties"`
+}
+
+// PartyConfig is one party that the gateway serves.
+type PartyConfig struct {
+	ID    api.PartyID `json:"id"`
+	Keys  string      `json:"keys"`  // folder made by keygen
+	Token string      `json:"token"` // file with the party's API token; "token" in Keys if left out
+	Card  CardConfig  `json:"card"`  // for who sends none
+}
+
+// CardConfig is a contact card in the configuration.
+type CardConfig struct {
+	Name      string `json:"name"`
+	Role      string `json:"role"`
+	Desk      string `json:"desk"`
+	Phone     string `json:"phone"`
+	Email     string `json:"email"`
+	Reachable string `json:"reachable"`
+}
+
+// LoadConfig reads a configuration file. What it does not know it refuses: a
+// misspelt setting would otherwise be a setting that is silently not there.
+func LoadConfig(path string) (Config, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return Config{}, err
+	}
+	c := Config{Listen: DefaultListen, Metrics: DefaultMetrics}
+	if err := encoding.UnmarshalJSON(text, &c); err != nil {
+		return Config{}, fmt.Errorf("%s: %w", path, err)
+	}
+	if err := c.check(); err != nil {
+		return Config{}, fmt.Errorf("%s: %w", path, err)
+	}
+	folder := filepath.Dir(path)
+	for _, p := range []*string{&c.Data, &c.StorageKey, &c.Pins, &c.Manifest, &c.Directory} {
+		*p = under(folder, *p)
+	}
+	for i := range c.Parties {
+		p := &c.Parties[i]
+		p.Keys = under(folder, p.Keys)
+		if p.Token == "" {
+			p.Token = filepath.Join(p.Keys, FileToken)
+		} else {
+			p.Token = under(folder, p.Token)
+		}
+	}
+	return c, nil
+}
+
+func under(folder, path string) string {
+	if path == "" || filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(folder, path)
+}
+
+func (c Config) check() error {
+	for name, value := range map[string]string{
+		"data": c.Data, "storageKey": c.StorageKey, "pins": c.Pins, "manifest": c.Manifest, "directory": c.Directory,
+	} {
+		if value == "" {
+			return fmt.Errorf("gateway: %q is missing", name)
+		}
+	}
+	if host, _, err := net.SplitHostPort(c.Metrics); err != nil || !loopback(host) {
+		return errors.New(`gateway: "metrics" must be a loopback address, like 127.0.0.1:9420`)
+	}
+	if len(c.Parties) == 0 {
+		return errors.New(`gateway: "parties" names no party`)
+	}
+	seen := map[api.PartyID]bool{}
+	for _, p := range c.Parties {
+		if _, err := api.ParseParty(string(p.ID)); err != nil {
+			return err
+		}
+		if seen[p.ID] {
+			return fmt.Errorf("gateway: party %s stands in the configuration twice", p.ID)
+		}
+		seen[p.ID] = true
+		if p.Keys == "" {
+			return fmt.Errorf("gateway: party %s has no %q", p.ID, "keys")
+		}
+		if card := seal.Card(p.Card); card != (seal.Card{}) {
+			if err := card.Validate(); err != nil {
+				return fmt.Errorf("gateway: the card of party %s: %w", p.ID, err)
+			}
+		}
+	}
+	return nil
+}
+
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// Public tells whether the API can be reached from other machines; it speaks
+// plain HTTP, so then something has to stand before it that does not.
+func (c Config) Public() bool {
+	host, _, err := net.SplitHostPort(c.Listen)
+	return err != nil || !loopback(host)
+}

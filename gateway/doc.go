@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+// Package gateway is a party's side of Seinhuis: the only place where an
+// identity is in the clear. One gateway serves one party or several, apart from
+// each other: every row, key, token, connection and loop belongs to one party.
+//
+// A professional's act becomes a [Registration] and, in the same batch, a job.
+// The job goes through its stages in the party's worker, and every stage is on
+// disk before the next begins:
+//
+//	waiting    the identity, sealed, is all there is
+//	           evaluators: blind, evaluate, verify each proof, combine
+//	prepared   the statement's very bytes, card and keybox; the identity is erased
+//	           registry: submit, again and again, the same bytes
+//	(no job)   the receipt is verified; the signal's row is written and the job
+//	           deleted in one batch
+//
+// So a crash at any moment loses nothing, and repeats nothing that the registry
+// does not recognise: (party, sid, rev) with the same bytes is the same
+// statement.
+//
+// # Registrations and signals
+//
+// A registration (aanmelding) is one professional's signal of one child. A
+// [Signal] is what stands at the registry, one per party and child. The owners of
+// a signal are exactly the registrations that point to its sid. When the registry
+// answers a submission with another sid, the party signals that child already,
+// and the registration points there. The signal is withdrawn when its last owner
+// goes. The same professional with the same reference is the same owner: such a
+// registration points to the earlier one instead.
+//
+// # What comes in
+//
+// A party's feed is polled, and each event is verified from the bottom up: our own
+// signature over our own statement, the keybox by its hash, the token in it, the
+// other party's card by its key in the directory. What does not verify is kept in
+// the inbox with the reason, and counted; it stops nothing.
+//
+// # Trust
+//
+// The pins in the configuration are the root. The manifest and the directory are
+// verified against them wherever they come from, and the highest versions seen
+// stay in the store; lower ones are refused.
+//
+// # At rest
+//
+// Every row is sealed under the storage key, which lies outside the data folder.
+// keys.go is the whole key schema. Whoever holds both reads what the party itself
+// may know: its references, its cards, and those of its matches. A national number
+// is there only while its job waits.
+package gateway

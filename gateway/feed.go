@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package gateway
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/seinhuis/seinhuis/api"
+	"github.com/seinhuis/seinhuis/crypto/encoding"
+	"github.com/seinhuis/seinhuis/crypto/seal"
+	"github.com/seinhuis/seinhuis/manifest"
+)
+
+const feedWait = 50 // seconds of a long poll
+
+// readFeed polls the party's feed, and keeps every event.
+func (p *Party) readFeed(ctx context.Context) {
+	for failures := 0; ctx.Err() == nil; {
+		err := p.poll(ctx)
+		if err == nil {
+			failures = 0
+			continue
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		failures++
+		code := api.CodeOf(err)
+		p.g.metrics.feedFaults.WithLabelValues(string(code)).Inc()
+		p.g.log.Warn("feed not read", "party", string(p.id), "code", code, "cause", err.Error())
+		if !sleep(ctx, backoff(failures)) {
+			return
+		}
+	}
+}
+
+// poll asks once for what is behind the cursor. To ask with a cursor says that all
+// before it is kept, so the cursor is stored with the messages.
+func (p *Party) poll(ctx context.Context) error {
+	m, d, err := p.g.roots.inForce()
+	if err != nil {
+		return api.Refuse(api.CodeUnavailable, err)
+	}
+	at, err := get[feedState](p.g.store.view, p.key.feed())
+	if err != nil && !errors.Is(err, errAbsent) {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, (feedWait+20)*time.Second)
+	defer cancel()
+	path := fmt.Sprintf("/v1/events?cursor=%s&wait=%d&limit=%d", url.QueryEscape(at.Cursor), feedWait, api.MaxEvents)
+	var got api.Events
+	began := time.Now()
+	if err := p.call(ctx, endpoint{m.Registry.URL, m.Registry.TLS}, http.MethodGet, path, nil, &got, api.MaxEventsBody); err != nil {
+		return err
+	}
+	if len(got.Items) == 0 && got.Next == at.Cursor {
+		if time.Since(began) < time.Second && !sleep(ctx, time.Second) { // who answers nothing at once is not asked at once
+			return ctx.Err()
+		}
+		return nil
+	}
+	messages := p.readEvents(m, d, got.Items)
+	if slices.ContainsFunc(messages, func(msg Message) bool { return msg.Problem != "" }) {
+		// A party or key may be newer than our directory.
+		if err := p.g.roots.refresh(ctx, p, began); err == nil {
+			if m, d, err = p.g.roots.inForce(); err == nil {
+				messages = p.readEvents(m, d, got.Items)
+			}
+		}
+	}
+	return p.keep(messages, got.Next)
+}
+
+func (p *Party) readEvents(m *manifest.Manifest, d *manifest.Directory, events []api.Event) []Message {
+	list := make([]Message, len(events))
+	for i, e := range events {
+		list[i] = p.readEvent(m, d, e)
+	}
+	return list
+}
+
+// readEvent verifies an event, from our own signature up to the other's card.
+// What fails is told in Problem; then nothing that was not verified is shown.
+func (p *Party) readEvent(m *manifest.Manifest, d *manifest.Directory, e api.Event) Message {
+	now := p.g.now()
+	msg := Message{
+		ID: e.ID, Received: now.UTC(), Kind: e.Kind, Match: e.Match, SID: e.Own.SID,
+		Other: Other{Party: e.Other.Party, SID: e.Other.SID},
+	}
+	other, listed := d.Party(e.Other.Party)
+	if !listed {
+		msg.Problem = CodeOtherUnknown
+		return msg
+	}
+	msg.Other.Name, msg.Other.Kind = other.Name, other.Kind
+	if _, known := messageWords[e.Kind]; !known {
+		msg.Problem = CodeEventKind
+		return msg
+	}
+	if len(e.Own.Signed.Signed) == 0 { // our signal has ended since: there is nothing to open with
+		return msg
+	}
+	box, problem := p.ownKeybox(m, d, e)
+	if problem != "" {
+		msg.Problem = problem
+		return msg
+	}
+	if len(e.Other.Card) == 0 { // the other's signal has ended since
+		return msg
+	}
+	context := seal.Context{Dep: m.Dep, Party: string(e.Other.Party), SID: e.Other.SID, Rev: e.Other.Rev, Epoch: e.Epoch}
+	card, err := seal.OpenCard(box.Token, context, e.Other.Card, func(id encoding.KeyID) (ed25519.PublicKey, bool) {
+		return d.VerifyKey(e.Other.Party, id, now)
+	})
+	if err != nil {
+		msg.Problem = CodeOtherCard
+		return msg
+	}
+	code, err := seal.ReadOutCode(box.Token.Seal, e.Own.SID, e.Other.SID)
+	if err != nil {
+		msg.Problem = CodeOtherCard
+		return msg
+	}
+	msg.Other.Card, msg.Other.Code = Card(card), code
+	return msg
+}
+
+// ownKeybox opens the keybox that an event gives back. Anybody could have sealed
+// one to our public key: ours is the one whose hash we signed.
+func (p *Party) ownKeybox(m *manifest.Manifest, d *manifest.Directory, e api.Event) (seal.Keybox, Code) {
+	st, err := api.ParseStatement(e.Own.Signed.Signed)
+	if err != nil || st.Dep != m.Dep || st.Party != p.id || st.SID != e.Own.SID {
+		return seal.Keybox{}, CodeOwnStatement
+	}
+	key, ok := p.ownKey(d, st.KeyID, p.g.now())
+	if !ok || !e.Own.Signed.Verify(key) {
+		return seal.Keybox{}, CodeOwnStatement
+	}
+	i := slices.IndexFunc(st.Faces, func(f api.Face) bool { return f.Epoch == e.Epoch })
+	if i < 0 || sha256.Sum256(e.Own.Keybox) != st.Faces[i].Keybox {
+		return seal.Keybox{}, CodeOwnKeybox
+	}
+	box, err := p.openKeybox(seal.Context{Dep: m.Dep, Party: string(p.id), SID: st.SID, Rev: st.Rev, Epoch: e.Epoch}, e.Own.Keybox)
+	if err != nil || api.Tag(box.Token.Tag) != st.Faces[i].Tag {
+		return seal.Keybox{}, CodeOwnKeybox
+	}
+	return box, ""
+}
+
+// keep stores messages and the cursor behind them in one batch. An event that came
+// before is not kept again.
+func (p *Party) keep(messages []Message, cursor string) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	at, err := get[feedState](p.g.store.view, p.key.feed())
+	if err != nil && !errors.Is(err, errAbsent) {
+		return err
+	}
+	b := p.g.store.batch()
+	defer b.close()
+	seen := map[api.EventID]bool{}
+	var kept []Message
+	for _, msg := range messages {
+		_, err := get[uint64](p.g.store.view, p.key.event(msg.ID))
+		if err == nil || seen[msg.ID] {
+			continue
+		}
+		if !errors.Is(err, errAbsent) {
+			return err
+		}
+		seen[msg.ID] = true
+		at.Seq++
+		msg.Seq = at.Seq
+		if msg.Owners, err = p.ownership(p.g.store.view, msg.SID); err != nil {
+			return err
+		}
+		b.put(p.key.message(msg.Seq), msg)
+		b.put(p.key.event(msg.ID), msg.Seq)
+		kept = append(kept, msg)
+	}
+	at.Cursor = cursor
+	b.put(p.key.feed(), at)
+	if err := p.commit(b); err != nil {
+		return err
+	}
+	for _, msg := range kept {
+		p.g.metrics.events.WithLabelValues(eventLabel(msg.Kind)).Inc()
+		if msg.Problem != "" {
+			p.g.metrics.eventProblems.WithLabelValues(string(msg.Problem)).Inc()
+			p.g.log.Error("event not verified", "party", string(p.id), "event", msg.ID.String(), "problem", string(msg.Problem))
+		}
+	}
+	if len(kept) > 0 {
+		p.inbox.notify()
+	}
+	return nil
+}
+
+// eventLabel keeps what a registry may invent out of our metrics.
+func eventLabel(kind api.EventKind) string {
+	if _, known := messageWords[kind]; known {
+		return string(kind)
+	}
+	return "other"
+}
+
+func (p *Party) ownership(v view, sid api.SID) (list []Ownership, err error) {
+	ids, err := p.owners(v, sid)
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range ids {
+		reg, err := get[Registration](v, p.key.registration(id))
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, Ownership{reg.ID, reg.Owner, reg.Reference})
+	}
+	return list, nil
+}
+
+// Messages lists the inbox behind a seq, the oldest first. Owners are those at the
+// time and those who joined since.
+func (p *Party) Messages(from uint64, limit int) (list []Message, err error) {
+	v, release := p.g.store.snapshot()
+	defer release()
+	err = scan(v, p.key.table(tableMessage), p.key.message(from), false, func(_ []byte, msg Message) (bool, error) {
+		now, err := p.ownership(v, msg.SID)
+		if err != nil {
+			return false, err
+		}
+		for _, o := range now {
+			if !slices.ContainsFunc(msg.Owners, func(was Ownership) bool { return was.Registration == o.Registration }) {
+				msg.Owners = append(msg.Owners, o)
+			}
+		}
+		list = append(list, msg)
+		return len(list) < limit, nil
+	})
+	return list, err
+}
+
+// AwaitMessages is Messages, but when there are none it waits until there are, or
+// until ctx is done, which is no error.
+func (p *Party) AwaitMessages(ctx context.Context, from uint64, limit int) ([]Message, error) {
+	for {
+		arrived := p.inbox.wait()
+		list, err := p.Messages(from, limit)
+		if err != nil || len(list) > 0 {
+			return list, err
+		}
+		select {
+		case <-arrived:
+		case <-ctx.Done():
+			return nil, nil
+		}
+	}
+}

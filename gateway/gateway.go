@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package gateway
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/seinhuis/seinhuis/api"
+	"github.com/seinhuis/seinhuis/crypto/encoding"
+	"github.com/seinhuis/seinhuis/keys"
+	"github.com/seinhuis/seinhuis/manifest"
+)
+
+// Options are what a test changes. Their zero value is the real thing.
+type Options struct {
+	Log     *slog.Logger
+	Metrics prometheus.Registerer
+	Now     func() time.Time
+	FS      vfs.FS // of the store
+}
+
+// A Gateway serves its parties. Open it, Run it, Close it.
+type Gateway struct {
+	config  Config
+	store   *store
+	roots   *roots
+	parties map[api.PartyID]*Party
+	order   []*Party
+	log     *slog.Logger
+	metrics *metrics
+	now     func() time.Time
+}
+
+// Open reads the keys, opens the store, and verifies the manifest and directory.
+func Open(c Config, o Options) (g *Gateway, err error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.NewJSONHandler(io.Discard, nil))
+	}
+	if o.Metrics == nil {
+		o.Metrics = prometheus.NewRegistry()
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.FS == nil {
+		o.FS = vfs.Default
+	}
+	g = &Gateway{config: c, parties: map[api.PartyID]*Party{}, log: o.Log, metrics: newMetrics(o.Metrics), now: o.Now}
+
+	root, err := keys.Secret(c.StorageKey)
+	if err != nil {
+		return nil, err
+	}
+	text, err := os.ReadFile(c.Pins)
+	if err != nil {
+		return nil, err
+	}
+	var pins manifest.Pins
+	if err := encoding.UnmarshalJSON(text, &pins); err != nil {
+		return nil, fmt.Errorf("%s: %w", c.Pins, err)
+	}
+	if err := pins.Check(); err != nil {
+		return nil, fmt.Errorf("%s: %w", c.Pins, err)
+	}
+	for _, pc := range c.Parties {
+		p, err := openParty(g, pc)
+		if err != nil {
+			return nil, fmt.Errorf("party %s: %w", pc.ID, err)
+		}
+		for _, other := range g.order {
+			if other.token == p.token {
+				return nil, fmt.Errorf("gateway: parties %s and %s have the same API token", other.id, p.id)
+			}
+		}
+		g.parties[p.id] = p
+		g.order = append(g.order, p)
+	}
+
+	if g.store, err = openStore(c.Data, o.FS, root); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, g.store.close())
+		}
+	}()
+	g.roots = &roots{s: g.store, pins: pins, now: g.now, metrics: g.metrics}
+	if err := g.roots.load(); err != nil {
+		return nil, err
+	}
+	if err := g.roots.readFiles(c.Manifest, c.Directory); err != nil {
+		return nil, err
+	}
+	for _, p := range g.order {
+		if err := p.countQueue(); err != nil {
+			return nil, err
+		}
+	}
+	return g, nil
+}
+
+// Reload offers the configured manifest and directory files again.
+func (g *Gateway) Reload() error {
+	return g.roots.readFiles(g.config.Manifest, g.config.Directory)
+}
+
+// Run works the queues, reads the feeds, refreshes manifest and directory, and
+// sweeps, until ctx is done.
+func (g *Gateway) Run(ctx context.Context) error {
+	var loops sync.WaitGroup
+	for _, p := range g.order {
+		loops.Go(func() { p.work(ctx) })
+		loops.Go(func() { p.readFeed(ctx) })
+	}
+	loops.Go(func() { g.keepRoots(ctx) })
+	loops.Go(func() { g.keepSweeping(ctx) })
+	loops.Wait()
+	return nil
+}
+
+// Close closes the store. Nothing may run any more.
+func (g *Gateway) Close() error {
+	for _, p := range g.order {
+		p.closeClients()
+	}
+	return g.store.close()
+}
+
+func (g *Gateway) keepRoots(ctx context.Context) {
+	for i := 0; ; i++ {
+		p := g.order[i%len(g.order)] // one party's broken certificate does not stop it
+		if err := g.roots.refresh(ctx, p, time.Now()); err != nil && ctx.Err() == nil {
+			g.log.Warn("manifest and directory not refreshed", "cause", err.Error())
+		}
+		if _, _, err := g.roots.inForce(); err != nil {
+			g.log.Error("no manifest and directory in force")
+		}
+		if !sleep(ctx, refreshEvery) {
+			return
+		}
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}
+
+// Party finds a party that the gateway serves.
+func (g *Gateway) Party(id api.PartyID) (*Party, bool) {
+	p, ok := g.parties[id]
+	return p, ok
+}
+
+// Parties are those that the gateway serves, in the order of the configuration.
+func (g *Gateway) Parties() []*Party { return g.order }
+
+// Authenticate finds the party that an API token belongs to. Every party is
+// compared with, in constant time, whichever matches.
+func (g *Gateway) Authenticate(token string) (*Party, bool) {
+	h := sha256.Sum256([]byte(token))
+	var found *Party
+	for _, p := range g.order {
+		if subtle.ConstantTimeCompare(h[:], p.token[:]) == 1 {
+			found = p
+		}
+	}
+	return found, found != nil
+}
+
+// Healthy tells whether signals can be accepted: the store answers. Whether they
+// can be sent on is told per signal.
+func (g *Gateway) Healthy() error {
+	_, err := get[int](g.store.view, keyFormat())
+	return err
+}
+
+func encodeToken(secret []byte) string { return base64.StdEncoding.EncodeToString(secret) }

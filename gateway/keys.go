@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package gateway
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/binary"
+
+	"github.com/seinhuis/seinhuis/api"
+)
+
+// All keys of the store. The first byte is the table; P is the party, the first
+// 16 bytes of SHA-256(party id); ids are 16 bytes. Values are sealed JSON rows.
+//
+//	m                          the store's format
+//	M                          the manifest's note, the highest version seen
+//	D                          the directory's note, the highest version seen
+//	r P registration           Registration
+//	s P sid                    Signal
+//	o P sid registration       nothing: the registration owns the signal
+//	j P job                    Job
+//	n P report                 Report
+//	k P H(report's reference)  the id of the first report with that reference
+//	i P H(idempotency key)     replay
+//	e P seq(8, big-endian)     Message
+//	d P event id               the seq of the event's message
+//	c P                        feedState
+//
+// Registrations, jobs and reports have ids that grow with time, so a scan is in
+// order of arrival. H is HMAC-SHA-256[:16] under a key derived from the storage
+// key: a file number can be guessed, its HMAC not.
+const (
+	tableFormat       = 'm'
+	tableManifest     = 'M'
+	tableDirectory    = 'D'
+	tableRegistration = 'r'
+	tableSignal       = 's'
+	tableOwner        = 'o'
+	tableJob          = 'j'
+	tableReport       = 'n'
+	tableReportKey    = 'k'
+	tableReplay       = 'i'
+	tableMessage      = 'e'
+	tableEvent        = 'd'
+	tableFeed         = 'c'
+)
+
+// partyKey is a party's part of every key.
+type partyKey [16]byte
+
+func partyKeyOf(id api.PartyID) partyKey {
+	h := sha256.Sum256([]byte(id))
+	return partyKey(h[:16])
+}
+
+func join(table byte, parts ...[]byte) []byte {
+	k := []byte{table}
+	for _, p := range parts {
+		k = append(k, p...)
+	}
+	return k
+}
+
+func keyFormat() []byte    { return join(tableFormat) }
+func keyManifest() []byte  { return join(tableManifest) }
+func keyDirectory() []byte { return join(tableDirectory) }
+
+func (p partyKey) registration(id ID) []byte { return join(tableRegistration, p[:], id[:]) }
+func (p partyKey) signal(sid api.SID) []byte { return join(tableSignal, p[:], sid[:]) }
+func (p partyKey) owner(sid api.SID, id ID) []byte {
+	return join(tableOwner, p[:], sid[:], id[:])
+}
+func (p partyKey) owners(sid api.SID) []byte { return join(tableOwner, p[:], sid[:]) }
+func (p partyKey) job(id ID) []byte          { return join(tableJob, p[:], id[:]) }
+func (p partyKey) report(id ID) []byte       { return join(tableReport, p[:], id[:]) }
+func (p partyKey) reportKey(h [16]byte) []byte {
+	return join(tableReportKey, p[:], h[:])
+}
+func (p partyKey) replay(h [16]byte) []byte { return join(tableReplay, p[:], h[:]) }
+func (p partyKey) message(seq uint64) []byte {
+	return join(tableMessage, p[:], binary.BigEndian.AppendUint64(nil, seq))
+}
+func (p partyKey) event(id api.EventID) []byte { return join(tableEvent, p[:], id[:]) }
+func (p partyKey) feed() []byte                { return join(tableFeed, p[:]) }
+
+// table is the prefix of all rows of a party in a table.
+func (p partyKey) table(table byte) []byte { return join(table, p[:]) }
+
+// idAt reads the last id of a key.
+func idAt(key []byte) ID { return ID(key[len(key)-16:]) }
+
+// after is the first key behind all keys with the prefix.
+func after(prefix []byte) []byte {
+	end := append([]byte(nil), prefix...)
+	for i := len(end) - 1; i >= 0; i-- {
+		if end[i]++; end[i] != 0 {
+			return end[:i+1]
+		}
+	}
+	return nil
+}
+
+// indexKey hides what can be guessed from whoever reads the store's keys.
+type indexKey [32]byte
+
+func (k indexKey) of(use string, party partyKey, value string) [16]byte {
+	mac := hmac.New(sha256.New, k[:])
+	mac.Write(join(byte(len(use)), []byte(use), party[:], []byte(value)))
+	return [16]byte(mac.Sum(nil)[:16])
+}

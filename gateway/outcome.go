@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package gateway
+
+import (
+	"errors"
+
+	"github.com/seinhuis/seinhuis/api"
+)
+
+// Every function here ends a job: the batch that stores the outcome deletes it.
+
+func (p *Party) finished(job Job, outcome string) {
+	p.g.metrics.done.WithLabelValues(string(job.Kind), outcome).Inc()
+	p.g.metrics.queue.WithLabelValues(string(job.Kind)).Dec()
+}
+
+// registered stores a receipt for a submission: of the signal that was sent, or of
+// the one by which the party signals the child already.
+func (p *Party) registered(job Job, a api.Accepted, r api.Receipt) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	reg, err := get[Registration](p.g.store.view, p.key.registration(job.Registration))
+	if err != nil {
+		return err
+	}
+	own := a.SID == job.Prepared.SID
+	if !own {
+		if ending, err := p.withdrawing(a.SID); err != nil {
+			return err
+		} else if ending {
+			return errLater // then the same bytes make a new signal
+		}
+	}
+	signal, err := p.receipted(job, a, r, own)
+	if err != nil {
+		return err
+	}
+	b := p.g.store.batch()
+	defer b.close()
+	b.put(p.key.signal(signal.SID), signal)
+	b.delete(p.key.job(job.ID))
+	now := p.g.now()
+	reg.SID, reg.Job = signal.SID, ID{}
+	reg.State = StateMerged
+	if own {
+		reg.State = StateRegistered
+	}
+	outcome := string(reg.State)
+	var withdraw *Job
+	if reg.Ending != "" { // withdrawn while it was under way
+		if withdraw, err = p.disown(b, &reg, reg.Ending, now); err != nil {
+			return err
+		}
+		outcome = "withdrawn"
+	} else if err := p.join(b, &reg); err != nil {
+		return err
+	}
+	b.put(p.key.registration(reg.ID), reg)
+	if err := p.commit(b); err != nil {
+		return err
+	}
+	p.finished(job, outcome)
+	if withdraw != nil {
+		p.took(JobWithdraw)
+	}
+	return nil
+}
+
+// receipted is the signal's row after a receipt.
+func (p *Party) receipted(job Job, a api.Accepted, r api.Receipt, own bool) (Signal, error) {
+	if own {
+		return Signal{
+			SID: a.SID, Rev: a.Rev, Statement: job.Prepared.Signed, Receipt: a.Receipt, Faces: job.Prepared.faces(),
+			Card: job.Card, Expires: job.Prepared.Expires, Others: r.Others,
+		}, nil
+	}
+	known, err := get[Signal](p.g.store.view, p.key.signal(a.SID))
+	if errors.Is(err, errAbsent) {
+		// The registry knows it and this store does not. The child is the same, so
+		// the keyboxes of what was sent open it as well.
+		return Signal{SID: a.SID, Rev: a.Rev, Receipt: a.Receipt, Faces: job.Prepared.faces(), Others: r.Others}, nil
+	}
+	if err == nil && a.Rev >= known.Rev {
+		known.Rev, known.Receipt, known.Others = a.Rev, a.Receipt, r.Others
+	}
+	return known, err
+}
+
+// join makes a registration an owner of its signal, unless the same professional
+// owns it already under the same reference: then this is a repeat of that one.
+func (p *Party) join(b *batch, reg *Registration) error {
+	owners, err := p.owners(p.g.store.view, reg.SID)
+	if err != nil {
+		return err
+	}
+	for _, id := range owners {
+		other, err := get[Registration](p.g.store.view, p.key.registration(id))
+		if err != nil {
+			return err
+		}
+		if other.ID != reg.ID && other.Owner == reg.Owner && other.Reference == reg.Reference {
+			reg.State, reg.Into = StateMerged, other.ID
+			return nil
+		}
+	}
+	b.put(p.key.owner(reg.SID, reg.ID), struct{}{})
+	return nil
+}
+
+// withdrawing tells whether a withdrawal of the signal may have been sent.
+func (p *Party) withdrawing(sid api.SID) (yes bool, err error) {
+	err = scan(p.g.store.view, p.key.table(tableJob), nil, false, func(_ []byte, job Job) (bool, error) {
+		yes = job.Kind == JobWithdraw && job.SID == sid && job.Prepared != nil
+		return !yes, nil
+	})
+	return yes, err
+}
+
+// renewed stores a receipt for a revision.
+func (p *Party) renewed(job Job, a api.Accepted, r api.Receipt) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	b := p.g.store.batch()
+	defer b.close()
+	signal, err := p.receipted(job, a, r, true)
+	if err != nil {
+		return err
+	}
+	b.put(p.key.signal(signal.SID), signal)
+	if err := p.release(b, job, nil); err != nil {
+		return err
+	}
+	if err := p.commit(b); err != nil {
+		return err
+	}
+	p.finished(job, "renewed")
+	return nil
+}
+
+// failed ends a renewal that was refused; the signal stands as it was. p.mu is
+// held.
+func (p *Party) failed(job Job, fault Fault) error {
+	b := p.g.store.batch()
+	defer b.close()
+	if err := p.release(b, job, []Fault{fault}); err != nil {
+		return err
+	}
+	if err := p.commit(b); err != nil {
+		return err
+	}
+	p.finished(job, "refused")
+	return nil
+}
+
+// release deletes a job on a signal that goes on, and takes it off its registration.
+func (p *Party) release(b *batch, job Job, faults []Fault) error {
+	b.delete(p.key.job(job.ID))
+	reg, err := get[Registration](p.g.store.view, p.key.registration(job.Registration))
+	if err != nil {
+		return err
+	}
+	if reg.Job == job.ID {
+		reg.Job = ID{}
+	}
+	reg.Faults = faults
+	b.put(p.key.registration(reg.ID), reg)
+	return nil
+}
+
+// ended ends a withdrawal, or a renewal of what has ended. Unless somebody owns
+// the signal, nothing of it stays. p.mu is held.
+func (p *Party) ended(job Job, outcome string) error {
+	reg, err := get[Registration](p.g.store.view, p.key.registration(job.Registration))
+	if err != nil {
+		return err
+	}
+	owners, err := p.owners(p.g.store.view, job.SID)
+	if err != nil {
+		return err
+	}
+	b := p.g.store.batch()
+	defer b.close()
+	b.delete(p.key.job(job.ID))
+	if len(owners) == 0 {
+		b.delete(p.key.signal(job.SID))
+	}
+	if reg.Ending != "" && job.Kind == JobWithdraw {
+		reg.end(StateWithdrawn, p.g.now())
+	} else if reg.Job == job.ID {
+		reg.Job = ID{}
+	}
+	b.put(p.key.registration(reg.ID), reg)
+	if err := p.commit(b); err != nil {
+		return err
+	}
+	p.finished(job, outcome)
+	return nil
+}
+
+// refuse ends a signal that will not come to stand, or a renewal of one that the
+// registry has ended; then all its owners end with it.
+func (p *Party) refuse(job Job, state State, fault Fault) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	ids := []ID{job.Registration}
+	b := p.g.store.batch()
+	defer b.close()
+	if job.Kind == JobRenew {
+		owners, err := p.owners(p.g.store.view, job.SID)
+		if err != nil {
+			return err
+		}
+		ids = owners
+		for _, id := range owners {
+			b.delete(p.key.owner(job.SID, id))
+		}
+		b.delete(p.key.signal(job.SID))
+	}
+	b.delete(p.key.job(job.ID))
+	for _, id := range ids {
+		reg, err := get[Registration](p.g.store.view, p.key.registration(id))
+		if err != nil {
+			return err
+		}
+		reg.Faults = []Fault{fault}
+		reg.end(state, p.g.now())
+		if reg.Ending != "" {
+			reg.State, reg.Faults = StateWithdrawn, nil
+		}
+		b.put(p.key.registration(id), reg)
+	}
+	if err := p.commit(b); err != nil {
+		return err
+	}
+	p.finished(job, "refused")
+	return nil
+}

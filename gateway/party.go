@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package gateway
+
+import (
+	"crypto/ecdh"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"crypto/tls"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"sync"
+
+	"github.com/seinhuis/seinhuis/api"
+	"github.com/seinhuis/seinhuis/crypto/encoding"
+	"github.com/seinhuis/seinhuis/crypto/seal"
+	"github.com/seinhuis/seinhuis/keys"
+)
+
+// Files in a party's keys folder.
+const (
+	FileSign    = "sign.pem"
+	FileHPKE    = "hpke.pem" // and hpke-*.pem: retired ones, that still open old keyboxes
+	FileTLSKey  = "tls.pem"
+	FileTLSCert = "tls.crt"
+	FileToken   = "token"
+)
+
+// A Party is one party that the gateway serves. Its methods are what a
+// professional can do; all of them are durable when they return.
+type Party struct {
+	id   api.PartyID
+	key  partyKey
+	card Card // the default; zero if there is none
+
+	sign   ed25519.PrivateKey
+	signID encoding.KeyID
+	hpke   map[encoding.KeyID]*ecdh.PrivateKey
+	hpkeID encoding.KeyID // the current one
+	cert   tls.Certificate
+	token  [32]byte // SHA-256 of the API token
+
+	g *Gateway
+
+	mu sync.Mutex // held from reading rows to committing what follows from them
+
+	changed notifier // something of the party changed in the store
+	inbox   notifier // a message came in
+	nudge   chan struct{}
+
+	clients clients
+	trouble trouble
+}
+
+func openParty(g *Gateway, c PartyConfig) (*Party, error) {
+	p := &Party{
+		id: c.ID, key: partyKeyOf(c.ID), card: Card(c.Card), g: g,
+		hpke: map[encoding.KeyID]*ecdh.PrivateKey{}, nudge: make(chan struct{}, 1),
+		clients: clients{of: map[endpoint]*http.Client{}},
+	}
+	var err error
+	if p.sign, err = keys.ReadSigning(filepath.Join(c.Keys, FileSign)); err != nil {
+		return nil, err
+	}
+	p.signID = encoding.KeyIDOf(p.sign.Public().(ed25519.PublicKey))
+	current, err := keys.ReadHPKE(filepath.Join(c.Keys, FileHPKE))
+	if err != nil {
+		return nil, err
+	}
+	p.hpkeID = encoding.KeyIDOf(current.PublicKey().Bytes())
+	p.hpke[p.hpkeID] = current
+	retired, err := filepath.Glob(filepath.Join(c.Keys, "hpke-*.pem"))
+	if err != nil {
+		return nil, err
+	}
+	for _, path := range retired {
+		old, err := keys.ReadHPKE(path)
+		if err != nil {
+			return nil, err
+		}
+		p.hpke[encoding.KeyIDOf(old.PublicKey().Bytes())] = old
+	}
+	if p.cert, err = keys.ReadTLS(filepath.Join(c.Keys, FileTLSCert), filepath.Join(c.Keys, FileTLSKey)); err != nil {
+		return nil, err
+	}
+	secret, err := ReadToken(c.Token)
+	if err != nil {
+		return nil, err
+	}
+	p.token = sha256.Sum256([]byte(secret))
+	return p, nil
+}
+
+// ReadToken reads an API token as a client sends it: the base64 line in the file.
+func ReadToken(path string) (string, error) {
+	secret, err := keys.Secret(path)
+	if err != nil {
+		return "", err
+	}
+	if len(secret) < 16 {
+		return "", fmt.Errorf("%s: an API token has at least 16 bytes", path)
+	}
+	return encodeToken(secret), nil
+}
+
+// ID is the party's id.
+func (p *Party) ID() api.PartyID { return p.id }
+
+func (p *Party) openKeybox(c seal.Context, box []byte) (seal.Keybox, error) {
+	return seal.OpenKeybox(func(id encoding.KeyID) (*ecdh.PrivateKey, bool) {
+		key, ok := p.hpke[id]
+		return key, ok
+	}, c, box)
+}
+
+// wake tells the worker that there is something to do.
+func (p *Party) wake() {
+	select {
+	case p.nudge <- struct{}{}:
+	default:
+	}
+}
+
+// commit makes a batch durable and tells whoever waits for a change.
+func (p *Party) commit(b *batch) error {
+	if err := b.commit(); err != nil {
+		return err
+	}
+	p.changed.notify()
+	return nil
+}
+
+// A notifier wakes all who wait. A waiter takes the channel first, then looks,
+// and only then waits: so it misses nothing.
+type notifier struct {
+	mu sync.Mutex
+	ch chan struct{}
+}
+
+func (n *notifier) wait() <-chan struct{} {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.ch == nil {
+		n.ch = make(chan struct{})
+	}
+	return n.ch
+}
+
+func (n *notifier) notify() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.ch != nil {
+		close(n.ch)
+		n.ch = nil
+	}
+}

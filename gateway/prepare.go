@@ -1,0 +1,319 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package gateway
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/seinhuis/seinhuis/api"
+	"github.com/seinhuis/seinhuis/crypto/encoding"
+	"github.com/seinhuis/seinhuis/crypto/identity"
+	"github.com/seinhuis/seinhuis/crypto/seal"
+	"github.com/seinhuis/seinhuis/crypto/token"
+	"github.com/seinhuis/seinhuis/manifest"
+)
+
+// errNewEpoch says that an epoch is open for which the signal has no token.
+var errNewEpoch = errors.New("gateway: an epoch is open in which the child was not evaluated")
+
+// A child is what a signal says of one child after the evaluation: its token in
+// each epoch, oldest first. It is never stored as such; keyboxes hold it.
+type child struct {
+	epochs     []uint64
+	tokens     []token.Token
+	birthday23 encoding.Date
+	reference  string
+}
+
+// Format prints [child], whatever the verb: fmt reaches into unexported fields.
+func (child) Format(f fmt.State, _ rune) { fmt.Fprint(f, "[child]") }
+
+// evaluateJobs finds the tokens for jobs of one cohort, at most 64. children[i]
+// belongs to jobs[i].
+func (p *Party) evaluateJobs(ctx context.Context, m *manifest.Manifest, cohort int, ids []identity.Identity, jobs []Job) ([]child, error) {
+	children := make([]child, len(jobs))
+	for i, job := range jobs {
+		reg, err := get[Registration](p.g.store.view, p.key.registration(job.Registration))
+		if err != nil {
+			return nil, err
+		}
+		children[i] = child{birthday23: ids[i].Birthday23(), reference: reg.Reference}
+	}
+	for _, epoch := range m.Open() {
+		inputs := make([][]byte, len(ids))
+		for i, id := range ids {
+			var err error
+			if inputs[i], err = id.Canonical(m.Dep, epoch.Number); err != nil {
+				return nil, err
+			}
+		}
+		outputs, err := p.evaluate(ctx, m, epoch.Number, cohort, inputs)
+		if err != nil {
+			return nil, err
+		}
+		for i, y := range outputs {
+			t, err := token.Derive(y, m.Dep, epoch.Number)
+			if err != nil {
+				return nil, err
+			}
+			children[i].epochs = append(children[i].epochs, epoch.Number)
+			children[i].tokens = append(children[i].tokens, t)
+		}
+	}
+	return children, nil
+}
+
+// openFaces finds a child's tokens in keyboxes, for the epochs that are open now.
+func (p *Party) openFaces(m *manifest.Manifest, faces []Face) (c child, err error) {
+	for _, epoch := range m.Open() {
+		i := slices.IndexFunc(faces, func(f Face) bool { return f.Epoch == epoch.Number })
+		if i < 0 {
+			return child{}, errNewEpoch
+		}
+		f := faces[i]
+		box, err := p.openKeybox(seal.Context{Dep: m.Dep, Party: string(p.id), SID: f.SID, Rev: f.Rev, Epoch: f.Epoch}, f.Keybox)
+		if err != nil {
+			return child{}, err
+		}
+		c.epochs = append(c.epochs, f.Epoch)
+		c.tokens = append(c.tokens, box.Token)
+		c.birthday23, c.reference = box.Birthday23, box.Reference
+	}
+	if len(c.epochs) == 0 {
+		return child{}, errNewEpoch
+	}
+	return c, nil
+}
+
+// statement makes what is sent: cards and keyboxes sealed, and the statement over
+// them signed. It has to be stored before it is sent for the first time.
+func (p *Party) statement(m *manifest.Manifest, c child, sid api.SID, rev uint64, card Card, termDays int, now time.Time) (*Prepared, error) {
+	today := identity.Today(now)
+	st := api.Statement{
+		Dep: m.Dep, Party: p.id, KeyID: p.signID, SID: sid, Rev: rev, Kind: api.KindChild,
+		Expires: expiry(today, term(termDays, m.Policy.TermDays), c.birthday23), Issued: now.UTC().Truncate(time.Second),
+	}
+	prepared := &Prepared{SID: sid, Rev: rev, Epochs: c.epochs, Expires: st.Expires}
+	for i, epoch := range c.epochs {
+		context := seal.Context{Dep: m.Dep, Party: string(p.id), SID: sid, Rev: rev, Epoch: epoch}
+		sealed, err := seal.SealCard(c.tokens[i], context, seal.Card(card), p.signID, p.sign)
+		if err != nil {
+			return nil, err
+		}
+		keybox, err := seal.SealKeybox(p.hpke[p.hpkeID].PublicKey().Bytes(), context,
+			seal.Keybox{Token: c.tokens[i], Birthday23: c.birthday23, Reference: c.reference})
+		if err != nil {
+			return nil, err
+		}
+		prepared.Faces = append(prepared.Faces, api.SealedFace{Card: sealed, Keybox: keybox})
+		st.Faces = append(st.Faces, api.Face{Epoch: epoch, Tag: api.Tag(c.tokens[i].Tag),
+			Card: sha256.Sum256(sealed), Keybox: sha256.Sum256(keybox)})
+	}
+	signed, err := st.Encode()
+	if err != nil {
+		return nil, err
+	}
+	prepared.Signed = api.Sign(p.sign, signed)
+	return prepared, nil
+}
+
+// withdrawal makes the signed act that withdraws a signal, on its tag in the
+// oldest open epoch.
+func (p *Party) withdrawal(m *manifest.Manifest, s Signal, reason string, now time.Time) (*Prepared, error) {
+	open := m.Open()
+	if len(open) == 0 {
+		return nil, errNewEpoch
+	}
+	i := slices.IndexFunc(s.Faces, func(f Face) bool { return f.Epoch == open[0].Number })
+	if i < 0 {
+		return nil, errNewEpoch
+	}
+	f := s.Faces[i]
+	box, err := p.openKeybox(seal.Context{Dep: m.Dep, Party: string(p.id), SID: f.SID, Rev: f.Rev, Epoch: f.Epoch}, f.Keybox)
+	if err != nil {
+		return nil, err
+	}
+	act, err := api.Act{
+		Dep: m.Dep, Party: p.id, KeyID: p.signID, Act: api.ActWithdraw, SID: s.SID, Rev: s.Rev, Tag: api.Tag(box.Token.Tag),
+		Issued: now.UTC().Truncate(time.Second), Body: reason,
+	}.Encode()
+	if err != nil {
+		return nil, err
+	}
+	return &Prepared{SID: s.SID, Rev: s.Rev, Signed: api.Sign(p.sign, act)}, nil
+}
+
+// faces are what is kept of a prepared statement.
+func (pr *Prepared) faces() []Face {
+	list := make([]Face, len(pr.Faces))
+	for i, f := range pr.Faces {
+		list[i] = Face{Epoch: pr.Epochs[i], SID: pr.SID, Rev: pr.Rev, Keybox: f.Keybox}
+	}
+	return list
+}
+
+// prepareSignals takes jobs of one cohort from waiting to prepared.
+func (p *Party) prepareSignals(ctx context.Context, cohort int, jobs []Job) ([]Job, error) {
+	now := p.g.now()
+	today := identity.Today(now)
+	var ids []identity.Identity
+	var young []Job
+	for _, job := range jobs {
+		id, err := identity.Unmarshal(job.Identity)
+		if err != nil {
+			p.halt("identity in the queue not readable", err)
+			if err := p.refuse(job, StateRefused, Fault{FieldNumber, CodeForm}); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		if id.Birthday23().Compare(today) <= 0 { // while it was waiting
+			if err := p.refuse(job, StateRefused, Fault{FieldBirthDate, CodeAdult}); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		ids, young = append(ids, id), append(young, job)
+	}
+	if len(young) == 0 {
+		return nil, nil
+	}
+	m, _, err := p.g.roots.inForce()
+	if err != nil {
+		return nil, &waitError{For: WaitEvaluators, Err: err}
+	}
+	began := time.Now()
+	children, err := p.evaluateJobs(ctx, m, cohort, ids, young)
+	if errors.Is(err, errStale) {
+		if err := p.g.roots.refresh(ctx, p, began); err != nil {
+			return nil, &waitError{For: WaitEvaluators, Err: err}
+		}
+		if m, _, err = p.g.roots.inForce(); err != nil {
+			return nil, &waitError{For: WaitEvaluators, Err: err}
+		}
+		children, err = p.evaluateJobs(ctx, m, cohort, ids, young)
+	}
+	if errors.Is(err, errStale) {
+		return nil, &waitError{For: WaitEvaluators, Err: err}
+	}
+	if err != nil {
+		return nil, err
+	}
+	for i := range young {
+		job := &young[i]
+		job.Prepared, err = p.statement(m, children[i], api.NewSID(), 1, job.Card, job.TermDays, now)
+		if err != nil {
+			return nil, err
+		}
+		job.Identity, job.Cohort = nil, 0
+	}
+	return p.keepPrepared(young)
+}
+
+// keepPrepared stores prepared jobs, in one batch, but for those that were
+// cancelled meanwhile. In the same batch their identities are gone.
+func (p *Party) keepPrepared(jobs []Job) (kept []Job, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	b := p.g.store.batch()
+	defer b.close()
+	for _, job := range jobs {
+		_, err := get[Job](p.g.store.view, p.key.job(job.ID))
+		if errors.Is(err, errAbsent) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		b.put(p.key.job(job.ID), job)
+		kept = append(kept, job)
+	}
+	return kept, p.commit(b)
+}
+
+// prepareAct takes a renewal or a withdrawal from waiting to prepared. It gives
+// nil when there is nothing to send: a withdrawal of a signal that has an owner
+// again, or an act on one that has ended.
+func (p *Party) prepareAct(job Job) (*Job, error) {
+	m, _, err := p.g.roots.inForce()
+	if err != nil {
+		return nil, &waitError{For: WaitRegistry, Err: err}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	signal, err := get[Signal](p.g.store.view, p.key.signal(job.SID))
+	if errors.Is(err, errAbsent) {
+		return nil, p.ended(job, "gone")
+	}
+	if err != nil {
+		return nil, err
+	}
+	now := p.g.now()
+	switch job.Kind {
+	case JobWithdraw:
+		owners, err := p.owners(p.g.store.view, job.SID)
+		if err != nil {
+			return nil, err
+		}
+		if len(owners) > 0 { // somebody joined before anything was sent
+			return nil, p.ended(job, "joined")
+		}
+		job.Prepared, err = p.withdrawal(m, signal, job.Reason, now)
+		if err != nil {
+			return nil, err
+		}
+	case JobRenew:
+		c, err := p.openFaces(m, signal.Faces)
+		if errors.Is(err, errNewEpoch) {
+			return nil, p.failed(job, Fault{"", CodeNewEpoch})
+		}
+		if err != nil {
+			return nil, err
+		}
+		if job.Card.IsZero() {
+			job.Card = signal.Card
+		}
+		if job.Card.IsZero() {
+			job.Card = p.card
+		}
+		job.Prepared, err = p.statement(m, c, signal.SID, signal.Rev+1, job.Card, job.TermDays, now)
+		if err != nil {
+			return nil, err
+		}
+	}
+	b := p.g.store.batch()
+	defer b.close()
+	b.put(p.key.job(job.ID), job)
+	return &job, p.commit(b)
+}
+
+// prepareAgain makes a new statement, under a new sid, of one that the registry
+// will not take as it is. The tokens come out of its keyboxes. Had the registry
+// stored the old one after all, it answers with that one's sid.
+func (p *Party) prepareAgain(job Job) error {
+	m, _, err := p.g.roots.inForce()
+	if err != nil {
+		return &waitError{For: WaitRegistry, Err: err}
+	}
+	c, err := p.openFaces(m, job.Prepared.faces())
+	if errors.Is(err, errNewEpoch) {
+		return p.refuse(job, StateRefused, Fault{"", CodeNewEpoch})
+	}
+	if err != nil {
+		return err
+	}
+	now := p.g.now()
+	if c.birthday23.Compare(identity.Today(now)) <= 0 {
+		return p.refuse(job, StateRefused, Fault{FieldBirthDate, CodeAdult})
+	}
+	if job.Prepared, err = p.statement(m, c, api.NewSID(), 1, job.Card, job.TermDays, now); err != nil {
+		return err
+	}
+	_, err = p.keepPrepared([]Job{job})
+	return err
+}

@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package gateway
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/seinhuis/seinhuis/api"
+	"github.com/seinhuis/seinhuis/crypto/encoding"
+	"github.com/seinhuis/seinhuis/crypto/seal"
+)
+
+// An ID names a registration, job or report within its party: milliseconds (6
+// bytes) ‖ sequence (2) ‖ random (8), so that ids grow with time. It is local:
+// the registry never sees it.
+type ID [16]byte
+
+var lastID struct {
+	sync.Mutex
+	millis int64
+	seq    uint16
+}
+
+func newID(now time.Time) (id ID) {
+	lastID.Lock()
+	defer lastID.Unlock()
+	if ms := now.UnixMilli(); ms > lastID.millis {
+		lastID.millis, lastID.seq = ms, 0
+	} else if lastID.seq++; lastID.seq == 0 {
+		lastID.millis++
+	}
+	binary.BigEndian.PutUint64(id[:], uint64(lastID.millis)<<16|uint64(lastID.seq))
+	rand.Read(id[8:])
+	return id
+}
+
+// ParseID reads 32 lower-case hexadecimal digits.
+func ParseID(s string) (id ID, err error) {
+	err = encoding.ParseHex(id[:], []byte(s))
+	return id, err
+}
+
+func (id ID) String() string { return hex.EncodeToString(id[:]) }
+
+// IsZero tells whether the id is absent.
+func (id ID) IsZero() bool { return id == ID{} }
+
+// MarshalText writes 32 hexadecimal digits.
+func (id ID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
+
+// UnmarshalText reads what MarshalText writes.
+func (id *ID) UnmarshalText(b []byte) error { return encoding.ParseHex(id[:], b) }
+
+// A State is where a registration stands.
+type State string
+
+// States of a registration.
+const (
+	StateQueued     State = "queued"     // its job is not done
+	StateRegistered State = "registered" // it made the signal that stands at the registry
+	StateMerged     State = "merged"     // it joined a signal that stood
+	StateRefused    State = "refused"    // it will not become a signal
+	StateWithdrawn  State = "withdrawn"  // the party ended it
+	StateExpired    State = "expired"    // the clock ended it
+)
+
+// Stands tells whether a registration in this state owns a signal.
+func (s State) Stands() bool { return s == StateRegistered || s == StateMerged }
+
+// Ended tells whether nothing more will come of it.
+func (s State) Ended() bool {
+	return s == StateRefused || s == StateWithdrawn || s == StateExpired
+}
+
+// A Registration (aanmelding) is one professional's signal of one child.
+type Registration struct {
+	ID        ID        `json:"id"`
+	Created   time.Time `json:"created"`
+	Owner     string    `json:"owner"`     // the professional, by the party's own name for him
+	Reference string    `json:"reference"` // the party's own file number
+	Report    ID        `json:"report,omitzero"`
+	TermDays  int       `json:"termDays,omitempty"` // as asked; zero is the policy's
+	State     State     `json:"state"`
+	SID       api.SID   `json:"sid,omitzero"`  // the signal it points to
+	Into      ID        `json:"into,omitzero"` // the registration that it repeats
+	Job       ID        `json:"job,omitzero"`  // what is still to be done for it, the latest
+	Ending    string    `json:"ending,omitempty"`
+	Ended     time.Time `json:"ended,omitzero"`
+	Warnings  []Code    `json:"warnings,omitempty"`
+	Faults    []Fault   `json:"faults,omitempty"`
+}
+
+// LogValue logs the id and the state.
+func (r Registration) LogValue() slog.Value {
+	return slog.GroupValue(slog.String("id", r.ID.String()), slog.String("state", string(r.State)))
+}
+
+// A Card is a contact card as the store keeps it. It prints as [contact card].
+type Card seal.Card
+
+// Format prints [contact card], whatever the verb.
+func (Card) Format(f fmt.State, _ rune) { fmt.Fprint(f, "[contact card]") }
+
+// LogValue logs [contact card].
+func (Card) LogValue() slog.Value { return slog.StringValue("[contact card]") }
+
+// IsZero tells whether nothing is on the card.
+func (c Card) IsZero() bool { return c == Card{} }
+
+// A Signal is what stands of one child at the registry under the party's name.
+type Signal struct {
+	SID api.SID `json:"sid"`
+	Rev uint64  `json:"rev"`
+	// Statement and Receipt are absent, and Expires too, when the registry told
+	// of a signal that this store does not know.
+	Statement api.Signed    `json:"statement,omitzero"`
+	Receipt   api.Signed    `json:"receipt,omitzero"`
+	Faces     []Face        `json:"faces"`
+	Card      Card          `json:"card,omitzero"`
+	Expires   encoding.Date `json:"expires,omitzero"`
+	Others    uint64        `json:"others"` // other parties met at the receipt
+}
+
+// Live tells whether the signal lives on a day, as far as is known here.
+func (s Signal) Live(today encoding.Date) bool {
+	return s.Expires.IsZero() || s.Expires.Compare(today) > 0
+}
+
+// A Face is what a gateway keeps of a signal in one epoch. The keybox is bound to
+// the sid and rev beside it: those of the signal, or, when the registry told of
+// it, those of the statement that was answered so.
+type Face struct {
+	Epoch  uint64          `json:"epoch"`
+	SID    api.SID         `json:"sid"`
+	Rev    uint64          `json:"rev"`
+	Keybox encoding.Base64 `json:"keybox"`
+}
+
+// A JobKind says what is still to be done.
+type JobKind string
+
+// Kinds of jobs.
+const (
+	JobSignal   JobKind = "signal"
+	JobRenew    JobKind = "renew"
+	JobWithdraw JobKind = "withdraw"
+)
+
+// A Job is what a gateway still has to do. It is deleted in the batch that stores
+// its outcome.
+type Job struct {
+	ID           ID        `json:"id"` // of a JobSignal: its registration's
+	Kind         JobKind   `json:"kind"`
+	Created      time.Time `json:"created"`
+	Registration ID        `json:"registration"`
+	SID          api.SID   `json:"sid,omitzero"` // of the signal, where it stands already
+	Card         Card      `json:"card,omitzero"`
+	TermDays     int       `json:"termDays,omitempty"`
+	Reason       string    `json:"reason,omitempty"` // of a withdrawal
+
+	// Identity and Cohort are there while a signal waits for the evaluators, and
+	// are erased in the batch that stores Prepared.
+	Identity []byte    `json:"identity,omitempty"`
+	Cohort   int       `json:"cohort,omitempty"`
+	Prepared *Prepared `json:"prepared,omitempty"`
+}
+
+// Format prints the kind and the id: a job holds an identity.
+func (j Job) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "[job %s %s]", j.Kind, j.ID) }
+
+// LogValue logs the kind and the id.
+func (j Job) LogValue() slog.Value { return slog.StringValue(fmt.Sprintf("%v", j)) }
+
+// Prepared is what is sent, byte for byte, until there is a receipt.
+type Prepared struct {
+	SID     api.SID          `json:"sid"`
+	Rev     uint64           `json:"rev"`
+	Signed  api.Signed       `json:"signed"` // a statement, or the act of a withdrawal
+	Epochs  []uint64         `json:"epochs,omitempty"`
+	Faces   []api.SealedFace `json:"faces,omitempty"`
+	Expires encoding.Date    `json:"expires,omitzero"`
+}
+
+// A Report (melding) is the reporting of several persons at once.
+type Report struct {
+	ID        ID        `json:"id"`
+	Created   time.Time `json:"created"`
+	Reference string    `json:"reference"`
+	Owner     string    `json:"owner"`
+	Repeats   ID        `json:"repeats,omitzero"` // the first report with this reference
+	Persons   []Outcome `json:"persons"`
+}
+
+// An Outcome is what became of one person in a report: a registration, or the
+// faults for which there is none.
+type Outcome struct {
+	Role         string  `json:"role"`
+	Reference    string  `json:"reference"`
+	Registration ID      `json:"registration,omitzero"`
+	NotSignalled Code    `json:"notSignalled,omitempty"` // why there is no signal, if there may still be one
+	Faults       []Fault `json:"faults,omitempty"`
+}
+
+// replay remembers what an idempotency key led to. The fingerprint is of what the
+// request says beside the identity.
+type replay struct {
+	Created      time.Time `json:"created"`
+	Fingerprint  [16]byte  `json:"fingerprint"`
+	Registration ID        `json:"registration,omitzero"`
+	Report       ID        `json:"report,omitzero"`
+}
+
+// feedState is how far a party's feed has been kept.
+type feedState struct {
+	Cursor string `json:"cursor"`
+	Seq    uint64 `json:"seq"` // of the last message
+}
+
+// A Message is an event of the feed as the inbox keeps it.
+type Message struct {
+	Seq      uint64        `json:"seq"`
+	ID       api.EventID   `json:"id"`
+	Received time.Time     `json:"received"`
+	Kind     api.EventKind `json:"kind"`
+	Match    api.MatchID   `json:"match"`
+	SID      api.SID       `json:"sid"` // our own signal
+	Owners   []Ownership   `json:"owners,omitempty"`
+	Other    Other         `json:"other"`
+	Problem  Code          `json:"problem,omitempty"` // why it was not verified or opened
+}
+
+// Ownership names a registration behind a signal.
+type Ownership struct {
+	Registration ID     `json:"registration"`
+	Owner        string `json:"owner"`
+	Reference    string `json:"reference"`
+}
+
+// Other is the other party of an event. Card and Code are there only when all
+// has been verified.
+type Other struct {
+	Party api.PartyID `json:"party"`
+	Name  string      `json:"name,omitempty"`
+	Kind  string      `json:"kind,omitempty"`
+	SID   api.SID     `json:"sid"`
+	Card  Card        `json:"card,omitzero"`
+	Code  string      `json:"code,omitempty"`
+}

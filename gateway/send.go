@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package gateway
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/seinhuis/seinhuis/api"
+	"github.com/seinhuis/seinhuis/crypto/identity"
+	"github.com/seinhuis/seinhuis/manifest"
+)
+
+const (
+	registryAnswer = 20 * time.Second // how long it may take
+	maxAccepted    = 16 << 10         // bytes
+	tooOld         = 24 * time.Hour   // a statement that is refused for its time is made anew only when it is older
+)
+
+// send sends a prepared job, and stores what comes of it. An error means that the
+// job stays as it is; *waitError says why.
+func (p *Party) send(ctx context.Context, job Job) error {
+	m, _, err := p.g.roots.inForce()
+	if err != nil {
+		return &waitError{For: WaitRegistry, Err: err}
+	}
+	ctx, cancel := context.WithTimeout(ctx, registryAnswer)
+	defer cancel()
+	e := endpoint{m.Registry.URL, m.Registry.TLS}
+	var accepted api.Accepted
+	if job.Kind == JobWithdraw {
+		err = p.call(ctx, e, http.MethodPost, "/v1/acts", api.ActRequest{Signed: job.Prepared.Signed}, &accepted, maxAccepted)
+	} else {
+		err = p.call(ctx, e, http.MethodPost, "/v1/signals",
+			api.Submission{Signed: job.Prepared.Signed, Faces: job.Prepared.Faces}, &accepted, maxAccepted)
+	}
+	if err != nil {
+		return p.notTaken(ctx, job, err)
+	}
+	receipt, err := p.verify(m, job, accepted)
+	if err != nil {
+		p.g.metrics.receiptsRefused.Inc()
+		p.g.log.Error("receipt refused", "party", string(p.id), "job", job, "cause", err.Error())
+		return &waitError{For: WaitRegistry, Err: err}
+	}
+	switch job.Kind {
+	case JobWithdraw:
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return p.ended(job, "done")
+	case JobRenew:
+		return p.renewed(job, accepted, receipt)
+	default:
+		return p.registered(job, accepted, receipt)
+	}
+}
+
+var errReceipt = errors.New("gateway: the receipt is not the registry's, or not of this statement")
+
+// verify checks a receipt. For another sid than was sent it is the receipt of the
+// statement that stands there, which is compared with ours as far as we know it.
+func (p *Party) verify(m *manifest.Manifest, job Job, a api.Accepted) (api.Receipt, error) {
+	r, err := api.ParseReceipt(a.Receipt.Signed)
+	if err != nil {
+		return r, err
+	}
+	if !receiptVerified(m, a.Receipt, p.g.now()) ||
+		r.Dep != m.Dep || r.Party != p.id || r.SID != a.SID || r.Rev != a.Rev || a.SID.IsZero() {
+		return r, errReceipt
+	}
+	if a.SID == job.Prepared.SID {
+		if a.Rev != job.Prepared.Rev || r.Statement != job.Prepared.Signed.Hash() {
+			return r, errReceipt
+		}
+		return r, nil
+	}
+	if job.Kind != JobSignal {
+		return r, errReceipt
+	}
+	known, err := get[Signal](p.g.store.view, p.key.signal(a.SID))
+	if err == nil && known.Rev == a.Rev && len(known.Statement.Signed) > 0 && r.Statement != known.Statement.Hash() {
+		return r, errReceipt
+	}
+	return r, nil
+}
+
+// notTaken sorts the registry's refusals: wait, make the statement anew, or tell
+// the professional.
+func (p *Party) notTaken(ctx context.Context, job Job, err error) error {
+	code := api.CodeOf(err)
+	p.g.metrics.registryFaults.WithLabelValues(string(code)).Inc()
+	wait := &waitError{For: WaitRegistry, Err: err}
+	if e, ok := errors.AsType[*api.Error](err); ok {
+		wait.Until = e.RetryAfter
+	}
+	switch code {
+	case api.CodeBudget:
+		wait.For = WaitBudget
+		return wait
+	case api.CodeUnauthenticated, api.CodeForbidden:
+		p.g.log.Error("registry does not know this party's tls key", "party", string(p.id), "code", code)
+		return wait
+	}
+	if code.Refusal().Status >= http.StatusInternalServerError {
+		return wait
+	}
+	p.g.log.Warn("registry refused", "party", string(p.id), "job", job, "code", code)
+
+	switch {
+	case job.Kind == JobWithdraw && (code == api.CodeGone || code == api.CodeUnknownSignal):
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return p.ended(job, "gone")
+	case code == api.CodeGone:
+		return p.refuse(job, StateWithdrawn, Fault{"", CodeRegistryGone})
+	case code == api.CodeEpoch || code == api.CodeFaces || code == api.CodeTag && job.Kind == JobWithdraw:
+		if err := p.g.roots.refresh(ctx, p, time.Now()); err != nil {
+			return wait
+		}
+		return p.anew(job, wait)
+	case code == api.CodeIssued || code == api.CodeExpires || code == api.CodeSignature:
+		return p.anew(job, wait)
+	case code == api.CodeRevision && job.Kind == JobSignal:
+		return p.anew(job, wait)
+	case job.Kind == JobWithdraw:
+		return wait // a withdrawal is never given up
+	case job.Kind == JobRenew:
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return p.failed(job, Fault{"", CodeRegistryRefused})
+	}
+	return p.refuse(job, StateRefused, Fault{"", CodeRegistryRefused})
+}
+
+// anew makes the statement or act anew if that can help: it is old, under a
+// retired key, or for other epochs than those that are open. Otherwise it waits:
+// the clock or the directory may be wrong, and that mends without us.
+func (p *Party) anew(job Job, wait *waitError) error {
+	m, _, err := p.g.roots.inForce()
+	if err != nil || !p.outdated(m, job) {
+		return wait
+	}
+	if job.Kind == JobSignal {
+		return p.prepareAgain(job)
+	}
+	job.Prepared = nil
+	_, err = p.keepPrepared([]Job{job})
+	return err
+}
+
+func (p *Party) outdated(m *manifest.Manifest, job Job) bool {
+	now := p.g.now()
+	if job.Kind == JobWithdraw {
+		act, err := api.ParseAct(job.Prepared.Signed.Signed)
+		return err != nil || act.KeyID != p.signID || now.Sub(act.Issued) > tooOld
+	}
+	st, err := api.ParseStatement(job.Prepared.Signed.Signed)
+	if err != nil || st.KeyID != p.signID || now.Sub(st.Issued) > tooOld || st.Expires.Compare(identity.Today(now)) <= 0 {
+		return true
+	}
+	open := m.Open()
+	if len(open) != len(st.Faces) {
+		return true
+	}
+	for i, f := range st.Faces {
+		if f.Epoch != open[i].Number {
+			return true
+		}
+	}
+	return false
+}

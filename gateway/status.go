@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package gateway
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/seinhuis/seinhuis/api"
+	"github.com/seinhuis/seinhuis/crypto/identity"
+)
+
+// A Status is a registration with all that belongs to it.
+type Status struct {
+	Registration
+	Signal *Signal    // absent when there is none, or none any more
+	Owners int        // of the signal
+	Job    *JobStatus // absent when nothing is left to do
+}
+
+// LogValue logs the registration's id and state.
+func (s Status) LogValue() slog.Value { return s.Registration.LogValue() }
+
+// A JobStatus tells how a job fares.
+type JobStatus struct {
+	Kind     JobKind
+	WaitFor  WaitFor
+	Since    time.Time
+	Attempts int       // failed, since the gateway started
+	Next     time.Time // zero: now
+}
+
+// Words says in Dutch where the registration stands and what it waits for.
+func (s Status) Words() string {
+	switch {
+	case s.State == StateQueued && s.Job != nil:
+		return waitWords[s.Job.WaitFor]
+	case s.State == StateRefused && len(s.Faults) > 0:
+		return stateWords[s.State] + " " + s.Faults[0].Detail()
+	case s.State.Stands() && s.Job != nil && s.Job.WaitFor != WaitNothing:
+		return stateWords[s.State] + " De verlenging staat nog in de wacht."
+	}
+	return stateWords[s.State]
+}
+
+// Settled tells whether nothing is left to do for the registration.
+func (s Status) Settled() bool { return s.Job == nil }
+
+// Registration reads one registration.
+func (p *Party) Registration(id ID) (Status, error) {
+	v, release := p.g.store.snapshot()
+	defer release()
+	return p.status(v, id)
+}
+
+// Registrations lists registrations, the newest first, beginning behind the one
+// called from; a state other than "" filters. more tells whether there are others.
+func (p *Party) Registrations(from ID, limit int, only State) (list []Status, more bool, err error) {
+	var start []byte
+	if !from.IsZero() {
+		start = p.key.registration(from)
+	}
+	v, release := p.g.store.snapshot()
+	defer release()
+	err = scan(v, p.key.table(tableRegistration), start, true, func(_ []byte, reg Registration) (bool, error) {
+		s, err := p.complete(v, reg)
+		if err != nil || only != "" && s.State != only {
+			return true, err
+		}
+		if len(list) == limit {
+			more = true
+			return false, nil
+		}
+		list = append(list, s)
+		return true, nil
+	})
+	return list, more, err
+}
+
+func (p *Party) status(v view, id ID) (Status, error) {
+	reg, err := get[Registration](v, p.key.registration(id))
+	if errors.Is(err, errAbsent) {
+		return Status{}, ErrNotFound
+	}
+	if err != nil {
+		return Status{}, err
+	}
+	return p.complete(v, reg)
+}
+
+// original reads a registration, or the one that it repeats.
+func (p *Party) original(v view, id ID) (Registration, error) {
+	reg, err := get[Registration](v, p.key.registration(id))
+	if err == nil && !reg.Into.IsZero() {
+		reg, err = get[Registration](v, p.key.registration(reg.Into))
+	}
+	if errors.Is(err, errAbsent) {
+		err = ErrNotFound
+	}
+	return reg, err
+}
+
+// complete gathers what belongs to a registration. One that repeats another
+// shares its fate.
+func (p *Party) complete(v view, reg Registration) (Status, error) {
+	s := Status{Registration: reg}
+	if !reg.Into.IsZero() {
+		original, err := p.original(v, reg.ID)
+		if err != nil {
+			return Status{}, err
+		}
+		if !original.State.Stands() {
+			s.State = original.State
+		}
+		s.Registration.Job = original.Job
+		s.Faults = original.Faults
+	}
+	if !s.Registration.Job.IsZero() {
+		job, err := get[Job](v, p.key.job(s.Registration.Job))
+		switch {
+		case err == nil:
+			s.Job = p.jobStatus(job)
+		case !errors.Is(err, errAbsent):
+			return Status{}, err
+		}
+	}
+	if reg.SID.IsZero() || s.State.Ended() {
+		return s, nil
+	}
+	signal, err := get[Signal](v, p.key.signal(reg.SID))
+	if errors.Is(err, errAbsent) {
+		return s, nil
+	}
+	if err != nil {
+		return Status{}, err
+	}
+	if s.State.Stands() && !signal.Live(identity.Today(p.g.now())) {
+		s.State = StateExpired // swept or not
+	}
+	s.Signal = &signal
+	owners, err := p.owners(v, reg.SID)
+	s.Owners = len(owners)
+	return s, err
+}
+
+// owners are the registrations that point to a signal.
+func (p *Party) owners(v view, sid api.SID) (ids []ID, err error) {
+	err = scan(v, p.key.owners(sid), nil, false, func(key []byte, _ struct{}) (bool, error) {
+		ids = append(ids, idAt(key))
+		return true, nil
+	})
+	return ids, err
+}
+
+func without(ids []ID, id ID) (rest []ID) {
+	for _, x := range ids {
+		if x != id {
+			rest = append(rest, x)
+		}
+	}
+	return rest
+}
+
+// Wait waits until nothing is left to do for any of the registrations, or until
+// ctx is done, which is no error.
+func (p *Party) Wait(ctx context.Context, ids ...ID) error {
+	for {
+		changed := p.changed.wait()
+		busy := false
+		for _, id := range ids {
+			s, err := p.Registration(id)
+			if err != nil {
+				return err
+			}
+			busy = busy || !s.Settled()
+		}
+		if !busy {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// Queue tells how many jobs there are and since when the oldest.
+func (p *Party) Queue() (n int, oldest time.Time, err error) {
+	err = scan(p.g.store.view, p.key.table(tableJob), nil, false, func(_ []byte, job Job) (bool, error) {
+		if n++; n == 1 {
+			oldest = job.Created
+		}
+		return true, nil
+	})
+	return n, oldest, err
+}
+
+func (p *Party) countQueue() error {
+	return scan(p.g.store.view, p.key.table(tableJob), nil, false, func(_ []byte, job Job) (bool, error) {
+		p.g.metrics.queue.WithLabelValues(string(job.Kind)).Inc()
+		return true, nil
+	})
+}
+
+// About is what the gateway knows of the party itself.
+type About struct {
+	ID                         api.PartyID
+	Name, Kind, Region         string // empty when the directory does not list it
+	Manifest, Directory        uint64 // versions; zero for none
+	DailyBudget, MonthlyBudget int    // by the policy; zero is unknown
+	Jobs                       int
+	Oldest                     time.Time
+}
+
+// About describes the party and the state of its queue.
+func (p *Party) About() (About, error) {
+	a := About{ID: p.id}
+	m, d := p.g.roots.known()
+	if m != nil {
+		a.Manifest, a.DailyBudget, a.MonthlyBudget = m.Version, m.Policy.DailyBudget, m.Policy.MonthlyBudget
+	}
+	if d != nil {
+		a.Directory = d.Version
+		if self, ok := d.Party(p.id); ok {
+			a.Name, a.Kind, a.Region = self.Name, self.Kind, self.Region
+		}
+	}
+	var err error
+	a.Jobs, a.Oldest, err = p.Queue()
+	return a, err
+}

@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/seinhuis/seinhuis/crypto/atrest"
+	"github.com/seinhuis/seinhuis/crypto/encoding"
+	"github.com/seinhuis/seinhuis/crypto/token"
+)
+
+// ErrStore says that the data folder and the storage key do not belong together,
+// or that a row is damaged.
+var ErrStore = errors.New("gateway: a row of the store does not open; is this the storage key that belongs to this data folder?")
+
+// errAbsent says that there is no such row.
+var errAbsent = errors.New("gateway: no such row")
+
+const storeFormat = 1
+
+// generation of the storage key; rows name it, so that a later one can stand
+// beside it.
+const generation = 1
+
+// StorageKeySize is the length of the storage key in bytes.
+const StorageKeySize = 32
+
+// store is the sealed rows of all parties of a gateway. What is written goes
+// through a batch that is committed with fsync; nobody writes past it.
+type store struct {
+	view  // of what is there now
+	db    *pebble.DB
+	index indexKey
+}
+
+// A view reads rows: of the store as it is, or of a snapshot, where rows that
+// belong together were read at one moment.
+type view struct {
+	r   pebble.Reader
+	row atrest.Key
+}
+
+// snapshot gives a view of one moment; it has to be released.
+func (s *store) snapshot() (v view, release func()) {
+	snap := s.db.NewSnapshot()
+	return view{snap, s.row}, func() { snap.Close() }
+}
+
+func openStore(folder string, fs vfs.FS, root []byte) (*store, error) {
+	if len(root) != StorageKeySize {
+		return nil, fmt.Errorf("gateway: the storage key has %d bytes; %d were expected", len(root), StorageKeySize)
+	}
+	row, err := atrest.NewKey(generation, root)
+	if err != nil {
+		return nil, err
+	}
+	info, err := encoding.E("seinhuis/1/gateway-index")
+	if err != nil {
+		return nil, err
+	}
+	index, err := token.KDF(root, info, len(indexKey{}))
+	if err != nil {
+		return nil, err
+	}
+	db, err := pebble.Open(folder, &pebble.Options{
+		FS:                 fs,
+		FormatMajorVersion: pebble.FormatNewest,
+		Logger:             quiet{},
+		MemTableSize:       8 << 20,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s := &store{view: view{db, row}, db: db, index: indexKey(index)}
+	if err := s.checkFormat(); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return s, nil
+}
+
+func (s *store) close() error { return s.db.Close() }
+
+// checkFormat also finds out at once whether the storage key is the right one.
+func (s *store) checkFormat() error {
+	format, err := get[int](s.view, keyFormat())
+	switch {
+	case errors.Is(err, errAbsent):
+		b := s.batch()
+		defer b.close()
+		b.put(keyFormat(), storeFormat)
+		return b.commit()
+	case err != nil:
+		return err
+	case format != storeFormat:
+		return fmt.Errorf("gateway: the store has format %d, this program reads %d", format, storeFormat)
+	}
+	return nil
+}
+
+// get reads a row; errAbsent when there is none.
+func get[T any](v view, key []byte) (row T, err error) {
+	sealed, closer, err := v.r.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return row, errAbsent
+	}
+	if err != nil {
+		return row, err
+	}
+	defer closer.Close()
+	return decode[T](v, key, sealed)
+}
+
+func decode[T any](v view, key, sealed []byte) (row T, err error) {
+	plain, err := v.row.Open(string(key[:1]), key, sealed)
+	if err != nil {
+		return row, fmt.Errorf("%w (table %q)", ErrStore, key[0])
+	}
+	if json.Unmarshal(plain, &row) != nil {
+		return row, fmt.Errorf("%w (table %q)", ErrStore, key[0])
+	}
+	return row, nil
+}
+
+// scan calls fn for each row under a prefix, in order of the keys, or backwards;
+// it begins behind the key from, if there is one. fn returns false to stop.
+func scan[T any](v view, prefix, from []byte, backwards bool, fn func(key []byte, row T) (more bool, err error)) error {
+	bounds := &pebble.IterOptions{LowerBound: prefix, UpperBound: after(prefix)}
+	if from != nil && backwards {
+		bounds.UpperBound = from
+	} else if from != nil {
+		bounds.LowerBound = append(append([]byte(nil), from...), 0)
+	}
+	it, err := v.r.NewIter(bounds)
+	if err != nil {
+		return err
+	}
+	defer it.Close()
+	move, step := it.First, it.Next
+	if backwards {
+		move, step = it.Last, it.Prev
+	}
+	for ok := move(); ok; ok = step() {
+		sealed, err := it.ValueAndErr()
+		if err != nil {
+			return err
+		}
+		row, err := decode[T](v, it.Key(), sealed)
+		if err != nil {
+			return err
+		}
+		more, err := fn(it.Key(), row)
+		if err != nil || !more {
+			return err
+		}
+	}
+	return it.Error()
+}
+
+// A batch is a set of changes that are durable together or not at all. The first
+// fault sticks, and commit reports it and writes nothing.
+type batch struct {
+	s   *store
+	b   *pebble.Batch
+	err error
+}
+
+func (s *store) batch() *batch { return &batch{s: s, b: s.db.NewBatch()} }
+
+func (b *batch) put(key []byte, row any) {
+	if b.err != nil {
+		return
+	}
+	plain, err := json.Marshal(row)
+	if err != nil {
+		b.err = err
+		return
+	}
+	sealed, err := b.s.row.Seal(string(key[:1]), key, plain)
+	if err != nil {
+		b.err = err
+		return
+	}
+	b.err = b.b.Set(key, sealed, nil)
+}
+
+func (b *batch) delete(key []byte) {
+	if b.err == nil {
+		b.err = b.b.Delete(key, nil)
+	}
+}
+
+// commit returns when the batch is on disk.
+func (b *batch) commit() error {
+	if b.err != nil {
+		return b.err
+	}
+	return b.b.Commit(pebble.Sync)
+}
+
+func (b *batch) close() { b.b.Close() }
+
+// scrub compacts the tables that held identities, so that sealed rows that were
+// deleted or overwritten do not linger in older files.
+func (s *store) scrub(p partyKey) error {
+	if err := s.db.Flush(); err != nil {
+		return err
+	}
+	prefix := p.table(tableJob)
+	return s.db.Compact(context.Background(), prefix, after(prefix), false)
+}
+
+// quiet keeps Pebble's own log out of ours; what matters comes back as errors.
+// Pebble calls Fatalf when a write to disk has failed: going on would be a lie.
+type quiet struct{}
+
+func (quiet) Infof(string, ...any)  {}
+func (quiet) Errorf(string, ...any) {}
+func (quiet) Fatalf(format string, args ...any) {
+	panic(fmt.Sprintf("gateway: the store stops: "+format, args...))
+}

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package gateway
+
+import (
+	"fmt"
+
+	"github.com/seinhuis/seinhuis/api"
+)
+
+// A Code names a fault, a warning or a problem, in Dutch because the API and the
+// portal show it. The sentences that belong to codes stand in this file.
+type Code string
+
+// Codes of faults in what a professional enters.
+const (
+	CodeMissing     Code = "ontbreekt"
+	CodeUnknown     Code = "onbekend"
+	CodeReserved    Code = "gereserveerd"
+	CodeDigits      Code = "cijfers"
+	CodeLength      Code = "lengte"
+	CodeCheckDigits Code = "controlegetal"
+	CodeDate        Code = "datum"
+	CodeFuture      Code = "toekomst"
+	CodeAdult       Code = "volwassen"
+	CodeIsNumber    Code = "isNummer"
+	CodeForm        Code = "vorm"
+)
+
+// Codes of faults that come up later.
+const (
+	CodeRegistryRefused Code = "registerWeigert"
+	CodeRegistryGone    Code = "registerBeeindigd"
+	CodeNewEpoch        Code = "nieuweSleutelperiode"
+)
+
+// Codes of warnings.
+const (
+	CodeBirthDateDiffers Code = "geboortedatumWijktAf"
+	CodeLooksLikeNumber  Code = "kenmerkLijktNummer"
+)
+
+// Codes of why a person in a report is not signalled.
+const (
+	CodeNoNumber       Code = "geenNummer"
+	CodeRoleNotAllowed Code = "rolNietToegestaan"
+)
+
+// Codes of messages that did not verify.
+const (
+	CodeOwnStatement Code = "eigenVerklaring"
+	CodeOwnKeybox    Code = "eigenSleutelkist"
+	CodeOtherUnknown Code = "onbekendeDeelnemer"
+	CodeOtherCard    Code = "kaartOngeldig"
+	CodeEventKind    Code = "onbekendeSoort"
+)
+
+// Fields, as the API names them.
+const (
+	FieldKind      = "nummersoort"
+	FieldNumber    = "nummer"
+	FieldBirthDate = "geboortedatum"
+	FieldReference = "kenmerk"
+	FieldOwner     = "hulpverlener"
+	FieldCard      = "contactkaart"
+	FieldTerm      = "termijnDagen"
+	FieldRole      = "rol"
+	FieldPersons   = "personen"
+)
+
+// A Fault says which field breaks which rule. It never holds the value.
+type Fault struct {
+	Field string `json:"field,omitempty"`
+	Code  Code   `json:"code"`
+}
+
+// faultWords has, for a field and code, what is wrong and what to do. An empty
+// field stands for any.
+var faultWords = map[Fault]string{
+	{FieldKind, CodeMissing}:       "Geef aan welk nummer het is: bsn of insz.",
+	{FieldKind, CodeUnknown}:       "Kies bsn (Nederland) of insz (België).",
+	{FieldKind, CodeReserved}:      "Dit soort nummer is er nog niet. Kies bsn of insz.",
+	{FieldNumber, CodeMissing}:     "Vul het nummer in. Zonder nummer kan er geen signaal komen.",
+	{FieldNumber, CodeDigits}:      "Gebruik alleen cijfers, met hooguit spaties, punten of streepjes ertussen.",
+	{FieldNumber, CodeLength}:      "Een BSN heeft 9 cijfers en een INSZ 11. Tel na; laat een nul vooraan niet weg.",
+	{FieldNumber, CodeCheckDigits}: "Dit nummer bestaat niet: de controle klopt niet. Kijk het na in het dossier of op het identiteitsbewijs.",
+	{FieldNumber, CodeDate}:        "In dit nummer zit een geboortedatum die niet bestaat. Kijk het nummer na.",
+	{FieldNumber, CodeFuture}:      "In dit nummer zit een geboortedatum die nog moet komen. Kijk het nummer na.",
+	{FieldNumber, CodeAdult}:       "Deze persoon is volgens het nummer 23 of ouder. Wie 23 is wordt niet gesignaleerd.",
+	{FieldBirthDate, CodeMissing}:  "Vul de geboortedatum in. Zijn dag en maand onbekend, geef dan 31 december van het jaar.",
+	{FieldBirthDate, CodeDate}:     "Deze datum bestaat niet. Schrijf de geboortedatum als jaar-maand-dag, zoals 2015-03-09.",
+	{FieldBirthDate, CodeFuture}:   "De geboortedatum ligt in de toekomst. Kijk de datum na.",
+	{FieldBirthDate, CodeAdult}:    "Deze persoon is 23 of ouder. Wie 23 is wordt niet gesignaleerd.",
+	{FieldReference, CodeMissing}:  "Vul het eigen dossierkenmerk in.",
+	{FieldReference, CodeLength}:   "Een kenmerk heeft hooguit 58 tekens; letters met een accent tellen dubbel.",
+	{FieldReference, CodeIsNumber}: "Het kenmerk is het nummer van het kind. Gebruik een eigen dossierkenmerk.",
+	{FieldReference, CodeForm}:     "Gebruik in een kenmerk alleen zichtbare tekens.",
+	{FieldOwner, CodeMissing}:      "Vul in welke hulpverlener signaleert.",
+	{FieldOwner, CodeForm}:         "Gebruik hooguit 64 letters, cijfers, punten, streepjes, onderstrepingen of apenstaartjes.",
+	{FieldOwner, CodeIsNumber}:     "Hier staat het nummer van het kind. Vul in welke hulpverlener signaleert.",
+	{FieldCard, CodeMissing}:       "Vul een contactkaart in; de instellingen van de poort hebben er geen.",
+	{FieldCard, CodeLength}:        "Er staat te veel op de contactkaart. Maak de teksten korter.",
+	{FieldCard, CodeIsNumber}:      "Op de contactkaart staat het nummer van het kind. Haal het eraf.",
+	{FieldTerm, CodeForm}:          "Geef een termijn van minstens 1 dag en hooguit die van het beleid.",
+	{FieldRole, CodeUnknown}:       "Kies kind, broerZus, ouder, vermoedelijkePleger of anders.",
+	{FieldPersons, CodeMissing}:    "Noem minstens één persoon.",
+	{FieldPersons, CodeLength}:     "Een melding heeft hooguit 100 personen. Verdeel ze over meer meldingen.",
+	{"", CodeMissing}:              "Dit veld is verplicht.",
+	{"", CodeUnknown}:              "Deze waarde is niet bekend.",
+	{"", CodeLength}:               "Deze tekst is te lang of te kort.",
+	{"", CodeForm}:                 "Deze waarde heeft niet de goede vorm.",
+	{"", CodeRegistryRefused}:      "Het register heeft het signaal geweigerd. Neem contact op met de beheerder van de poort.",
+	{"", CodeRegistryGone}:         "Het signaal is bij het register beëindigd. Meld het kind opnieuw aan als dat nodig is.",
+	{"", CodeNewEpoch}:             "Er is een nieuwe sleutelperiode. Meld het kind opnieuw aan; de poort heeft daarvoor het nummer weer nodig.",
+}
+
+// Detail is what is wrong and what to do about it, in Dutch.
+func (f Fault) Detail() string {
+	if s, ok := faultWords[f]; ok {
+		return s
+	}
+	if s, ok := faultWords[Fault{"", f.Code}]; ok {
+		return s
+	}
+	return "Deze waarde wordt niet aangenomen."
+}
+
+var codeWords = map[Code]string{
+	CodeBirthDateDiffers: "De geboortedatum is anders dan die in het nummer. De datum in het nummer is gebruikt; kijk na of het nummer klopt.",
+	CodeLooksLikeNumber:  "Het kenmerk lijkt op een BSN of INSZ. Is het dat ook, trek het signaal dan in en gebruik een eigen kenmerk.",
+	CodeNoNumber:         "Niet gesignaleerd: het nummer ontbreekt. Zoek het nummer op en stuur de melding daarna nog eens.",
+	CodeRoleNotAllowed:   "Niet gesignaleerd: het beleid staat niet toe om een vermoedelijke pleger te signaleren.",
+	CodeOwnStatement:     "Het bericht hoort bij een signaal dat niet aantoonbaar van ons is.",
+	CodeOwnKeybox:        "De eigen sleutelkist bij dit bericht is niet te openen. Is de sleutel van de organisatie vervangen?",
+	CodeOtherUnknown:     "De andere organisatie staat niet in de gids van deelnemers.",
+	CodeOtherCard:        "De contactkaart van de andere organisatie is niet te openen of niet van haar.",
+	CodeEventKind:        "Deze versie van de poort kent dit soort bericht niet.",
+}
+
+// Words says a warning or problem in Dutch.
+func (c Code) Words() string { return codeWords[c] }
+
+// stateWords say in Dutch where a registration stands.
+var stateWords = map[State]string{
+	StateQueued:     "In de wacht.",
+	StateRegistered: "Geregistreerd.",
+	StateMerged:     "Samengevoegd: de organisatie signaleerde dit kind al.",
+	StateRefused:    "Geweigerd.",
+	StateWithdrawn:  "Ingetrokken.",
+	StateExpired:    "Verlopen.",
+}
+
+// A WaitFor says what a job is waiting for.
+type WaitFor string
+
+// What jobs wait for.
+const (
+	WaitNothing    WaitFor = "verwerking" // its turn
+	WaitEvaluators WaitFor = "sleutelhouders"
+	WaitRegistry   WaitFor = "register"
+	WaitBudget     WaitFor = "tegoed"
+)
+
+var waitWords = map[WaitFor]string{
+	WaitNothing:    "In de wacht: de poort is ermee bezig.",
+	WaitEvaluators: "In de wacht: sleutelhouders onbereikbaar. De poort probeert het vanzelf opnieuw.",
+	WaitRegistry:   "In de wacht: register onbereikbaar. De poort probeert het vanzelf opnieuw.",
+	WaitBudget:     "In de wacht: tegoed op. De poort gaat verder zodra er weer tegoed is.",
+}
+
+// messageWords say what an event means; the name of the other party is filled in.
+var messageWords = map[api.EventKind]string{
+	api.EventJoined: "%s signaleert dit kind ook. Bel elkaar; wie belt leest eerst de eerste drie cijfers van de voorleescode.",
+	api.EventLeft:   "%s signaleert dit kind niet meer.",
+	api.EventEnded:  "Er is geen match meer rond dit kind.",
+	api.EventCard:   "%s heeft een nieuwe contactkaart.",
+}
+
+// Words says a message in Dutch.
+func (m Message) Words() string {
+	name := m.Other.Name
+	if name == "" {
+		name = "Een andere organisatie"
+	}
+	switch words, ok := messageWords[m.Kind]; {
+	case !ok:
+		return "Er is nieuws over een match, dat deze versie van de poort niet kent."
+	case m.Kind == api.EventEnded:
+		return words
+	default:
+		return fmt.Sprintf(words, name)
+	}
+}
