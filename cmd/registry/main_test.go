@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/seinhuis/seinhuis/keys"
+	"github.com/seinhuis/seinhuis/manifest"
+)
+
+func TestKeygenMakesKeysOnceAndPrintsTheManifestsPart(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "keys")
+	args := []string{"keygen", "-out", folder, "-url", "https://registry.example:8443", "-public-url", "https://registry.example", "-host", "registry.example"}
+	var out bytes.Buffer
+	if err := run(t.Context(), args, &out, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	var stanza manifest.Registry
+	if err := json.Unmarshal(out.Bytes(), &stanza); err != nil {
+		t.Fatal(err)
+	}
+	if stanza.URL != "https://registry.example:8443" || stanza.TLS == (manifest.Pin{}) || len(stanza.ReceiptKeys) != 1 {
+		t.Error("the printed part of the manifest is not whole")
+	}
+	for _, name := range []string{"registry.keys", "receipt.pem", "tls.pem"} {
+		info, err := os.Stat(filepath.Join(folder, name))
+		if err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		secret, err := keys.ReadPrivate(filepath.Join(folder, name))
+		if err != nil || strings.Contains(out.String(), strings.Split(string(secret), "\n")[1]) {
+			t.Errorf("%s is printed, or cannot be read (%v)", name, err)
+		}
+	}
+	if err := run(t.Context(), args, io.Discard, io.Discard); err == nil {
+		t.Error("keygen replaced keys")
+	}
+}
+
+func TestConfig(t *testing.T) {
+	const good = `{"data":"data","keys":"keys/registry.keys","receiptKey":"r","tls":{"cert":"c","key":"k"},"pins":"p","manifest":"m",
+"directory":"d","exchange":"127.0.0.1:0","public":"127.0.0.1:0","operations":"127.0.0.1:0","sweepSeconds":60}`
+	folder := t.TempDir()
+	path := filepath.Join(folder, "registry.json")
+	read := func(text string) (config, error) {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return readConfig(path)
+	}
+	c, err := read(good)
+	if err != nil || c.Data != filepath.Join(folder, "data") {
+		t.Fatalf("a good configuration gave %v", err)
+	}
+	for reason, text := range map[string]string{
+		"unknown_field":    strings.Replace(good, `"data"`, `"extra":1,"data"`, 1),
+		"field_twice":      strings.Replace(good, `"data"`, `"data":"a","data"`, 1),
+		"missing_file":     strings.Replace(good, `"pins":"p",`, "", 1),
+		"missing_listener": strings.Replace(good, `"public":"127.0.0.1:0",`, "", 1),
+		"no_sweep":         strings.Replace(good, `:60`, `:0`, 1),
+		"keys_inside_data": strings.Replace(good, `keys/registry.keys`, `data/registry.keys`, 1),
+	} {
+		t.Run("rejects/"+reason, func(t *testing.T) {
+			if _, err := read(text); err == nil || !strings.Contains(err.Error(), path) {
+				t.Errorf("got %v, want an error that names the file", err)
+			}
+		})
+	}
+}
+
+func TestHelpAndUnknownCommand(t *testing.T) {
+	var out bytes.Buffer
+	if err := run(t.Context(), []string{"-h"}, &out, io.Discard); err != nil || !strings.Contains(out.String(), "registry serve") {
+		t.Errorf("-h gave %v", err)
+	}
+	for _, args := range [][]string{nil, {"sing"}, {"serve"}, {"keygen"}, {"serve", "-config", "nowhere.json"}} {
+		if err := run(t.Context(), args, io.Discard, io.Discard); err == nil {
+			t.Errorf("%q is accepted", args)
+		}
+	}
+}
