@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package evaluator
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+
+	"github.com/seinhuis/seinhuis/manifest/manifesttest"
+)
+
+var limits = Limits{Day: 10, Month: 25}
+
+func TestBudgetPeriods(t *testing.T) {
+	b := newBudgets(t)
+	day := func(m time.Month, d, hour int) time.Time { return time.Date(2027, m, d, hour, 0, 0, 0, time.UTC) }
+	for i, c := range []struct {
+		now  time.Time
+		n    int
+		wait time.Duration // zero: it fits
+	}{
+		{day(3, 29, 6), 10, 0},
+		{day(3, 29, 6), 1, 18 * time.Hour},
+		{day(3, 30, 0), 11, 24 * time.Hour},
+		{day(3, 30, 0), 10, 0},
+		{day(3, 29, 23), 1, time.Hour}, // the clock goes back: the day is still spent
+		{day(3, 31, 1), 6, 23 * time.Hour},
+		{day(3, 31, 1), 5, 0},
+		{day(3, 31, 1), 1, 23 * time.Hour}, // the month, which ends with the day
+		{day(4, 1, 0), 10, 0},
+		{day(4, 2, 0), 10, 0},
+		{day(4, 3, 0), 6, 28 * 24 * time.Hour}, // the month
+		{time.Date(2028, 4, 3, 0, 0, 0, 0, time.UTC), 1, 0},
+		{day(4, 2, 0), 6, 29 * 24 * time.Hour}, // a year back again: the month is still spent
+	} {
+		err := b.Debit(party, c.n, limits, c.now)
+		over, ok := errors.AsType[*BudgetError](err)
+		switch {
+		case c.wait == 0 && err != nil:
+			t.Errorf("%d: %v", i, err)
+		case c.wait != 0 && (!ok || over.Wait != c.wait):
+			t.Errorf("%d: %v %+v, want a wait of %v", i, err, over, c.wait)
+		}
+	}
+}
+
+func TestPrune(t *testing.T) {
+	b := newBudgets(t)
+	now := time.Date(2027, 3, 1, 12, 0, 0, 0, time.UTC)
+	debit := func(now time.Time) {
+		t.Helper()
+		if err := b.Debit(party, 1, limits, now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for month := range 20 {
+		debit(now.AddDate(0, month-19, 0))
+	}
+	for day := range 20 {
+		debit(now.AddDate(0, 0, day))
+	}
+	it, err := b.db.NewIter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer it.Close()
+	rows := map[byte]int{}
+	for it.First(); it.Valid(); it.Next() {
+		rows[it.Key()[0]]++
+	}
+	if rows[prefixDay] != keepDays+1 || rows[prefixMonth] != keepMonths+1 {
+		t.Errorf("%d days and %d months are kept", rows[prefixDay], rows[prefixMonth])
+	}
+}
+
+func TestDamagedRow(t *testing.T) {
+	b := newBudgets(t)
+	if err := b.db.Set(dayKey(manifesttest.Now, party), []byte{1}, pebble.Sync); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Debit(party, 1, limits, manifesttest.Now); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("got %v, want ErrCorrupt", err)
+	}
+}
+
+// A loss of power takes back nothing that Debit has acknowledged.
+func TestPowerLoss(t *testing.T) {
+	random := rand.New(rand.NewPCG(7, 7))
+	for _, unsynced := range []int{0, 50, 100} {
+		t.Run(fmt.Sprintf("unsynced_kept_%d", unsynced), func(t *testing.T) {
+			fs := vfs.NewCrashableMem()
+			b, err := OpenBudgets("", BudgetOptions{FS: fs, Logger: quiet{t}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var wg sync.WaitGroup
+			for range 20 {
+				wg.Go(func() {
+					if err := b.Debit(party, 1, limits, manifesttest.Now); err != nil {
+						if _, over := errors.AsType[*BudgetError](err); !over {
+							t.Error(err)
+						}
+					}
+				})
+			}
+			wg.Wait()
+			after := fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: unsynced, RNG: random})
+			b.Close()
+			b, err = OpenBudgets("", BudgetOptions{FS: after, Logger: quiet{t}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer b.Close()
+			if err := b.Room(party, 1, limits, manifesttest.Now); err == nil {
+				t.Error("an acknowledged debit is gone")
+			}
+		})
+	}
+}
+
+// fatal stands for the end of the process: it ends the goroutine that pebble
+// calls it on.
+type fatal struct {
+	quiet
+	once *sync.Once
+	died chan struct{}
+}
+
+func (f fatal) Errorf(string, ...any) {}
+func (f fatal) Fatalf(string, ...any) {
+	f.once.Do(func() { close(f.died) })
+	runtime.Goexit()
+}
+
+// A failed fsync stops the process; nobody gets an answer that it does not cover.
+func TestFailedSync(t *testing.T) {
+	var failing atomic.Bool
+	disk := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+		sync := op.Kind == errorfs.OpFileSync || op.Kind == errorfs.OpFileSyncData || op.Kind == errorfs.OpFileSyncTo
+		if failing.Load() && sync && strings.HasSuffix(op.Path, ".log") {
+			return errorfs.ErrInjected
+		}
+		return nil
+	}))
+	died := make(chan struct{})
+	b, err := OpenBudgets("", BudgetOptions{FS: disk, Logger: fatal{quiet{t}, new(sync.Once), died}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Debit(party, 1, limits, manifesttest.Now); err != nil {
+		t.Fatal(err)
+	}
+	failing.Store(true)
+	ended, acknowledged := make(chan struct{}), false
+	go func() {
+		defer close(ended)
+		acknowledged = b.Debit(party, 1, limits, manifesttest.Now) == nil
+	}()
+	<-died
+	<-ended
+	if acknowledged {
+		t.Error("a debit was acknowledged that is not on disk")
+	}
+}

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+// Package evaluator is a holder of shares: it multiplies blinded elements by its
+// share of a cohort's key and proves that it did.
+//
+// It sees which party asks, when, for which birth year, and how many elements; of
+// the child it sees nothing, and it keeps nothing but how much of its budget a
+// party has spent. A request goes through
+//
+//	epoch, cohort, sharing ─ room in the budget ─ evaluate and prove ─ debit, durable ─ answer
+//
+// so what a party gets is always paid for, also when the process dies in between,
+// and what it does not get costs nothing.
+//
+// Shares come from files ([ParseShares]) and are held against the commitments of
+// the signed manifest before they are used: an evaluator that would answer with a
+// wrong share does not start.
+package evaluator
+
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+	_ "time/tzdata" // an evaluator may run where there is none
+
+	"github.com/seinhuis/seinhuis/crypto/oprf"
+	"github.com/seinhuis/seinhuis/manifest"
+)
+
+// What is refused.
+var (
+	ErrEpoch   = errors.New("evaluator: the epoch or cohort is not open here")
+	ErrSharing = errors.New("evaluator: another sharing is in force")
+	ErrElement = errors.New("evaluator: not 1 to 64 elements of the group, none the identity")
+)
+
+// A Request asks for the evaluation of 1 to 64 blinded elements, 32 bytes each,
+// under one key.
+type Request struct {
+	Epoch    uint64
+	Cohort   int
+	Sharing  uint64
+	Elements [][]byte
+}
+
+// An Answer has the evaluated elements in the order of the request, and one proof
+// for all of them, 64 bytes.
+type Answer struct {
+	Index    int
+	Elements [][]byte
+	Proof    []byte
+}
+
+// An Evaluator answers requests. Goroutines may share one.
+type Evaluator struct {
+	budgets *Budgets
+	now     func() time.Time
+	serving atomic.Pointer[serving]
+}
+
+// serving is what follows from one manifest and one set of shares; Load replaces
+// it as a whole.
+type serving struct {
+	manifest *manifest.Manifest
+	index    int
+	zone     *time.Location
+	keys     map[Key]*oprf.Evaluator
+	missing  []Key
+}
+
+// New makes an evaluator of what Load takes.
+func New(budgets *Budgets, now func() time.Time, m *manifest.Manifest, index int, shares []Share) (*Evaluator, error) {
+	e := &Evaluator{budgets: budgets, now: now}
+	return e, e.Load(m, index, shares)
+}
+
+// Load takes a newer manifest or other shares into use. When it returns an error,
+// nothing has changed. Shares of a sharing that the manifest does not have in
+// force wait: they are neither checked nor used.
+func (e *Evaluator) Load(m *manifest.Manifest, index int, shares []Share) error {
+	inForce, missing, err := Check(m, index, shares)
+	if err != nil {
+		return err
+	}
+	s := &serving{manifest: m, index: index, keys: map[Key]*oprf.Evaluator{}, missing: missing}
+	if s.zone, err = time.LoadLocation(m.Policy.TimeZone); err != nil {
+		return fmt.Errorf("evaluator: %w", err)
+	}
+	for _, share := range inForce {
+		if s.keys[share.Key], err = oprf.NewEvaluator(share.Value); err != nil {
+			return &ShareError{share.Key, err}
+		}
+	}
+	e.serving.Store(s)
+	return nil
+}
+
+// Missing lists the keys of open epochs for which there is no share here.
+func (e *Evaluator) Missing() []Key { return e.serving.Load().missing }
+
+// InForce tells whether the manifest holds at this moment. If not, every request
+// is refused.
+func (e *Evaluator) InForce() bool { return e.serving.Load().inForce(e.now()) }
+
+// inForce: after the end of the legal basis matching stops everywhere.
+func (s *serving) inForce(now time.Time) bool {
+	return !now.After(s.manifest.NotAfter) && now.Before(s.manifest.Policy.LegalBasisEnds.In(s.zone))
+}
+
+// open tells whether a key is to be used: its epoch is open, and not everybody of
+// the cohort has turned 23 (1 January of birth year + 24).
+func (s *serving) open(k Key, now time.Time) bool {
+	for _, epoch := range s.manifest.Open() {
+		if epoch.Number == k.Epoch {
+			return s.inForce(now) && now.In(s.zone).Year() < k.Cohort+24
+		}
+	}
+	return false
+}
+
+// Evaluate answers a party's request. The errors are ErrEpoch, ErrSharing,
+// ErrElement, a *BudgetError, or a fault of the store.
+func (e *Evaluator) Evaluate(party string, q Request) (Answer, error) {
+	now, s := e.now(), e.serving.Load()
+	key := Key{q.Epoch, q.Cohort}
+	sharing, known := s.manifest.Sharing(q.Epoch, q.Cohort)
+	if !known || !s.open(key, now) {
+		return Answer{}, ErrEpoch
+	}
+	if sharing.Number != q.Sharing {
+		return Answer{}, ErrSharing
+	}
+	oracle, ok := s.keys[key]
+	if !ok {
+		return Answer{}, ErrEpoch
+	}
+	limits := Limits{Day: s.manifest.Policy.DailyBudget, Month: s.manifest.Policy.MonthlyBudget}
+	if err := e.budgets.Room(party, len(q.Elements), limits, now); err != nil {
+		return Answer{}, err
+	}
+	elements, proof, err := oracle.Evaluate(q.Elements)
+	if errors.Is(err, oprf.ErrElement) || errors.Is(err, oprf.ErrBatch) {
+		return Answer{}, fmt.Errorf("%w: %w", ErrElement, err)
+	}
+	if err != nil {
+		return Answer{}, fmt.Errorf("evaluator: %w", err)
+	}
+	if err := e.budgets.Debit(party, len(q.Elements), limits, now); err != nil {
+		return Answer{}, err
+	}
+	return Answer{Index: s.index, Elements: elements, Proof: proof}, nil
+}
