@@ -207,13 +207,23 @@ func warnings(id identity.Identity, reference string) (list []Code) {
 	return list
 }
 
+// CheckSignal gives every fault that Signal would refuse.
+func (p *Party) CheckSignal(s Subject, t Terms) []Fault {
+	_, faults := p.checkSignal(s, &t, p.g.now())
+	return faults
+}
+
+func (p *Party) checkSignal(s Subject, t *Terms, now time.Time) (identity.Identity, []Fault) {
+	id, faults := identify(s, identity.Today(now))
+	faults = append(faults, p.check(t)...)
+	return id, append(faults, repeats(s.Number, id, *t)...)
+}
+
 // Signal takes on one child. When it returns the registration is on disk, and the
 // worker does the rest.
 func (p *Party) Signal(s Subject, t Terms) (Status, error) {
 	now := p.g.now()
-	id, faults := identify(s, identity.Today(now))
-	faults = append(faults, p.check(&t)...)
-	faults = append(faults, repeats(s.Number, id, t)...)
+	id, faults := p.checkSignal(s, &t, now)
 	if len(faults) > 0 {
 		return Status{}, &InputError{faults}
 	}

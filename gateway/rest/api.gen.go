@@ -2051,17 +2051,17 @@ type ClientWithResponsesInterface interface {
 
 // LeesGezondheidResponse200Headers the declared response headers of an HTTP 200 response for LeesGezondheid
 type LeesGezondheidResponse200Headers struct {
-	APIVersion string
+	APIVersion *string
 }
 
 // LeesGezondheidResponse503Headers the declared response headers of an HTTP 503 response for LeesGezondheid
 type LeesGezondheidResponse503Headers struct {
-	APIVersion string
+	APIVersion *string
 }
 
 // LeesGezondheidResponseDefaultHeaders the declared response headers of an HTTP default response for LeesGezondheid
 type LeesGezondheidResponseDefaultHeaders struct {
-	APIVersion string
+	APIVersion *string
 }
 
 type LeesGezondheidResponse struct {
@@ -2099,12 +2099,12 @@ func (r LeesGezondheidResponse) StatusCode() int {
 
 // LijstBerichtenResponse200Headers the declared response headers of an HTTP 200 response for LijstBerichten
 type LijstBerichtenResponse200Headers struct {
-	APIVersion string
+	APIVersion *string
 }
 
 // LijstBerichtenResponseDefaultHeaders the declared response headers of an HTTP default response for LijstBerichten
 type LijstBerichtenResponseDefaultHeaders struct {
-	APIVersion string
+	APIVersion *string
 }
 
 type LijstBerichtenResponse struct {
@@ -2138,12 +2138,12 @@ func (r LijstBerichtenResponse) StatusCode() int {
 
 // LijstMeldingenResponse200Headers the declared response headers of an HTTP 200 response for LijstMeldingen
 type LijstMeldingenResponse200Headers struct {
-	APIVersion string
+	APIVersion *string
 }
 
 // LijstMeldingenResponseDefaultHeaders the declared response headers of an HTTP default response for LijstMeldingen
 type LijstMeldingenResponseDefaultHeaders struct {
-	APIVersion string
+	APIVersion *string
 }
 
 type LijstMeldingenResponse struct {
@@ -2177,19 +2177,19 @@ func (r LijstMeldingenResponse) StatusCode() int {
 
 // MaakMeldingResponse201Headers the declared response headers of an HTTP 201 response for MaakMelding
 type MaakMeldingResponse201Headers struct {
-	APIVersion string
+	APIVersion *string
 	Location   string
 }
 
 // MaakMeldingResponse202Headers the declared response headers of an HTTP 202 response for MaakMelding
 type MaakMeldingResponse202Headers struct {
-	APIVersion string
+	APIVersion *string
 	Location   string
 }
 
 // MaakMeldingResponseDefaultHeaders the declared response headers of an HTTP default response for MaakMelding
 type MaakMeldingResponseDefaultHeaders struct {
-	APIVersion string
+	APIVersion *string
 }
 
 type MaakMeldingResponse struct {
@@ -2227,12 +2227,12 @@ func (r MaakMeldingResponse) StatusCode() int {
 
 // LeesMeldingResponse200Headers the declared response headers of an HTTP 200 response for LeesMelding
 type LeesMeldingResponse200Headers struct {
-	APIVersion string
+	APIVersion *string
 }
 
 // LeesMeldingResponseDefaultHeaders the declared response headers of an HTTP default response for LeesMelding
 type LeesMeldingResponseDefaultHeaders struct {
-	APIVersion string
+	APIVersion *string
 }
 
 type LeesMeldingResponse struct {
@@ -2266,13 +2266,13 @@ func (r LeesMeldingResponse) StatusCode() int {
 
 // LeesOpenapiResponse200Headers the declared response headers of an HTTP 200 response for LeesOpenapi
 type LeesOpenapiResponse200Headers struct {
-	APIVersion               string
+	APIVersion               *string
 	AccessControlAllowOrigin string
 }
 
 // LeesOpenapiResponseDefaultHeaders the declared response headers of an HTTP default response for LeesOpenapi
 type LeesOpenapiResponseDefaultHeaders struct {
-	APIVersion string
+	APIVersion *string
 }
 
 type LeesOpenapiResponse struct {
@@ -2306,12 +2306,12 @@ func (r LeesOpenapiResponse) StatusCode() int {
 
 // LeesOrganisatieResponse200Headers the declared response headers of an HTTP 200 response for LeesOrganisatie
 type LeesOrganisatieResponse200Headers struct {
-	APIVersion string
+	APIVersion *string
 }
 
 // LeesOrganisatieResponseDefaultHeaders the declared response headers of an HTTP default response for LeesOrganisatie
 type LeesOrganisatieResponseDefaultHeaders struct {
-	APIVersion string
+	APIVersion *string
 }
 
 type LeesOrganisatieResponse struct {
@@ -2345,12 +2345,12 @@ func (r LeesOrganisatieResponse) StatusCode() int {
 
 // LijstSignalenResponse200Headers the declared response headers of an HTTP 200 response for LijstSignalen
 type LijstSignalenResponse200Headers struct {
-	APIVersion string
+	APIVersion *string
 }
 
 // LijstSignalenResponseDefaultHeaders the declared response headers of an HTTP default response for LijstSignalen
 type LijstSignalenResponseDefaultHeaders struct {
-	APIVersion string
+	APIVersion *string
 }
 
 type LijstSignalenResponse struct {
@@ -2384,19 +2384,19 @@ func (r LijstSignalenResponse) StatusCode() int {
 
 // MaakSignaalResponse201Headers the declared response headers of an HTTP 201 response for MaakSignaal
 type MaakSignaalResponse201Headers struct {
-	APIVersion string
+	APIVersion *string
 	Location   string
 }
 
 // MaakSignaalResponse202Headers the declared response headers of an HTTP 202 response for MaakSignaal
 type MaakSignaalResponse202Headers struct {
-	APIVersion string
+	APIVersion *string
 	Location   string
 }
 
 // MaakSignaalResponseDefaultHeaders the declared response headers of an HTTP default response for MaakSignaal
 type MaakSignaalResponseDefaultHeaders struct {
-	APIVersion string
+	APIVersion *string
 }
 
 type MaakSignaalResponse struct {
@@ -2434,12 +2434,12 @@ func (r MaakSignaalResponse) StatusCode() int {
 
 // LeesSignaalResponse200Headers the declared response headers of an HTTP 200 response for LeesSignaal
 type LeesSignaalResponse200Headers struct {
-	APIVersion string
+	APIVersion *string
 }
 
 // LeesSignaalResponseDefaultHeaders the declared response headers of an HTTP default response for LeesSignaal
 type LeesSignaalResponseDefaultHeaders struct {
-	APIVersion string
+	APIVersion *string
 }
 
 type LeesSignaalResponse struct {
@@ -2473,17 +2473,17 @@ func (r LeesSignaalResponse) StatusCode() int {
 
 // TrekSignaalInResponse200Headers the declared response headers of an HTTP 200 response for TrekSignaalIn
 type TrekSignaalInResponse200Headers struct {
-	APIVersion string
+	APIVersion *string
 }
 
 // TrekSignaalInResponse202Headers the declared response headers of an HTTP 202 response for TrekSignaalIn
 type TrekSignaalInResponse202Headers struct {
-	APIVersion string
+	APIVersion *string
 }
 
 // TrekSignaalInResponseDefaultHeaders the declared response headers of an HTTP default response for TrekSignaalIn
 type TrekSignaalInResponseDefaultHeaders struct {
-	APIVersion string
+	APIVersion *string
 }
 
 type TrekSignaalInResponse struct {
@@ -2521,17 +2521,17 @@ func (r TrekSignaalInResponse) StatusCode() int {
 
 // VerlengSignaalResponse200Headers the declared response headers of an HTTP 200 response for VerlengSignaal
 type VerlengSignaalResponse200Headers struct {
-	APIVersion string
+	APIVersion *string
 }
 
 // VerlengSignaalResponse202Headers the declared response headers of an HTTP 202 response for VerlengSignaal
 type VerlengSignaalResponse202Headers struct {
-	APIVersion string
+	APIVersion *string
 }
 
 // VerlengSignaalResponseDefaultHeaders the declared response headers of an HTTP default response for VerlengSignaal
 type VerlengSignaalResponseDefaultHeaders struct {
-	APIVersion string
+	APIVersion *string
 }
 
 type VerlengSignaalResponse struct {
@@ -2843,7 +2843,7 @@ func ParseLeesGezondheidResponse(rsp *http.Response) (*LeesGezondheidResponse, e
 			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			}
-			headers.APIVersion = value
+			headers.APIVersion = &value
 		}
 		response.Headers200 = &headers
 	case rsp.StatusCode == 503:
@@ -2853,7 +2853,7 @@ func ParseLeesGezondheidResponse(rsp *http.Response) (*LeesGezondheidResponse, e
 			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			}
-			headers.APIVersion = value
+			headers.APIVersion = &value
 		}
 		response.Headers503 = &headers
 	case true:
@@ -2863,7 +2863,7 @@ func ParseLeesGezondheidResponse(rsp *http.Response) (*LeesGezondheidResponse, e
 			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			}
-			headers.APIVersion = value
+			headers.APIVersion = &value
 		}
 		response.HeadersDefault = &headers
 	}
@@ -2909,7 +2909,7 @@ func ParseLijstBerichtenResponse(rsp *http.Response) (*LijstBerichtenResponse, e
 			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			}
-			headers.APIVersion = value
+			headers.APIVersion = &value
 		}
 		response.Headers200 = &headers
 	case true:
@@ -2919,7 +2919,7 @@ func ParseLijstBerichtenResponse(rsp *http.Response) (*LijstBerichtenResponse, e
 			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			}
-			headers.APIVersion = value
+			headers.APIVersion = &value
 		}
 		response.HeadersDefault = &headers
 	}
@@ -2965,7 +2965,7 @@ func ParseLijstMeldingenResponse(rsp *http.Response) (*LijstMeldingenResponse, e
 			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			}
-			headers.APIVersion = value
+			headers.APIVersion = &value
 		}
 		response.Headers200 = &headers
 	case true:
@@ -2975,7 +2975,7 @@ func ParseLijstMeldingenResponse(rsp *http.Response) (*LijstMeldingenResponse, e
 			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			}
-			headers.APIVersion = value
+			headers.APIVersion = &value
 		}
 		response.HeadersDefault = &headers
 	}
@@ -3028,7 +3028,7 @@ func ParseMaakMeldingResponse(rsp *http.Response) (*MaakMeldingResponse, error) 
 			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			}
-			headers.APIVersion = value
+			headers.APIVersion = &value
 		}
 		if values := rsp.Header.Values("Location"); len(values) > 0 {
 			var value string
@@ -3045,7 +3045,7 @@ func ParseMaakMeldingResponse(rsp *http.Response) (*MaakMeldingResponse, error) 
 			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			}
-			headers.APIVersion = value
+			headers.APIVersion = &value
 		}
 		if values := rsp.Header.Values("Location"); len(values) > 0 {
 			var value string
@@ -3062,7 +3062,7 @@ func ParseMaakMeldingResponse(rsp *http.Response) (*MaakMeldingResponse, error) 
 			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			}
-			headers.APIVersion = value
+			headers.APIVersion = &value
 		}
 		response.HeadersDefault = &headers
 	}
@@ -3108,7 +3108,7 @@ func ParseLeesMeldingResponse(rsp *http.Response) (*LeesMeldingResponse, error) 
 			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			}
-			headers.APIVersion = value
+			headers.APIVersion = &value
 		}
 		response.Headers200 = &headers
 	case true:
@@ -3118,7 +3118,7 @@ func ParseLeesMeldingResponse(rsp *http.Response) (*LeesMeldingResponse, error) 
 			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			}
-			headers.APIVersion = value
+			headers.APIVersion = &value
 		}
 		response.HeadersDefault = &headers
 	}
@@ -3164,7 +3164,7 @@ func ParseLeesOpenapiResponse(rsp *http.Response) (*LeesOpenapiResponse, error) 
 			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			}
-			headers.APIVersion = value
+			headers.APIVersion = &value
 		}
 		if values := rsp.Header.Values("Access-Control-Allow-Origin"); len(values) > 0 {
 			var value string
@@ -3181,7 +3181,7 @@ func ParseLeesOpenapiResponse(rsp *http.Response) (*LeesOpenapiResponse, error) 
 			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			}
-			headers.APIVersion = value
+			headers.APIVersion = &value
 		}
 		response.HeadersDefault = &headers
 	}
@@ -3227,7 +3227,7 @@ func ParseLeesOrganisatieResponse(rsp *http.Response) (*LeesOrganisatieResponse,
 			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			}
-			headers.APIVersion = value
+			headers.APIVersion = &value
 		}
 		response.Headers200 = &headers
 	case true:
@@ -3237,7 +3237,7 @@ func ParseLeesOrganisatieResponse(rsp *http.Response) (*LeesOrganisatieResponse,
 			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			}
-			headers.APIVersion = value
+			headers.APIVersion = &value
 		}
 		response.HeadersDefault = &headers
 	}
@@ -3283,7 +3283,7 @@ func ParseLijstSignalenResponse(rsp *http.Response) (*LijstSignalenResponse, err
 			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			}
-			headers.APIVersion = value
+			headers.APIVersion = &value
 		}
 		response.Headers200 = &headers
 	case true:
@@ -3293,7 +3293,7 @@ func ParseLijstSignalenResponse(rsp *http.Response) (*LijstSignalenResponse, err
 			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			}
-			headers.APIVersion = value
+			headers.APIVersion = &value
 		}
 		response.HeadersDefault = &headers
 	}
@@ -3346,7 +3346,7 @@ func ParseMaakSignaalResponse(rsp *http.Response) (*MaakSignaalResponse, error) 
 			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			}
-			headers.APIVersion = value
+			headers.APIVersion = &value
 		}
 		if values := rsp.Header.Values("Location"); len(values) > 0 {
 			var value string
@@ -3363,7 +3363,7 @@ func ParseMaakSignaalResponse(rsp *http.Response) (*MaakSignaalResponse, error) 
 			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			}
-			headers.APIVersion = value
+			headers.APIVersion = &value
 		}
 		if values := rsp.Header.Values("Location"); len(values) > 0 {
 			var value string
@@ -3380,7 +3380,7 @@ func ParseMaakSignaalResponse(rsp *http.Response) (*MaakSignaalResponse, error) 
 			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			}
-			headers.APIVersion = value
+			headers.APIVersion = &value
 		}
 		response.HeadersDefault = &headers
 	}
@@ -3426,7 +3426,7 @@ func ParseLeesSignaalResponse(rsp *http.Response) (*LeesSignaalResponse, error) 
 			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			}
-			headers.APIVersion = value
+			headers.APIVersion = &value
 		}
 		response.Headers200 = &headers
 	case true:
@@ -3436,7 +3436,7 @@ func ParseLeesSignaalResponse(rsp *http.Response) (*LeesSignaalResponse, error) 
 			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			}
-			headers.APIVersion = value
+			headers.APIVersion = &value
 		}
 		response.HeadersDefault = &headers
 	}
@@ -3489,7 +3489,7 @@ func ParseTrekSignaalInResponse(rsp *http.Response) (*TrekSignaalInResponse, err
 			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			}
-			headers.APIVersion = value
+			headers.APIVersion = &value
 		}
 		response.Headers200 = &headers
 	case rsp.StatusCode == 202:
@@ -3499,7 +3499,7 @@ func ParseTrekSignaalInResponse(rsp *http.Response) (*TrekSignaalInResponse, err
 			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			}
-			headers.APIVersion = value
+			headers.APIVersion = &value
 		}
 		response.Headers202 = &headers
 	case true:
@@ -3509,7 +3509,7 @@ func ParseTrekSignaalInResponse(rsp *http.Response) (*TrekSignaalInResponse, err
 			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			}
-			headers.APIVersion = value
+			headers.APIVersion = &value
 		}
 		response.HeadersDefault = &headers
 	}
@@ -3562,7 +3562,7 @@ func ParseVerlengSignaalResponse(rsp *http.Response) (*VerlengSignaalResponse, e
 			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			}
-			headers.APIVersion = value
+			headers.APIVersion = &value
 		}
 		response.Headers200 = &headers
 	case rsp.StatusCode == 202:
@@ -3572,7 +3572,7 @@ func ParseVerlengSignaalResponse(rsp *http.Response) (*VerlengSignaalResponse, e
 			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			}
-			headers.APIVersion = value
+			headers.APIVersion = &value
 		}
 		response.Headers202 = &headers
 	case true:
@@ -3582,7 +3582,7 @@ func ParseVerlengSignaalResponse(rsp *http.Response) (*VerlengSignaalResponse, e
 			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			}
-			headers.APIVersion = value
+			headers.APIVersion = &value
 		}
 		response.HeadersDefault = &headers
 	}
@@ -4285,7 +4285,7 @@ func HandlerWithOptions(si ServerInterface, options GorillaServerOptions) http.H
 }
 
 type FoutResponseHeaders struct {
-	APIVersion string
+	APIVersion *string
 }
 type FoutApplicationProblemPlusJSONResponse struct {
 	Body Probleem
@@ -4301,7 +4301,7 @@ type LeesGezondheidResponseObject interface {
 }
 
 type LeesGezondheid200ResponseHeaders struct {
-	APIVersion string
+	APIVersion *string
 }
 
 type LeesGezondheid200JSONResponse struct {
@@ -4316,14 +4316,16 @@ func (response LeesGezondheid200JSONResponse) VisitLeesGezondheidResponse(w http
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("API-Version", fmt.Sprint(response.Headers.APIVersion))
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
 }
 
 type LeesGezondheid503ResponseHeaders struct {
-	APIVersion string
+	APIVersion *string
 }
 
 type LeesGezondheid503JSONResponse struct {
@@ -4338,7 +4340,9 @@ func (response LeesGezondheid503JSONResponse) VisitLeesGezondheidResponse(w http
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("API-Version", fmt.Sprint(response.Headers.APIVersion))
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
 	w.WriteHeader(503)
 	_, err := buf.WriteTo(w)
 	return err
@@ -4357,7 +4361,9 @@ func (response LeesGezondheiddefaultApplicationProblemPlusJSONResponse) VisitLee
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
-	w.Header().Set("API-Version", fmt.Sprint(response.Headers.APIVersion))
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -4372,7 +4378,7 @@ type LijstBerichtenResponseObject interface {
 }
 
 type LijstBerichten200ResponseHeaders struct {
-	APIVersion string
+	APIVersion *string
 }
 
 type LijstBerichten200JSONResponse struct {
@@ -4387,7 +4393,9 @@ func (response LijstBerichten200JSONResponse) VisitLijstBerichtenResponse(w http
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("API-Version", fmt.Sprint(response.Headers.APIVersion))
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
@@ -4406,7 +4414,9 @@ func (response LijstBerichtendefaultApplicationProblemPlusJSONResponse) VisitLij
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
-	w.Header().Set("API-Version", fmt.Sprint(response.Headers.APIVersion))
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -4421,7 +4431,7 @@ type LijstMeldingenResponseObject interface {
 }
 
 type LijstMeldingen200ResponseHeaders struct {
-	APIVersion string
+	APIVersion *string
 }
 
 type LijstMeldingen200JSONResponse struct {
@@ -4436,7 +4446,9 @@ func (response LijstMeldingen200JSONResponse) VisitLijstMeldingenResponse(w http
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("API-Version", fmt.Sprint(response.Headers.APIVersion))
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
@@ -4455,7 +4467,9 @@ func (response LijstMeldingendefaultApplicationProblemPlusJSONResponse) VisitLij
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
-	w.Header().Set("API-Version", fmt.Sprint(response.Headers.APIVersion))
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -4471,7 +4485,7 @@ type MaakMeldingResponseObject interface {
 }
 
 type MaakMelding201ResponseHeaders struct {
-	APIVersion string
+	APIVersion *string
 	Location   string
 }
 
@@ -4487,7 +4501,9 @@ func (response MaakMelding201JSONResponse) VisitMaakMeldingResponse(w http.Respo
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("API-Version", fmt.Sprint(response.Headers.APIVersion))
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
 	w.Header().Set("Location", fmt.Sprint(response.Headers.Location))
 	w.WriteHeader(201)
 	_, err := buf.WriteTo(w)
@@ -4495,7 +4511,7 @@ func (response MaakMelding201JSONResponse) VisitMaakMeldingResponse(w http.Respo
 }
 
 type MaakMelding202ResponseHeaders struct {
-	APIVersion string
+	APIVersion *string
 	Location   string
 }
 
@@ -4511,7 +4527,9 @@ func (response MaakMelding202JSONResponse) VisitMaakMeldingResponse(w http.Respo
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("API-Version", fmt.Sprint(response.Headers.APIVersion))
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
 	w.Header().Set("Location", fmt.Sprint(response.Headers.Location))
 	w.WriteHeader(202)
 	_, err := buf.WriteTo(w)
@@ -4531,7 +4549,9 @@ func (response MaakMeldingdefaultApplicationProblemPlusJSONResponse) VisitMaakMe
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
-	w.Header().Set("API-Version", fmt.Sprint(response.Headers.APIVersion))
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -4546,7 +4566,7 @@ type LeesMeldingResponseObject interface {
 }
 
 type LeesMelding200ResponseHeaders struct {
-	APIVersion string
+	APIVersion *string
 }
 
 type LeesMelding200JSONResponse struct {
@@ -4561,7 +4581,9 @@ func (response LeesMelding200JSONResponse) VisitLeesMeldingResponse(w http.Respo
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("API-Version", fmt.Sprint(response.Headers.APIVersion))
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
@@ -4580,7 +4602,9 @@ func (response LeesMeldingdefaultApplicationProblemPlusJSONResponse) VisitLeesMe
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
-	w.Header().Set("API-Version", fmt.Sprint(response.Headers.APIVersion))
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -4594,7 +4618,7 @@ type LeesOpenapiResponseObject interface {
 }
 
 type LeesOpenapi200ResponseHeaders struct {
-	APIVersion               string
+	APIVersion               *string
 	AccessControlAllowOrigin string
 }
 
@@ -4610,7 +4634,9 @@ func (response LeesOpenapi200JSONResponse) VisitLeesOpenapiResponse(w http.Respo
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("API-Version", fmt.Sprint(response.Headers.APIVersion))
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
 	w.Header().Set("Access-Control-Allow-Origin", fmt.Sprint(response.Headers.AccessControlAllowOrigin))
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
@@ -4630,7 +4656,9 @@ func (response LeesOpenapidefaultApplicationProblemPlusJSONResponse) VisitLeesOp
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
-	w.Header().Set("API-Version", fmt.Sprint(response.Headers.APIVersion))
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -4644,7 +4672,7 @@ type LeesOrganisatieResponseObject interface {
 }
 
 type LeesOrganisatie200ResponseHeaders struct {
-	APIVersion string
+	APIVersion *string
 }
 
 type LeesOrganisatie200JSONResponse struct {
@@ -4659,7 +4687,9 @@ func (response LeesOrganisatie200JSONResponse) VisitLeesOrganisatieResponse(w ht
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("API-Version", fmt.Sprint(response.Headers.APIVersion))
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
@@ -4678,7 +4708,9 @@ func (response LeesOrganisatiedefaultApplicationProblemPlusJSONResponse) VisitLe
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
-	w.Header().Set("API-Version", fmt.Sprint(response.Headers.APIVersion))
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -4693,7 +4725,7 @@ type LijstSignalenResponseObject interface {
 }
 
 type LijstSignalen200ResponseHeaders struct {
-	APIVersion string
+	APIVersion *string
 }
 
 type LijstSignalen200JSONResponse struct {
@@ -4708,7 +4740,9 @@ func (response LijstSignalen200JSONResponse) VisitLijstSignalenResponse(w http.R
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("API-Version", fmt.Sprint(response.Headers.APIVersion))
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
@@ -4727,7 +4761,9 @@ func (response LijstSignalendefaultApplicationProblemPlusJSONResponse) VisitLijs
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
-	w.Header().Set("API-Version", fmt.Sprint(response.Headers.APIVersion))
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -4743,7 +4779,7 @@ type MaakSignaalResponseObject interface {
 }
 
 type MaakSignaal201ResponseHeaders struct {
-	APIVersion string
+	APIVersion *string
 	Location   string
 }
 
@@ -4759,7 +4795,9 @@ func (response MaakSignaal201JSONResponse) VisitMaakSignaalResponse(w http.Respo
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("API-Version", fmt.Sprint(response.Headers.APIVersion))
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
 	w.Header().Set("Location", fmt.Sprint(response.Headers.Location))
 	w.WriteHeader(201)
 	_, err := buf.WriteTo(w)
@@ -4767,7 +4805,7 @@ func (response MaakSignaal201JSONResponse) VisitMaakSignaalResponse(w http.Respo
 }
 
 type MaakSignaal202ResponseHeaders struct {
-	APIVersion string
+	APIVersion *string
 	Location   string
 }
 
@@ -4783,7 +4821,9 @@ func (response MaakSignaal202JSONResponse) VisitMaakSignaalResponse(w http.Respo
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("API-Version", fmt.Sprint(response.Headers.APIVersion))
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
 	w.Header().Set("Location", fmt.Sprint(response.Headers.Location))
 	w.WriteHeader(202)
 	_, err := buf.WriteTo(w)
@@ -4803,7 +4843,9 @@ func (response MaakSignaaldefaultApplicationProblemPlusJSONResponse) VisitMaakSi
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
-	w.Header().Set("API-Version", fmt.Sprint(response.Headers.APIVersion))
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -4818,7 +4860,7 @@ type LeesSignaalResponseObject interface {
 }
 
 type LeesSignaal200ResponseHeaders struct {
-	APIVersion string
+	APIVersion *string
 }
 
 type LeesSignaal200JSONResponse struct {
@@ -4833,7 +4875,9 @@ func (response LeesSignaal200JSONResponse) VisitLeesSignaalResponse(w http.Respo
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("API-Version", fmt.Sprint(response.Headers.APIVersion))
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
@@ -4852,7 +4896,9 @@ func (response LeesSignaaldefaultApplicationProblemPlusJSONResponse) VisitLeesSi
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
-	w.Header().Set("API-Version", fmt.Sprint(response.Headers.APIVersion))
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -4869,7 +4915,7 @@ type TrekSignaalInResponseObject interface {
 }
 
 type TrekSignaalIn200ResponseHeaders struct {
-	APIVersion string
+	APIVersion *string
 }
 
 type TrekSignaalIn200JSONResponse struct {
@@ -4884,14 +4930,16 @@ func (response TrekSignaalIn200JSONResponse) VisitTrekSignaalInResponse(w http.R
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("API-Version", fmt.Sprint(response.Headers.APIVersion))
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
 }
 
 type TrekSignaalIn202ResponseHeaders struct {
-	APIVersion string
+	APIVersion *string
 }
 
 type TrekSignaalIn202JSONResponse struct {
@@ -4906,7 +4954,9 @@ func (response TrekSignaalIn202JSONResponse) VisitTrekSignaalInResponse(w http.R
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("API-Version", fmt.Sprint(response.Headers.APIVersion))
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
 	w.WriteHeader(202)
 	_, err := buf.WriteTo(w)
 	return err
@@ -4925,7 +4975,9 @@ func (response TrekSignaalIndefaultApplicationProblemPlusJSONResponse) VisitTrek
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
-	w.Header().Set("API-Version", fmt.Sprint(response.Headers.APIVersion))
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -4942,7 +4994,7 @@ type VerlengSignaalResponseObject interface {
 }
 
 type VerlengSignaal200ResponseHeaders struct {
-	APIVersion string
+	APIVersion *string
 }
 
 type VerlengSignaal200JSONResponse struct {
@@ -4957,14 +5009,16 @@ func (response VerlengSignaal200JSONResponse) VisitVerlengSignaalResponse(w http
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("API-Version", fmt.Sprint(response.Headers.APIVersion))
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
 }
 
 type VerlengSignaal202ResponseHeaders struct {
-	APIVersion string
+	APIVersion *string
 }
 
 type VerlengSignaal202JSONResponse struct {
@@ -4979,7 +5033,9 @@ func (response VerlengSignaal202JSONResponse) VisitVerlengSignaalResponse(w http
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("API-Version", fmt.Sprint(response.Headers.APIVersion))
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
 	w.WriteHeader(202)
 	_, err := buf.WriteTo(w)
 	return err
@@ -4998,7 +5054,9 @@ func (response VerlengSignaaldefaultApplicationProblemPlusJSONResponse) VisitVer
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
-	w.Header().Set("API-Version", fmt.Sprint(response.Headers.APIVersion))
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -5424,97 +5482,97 @@ func (sh *strictHandler) VerlengSignaal(w http.ResponseWriter, r *http.Request, 
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"3Fzrkts2sn4VFM9WbbJLaSRNHDuaP5nETnbOxvbUsdeuisdnBYktCiMSUEBQY49rHii1j+EX2+oGCIIX",
-	"aeRrLv90AYFGo69fN/gmWqh8oyRIU0TTN9EKeAKaPp6enz0DXQgl8VsCxUKLjaGv0X1gW5VlkIgU2BZH",
-	"AdtyyRK4BnZ6fjaM4qhYrCDn+Cy84vkmg2gajYej4SiKI/N6g18Lo4VMo5ubOPpJLbjpXes555qtwDDO",
-	"ZQo552sDzADL4BokE0VzrfbMN3G04ZrnYKptcWl41l3mHwq2ABlbKZWWwjADukxxnRS2IHERgcN+KUG/",
-	"juJI8hzX4Xa2kIIElrzMTDS9M4qjnL8SeZlH08kIvwlpv409C4Q0kIImHpwlPWSBYSJhCTcsAbZRShuW",
-	"8mXMjidsBa94AguR8ww5sgZZeDo33KxqMkUSxZGGX0qhIYmmRpcQkrzhxoDGx/7/xWjwDR8sX745ntz8",
-	"pfekzhLIN8qAXLz+J7zuUvwAJLuGbJnCWuEJFRmUBjKWCGAAkq1Ar3gmZIqf1iDneL50rEP2I8x1KdZs",
-	"JUBvldIsxSc2oAulZJFC8yyssNa7DCgbIGnhFnP+6ieQqVlF0/HkHh1F9f1e3y4f8V6pv+JcJ8BmEl6Z",
-	"GUM5QcncKo2KwKW5UkonJ+xayQQ0m0MqJB1cJi4LHKc05zuFSfJo16mcDn7mg+vR4Jt/D16+Gcfjyb0d",
-	"p/OcL1Zmt3QXsEDSJAr2FQ4FydQGKQQhE6OgMFwmuwikJ3YIeyDrx6GojzqiHkevBqka4K+DYi02A0VU",
-	"8mywUThGR9Mlzwog5dVQbJQsgHT3B1XS3hZKGpD0kW82mbCm42ij1TyD/O+XhbUjNZl/0bCMptH/HNXW",
-	"7sj+Wxyd01OQW2PRleWlKk3MhGR0tlb8mmZyENjJvpXc6KPAot7QYo4EmgYFhk5dqw1oI+yOcad8Ydac",
-	"a3PbRr4Px9JWIJOQ22l7rYo12Yzj2sCUTrkUBTcCYnateFYwmQ3W2/V0PDn+6s7Xd+8NuyKHssHzHssb",
-	"RwUaq95/UA8ygGKhEugS9zMUbCEul6CLIXsugM0hMwzHkyoB6MIASzT6HKV07LdAisa5qf6O6X80naDJ",
-	"9KyFTNiV0olhKUgFeTK8kFHctn8v33y9Q7tqE/oiYO9LP1TNL2FBzP8OtHCa2DxRXh30vqO00nATo+Hu",
-	"8Oe7TFwuyfCgmcXNZwWZobldk0mV4nYLtla56T2znJvFqtfA4WlWckGjep9X0mzRG5PIL5XOuYmmUcIN",
-	"DIzIoe+RTaVmvQ5e5c0dCEAPzFD8tcpAo5la4i9qAxIku+LFkP2s/ir9I3O4IhuLjxa9RBdih38FkaKf",
-	"EqnkPGNzcUm0aEhFYUDvmCuVPIP+0MjOx7nMIUsEsomcH06cCOMXWintnJmBvLhNJB7gpJyTVDhyuNb8",
-	"dUPTmqQM2IxipiJDpzibkg50lZ25zYAOhQp15UIO2GwL2mi1XtMMK3TW1QZEwVJ4+x8hE5HasXMA+w0X",
-	"03YASCtILAfQNIos1DPQUkB5hUOvieWwNEQh/WzPvjJn9JjaghbpbMrwhF1EdN0KP12ERPKzBmlIvUGi",
-	"I3oRBcyI4qjeVxRHnvAojprkRXFkFw7UvJYDA+uiz8a1bAXFX7XSVCdWPR87qxDI1R6bYqWuaVW8CB0k",
-	"S5Vx6hElDGwO2A+t4kb3kfp9y2/xJBHWyZ8HdJObjzvmwOwSVNSipoSGsmuAXQu08lpcpiZmVpRMYWci",
-	"e0FegohiKWQJStCFtN8xlkuACVkYyDKrtaFMOU/RtOXLBHBoM8l5Cjxnj9DzRHEYd94b9QjQHDSINcbA",
-	"K7D2qZ4o5zFLBO4jUeybwfguK0vdnHM86ZsUci6y5lx8eMllAfLby/R6WP18wFTLUi6MgOZkl1CmCdem",
-	"OGCDVXhQP306ZP9LtBzwtIEMlsqGVvUMfz8es8mI3blzh43GbDRqTnQ86XPdHRH1BrWjTKsy22xBZyCt",
-	"p+5QtQaZg173Rz3WON4ac3nvMLw10qimrBeOmzT2aeCPgElIJVTNDRaGm5I+VaZR4ZwY6fZYuTY19uG+",
-	"Nf/RYlwnB8Gdh5SzuZDozpPKaYbavgIw7As0BalNC0EXFJ6opU0JJUBGMeSXw1YQ59Ol4b+/pYTp66/6",
-	"Iro4OpNGw3rtdHivlWqyUEPS5/1nfBn42wTYtdIp+kGMROfi8oT8aSqKQkh0ZRho+HiAJ+g0yXflCjA1",
-	"uxaXFCF4D7ZsOjA30e2HZsntO7MzuVWgly6zamcfNj7vsC0B4yxMj+3GFBeNcaI8PtOZQMhQ+uYqwSyz",
-	"yjYdduHS+5e9RiWHfg3bQpbELAcLl1A2gLlblYJP2cyJjhweD2WZ56Bnt2ugkFUSHFumeBb0sfSftXnY",
-	"FWwmqigEwR84MmZSKYclWJrITOBXdHLDpn2704Qvxj38eWhNS0/24TG0wyN3D9h0N/R4iRLLM3LYzp5Z",
-	"5guKv3BzFKvX886VyoBLmvg2O2tt1zuZ3+p0D46F/iXMWuVFTzDUF8MF/NtpjUOOBQT1ScrDKkH40Iiu",
-	"OvA9EV3r5KSZa4A1waokaRgA+zCalOUAvSDa+nb2CIPnJ7UvfAfT+iGYRwpzDNYg4absSTWfgd5kNl0U",
-	"lyS03z15NGSP5RzWgNtPeIruJedcJieYvCxZwiU7HrMEFpDPA8285Jxyw4YSdTgWgF1NpWrJ/r5NNtxq",
-	"U/73PVaZIZQBMir9Bsn+d8I2pTQgY1YYDbC5hAIDz2KDrrhguUptrro/zqpW2pGQzuaFnLEvHkECOuMy",
-	"+RJ5PROyuJ6xL76DLBVv//Nl6O/mhSQosrjekX3pXFzK+9xp0D5uPA3HtuU4pNpz653CLZJ3COzuZxL4",
-	"zytH72xdzy10bzGnV2f2kbGrhVRfuzbrox3sThO91yw/3iS6H0d/HtZhpEoprmugOlXgQ3jGsJMyblTq",
-	"DX67BITJg0yKwz2zV7NKX1w2rKv4MAOHNwgb5zb2G+KxWYrm75yIO3x9qgc83vQiT1vQV6DXNsz1LBMF",
-	"A50DsDlci5RgHVcfWqkSs/TZlEoTIKRIWfMvioZZnTDT0xVK52Lp6isupGRrrIFUQeJG2i+VvwvzDnx0",
-	"c8JypVMKYDHEuSLsKrBM9faiOGrSSaU2SwYhPLjOAWmVMz4VTythiGuR6RXVmvBuDJEKK03d4m0DM8Nh",
-	"7rODtIuGYxPSfP1VFPfI644ALedSLKEwt62N51CNPXDFndUGZLl6xzqEPRuQ/XpuAekMRILpJoUGthhp",
-	"wwNmq2XcnDBZZpXAYRjRo/Wg7/O0X+c3oB/ifH3/tmTETRM80ycSJEFaXPZG/3tr38rZPRR7kgyaiuEu",
-	"5bD3OFSZFAYOtRit7Thyunvoi7z9roJj69t95XHeDXR88PZXX2euoMAKn2EktFkCkmpHTgaqwXOgsiBk",
-	"icXXMZOm+jWxzThGli7L8F0SF7KaAH2FKgmLdJinrOofGHP1wI63BLmnWcEmo/Gdweh4MPrmkKBtvSth",
-	"JYzMJ3K+w8OR7uvcDkvlxleOamirlbjuCBi7S/8EQKE4X16hq/BFLpcfE4esujmM4SNEpj4aPWQ+rXo0",
-	"aYb5+ixms7lWoH8uC/xMbgE/bEHnKLmZuFzDeYZKZBe1CPXMM1TYvdrZhu8Fb57vrLf93w/fs2++unO3",
-	"a6ZqWKcLKWut9OH5aIAq9dWrPP7YtShGmKwfdLI/hDhwqeW0ACFXpSimrvo/FbT0rcaH/vWkVOvuxXWC",
-	"dPbDURWn6ruNcbf+UVhYpVH2SGwDB3lSlYP0KjiHLRRGpE4Nb3OtBzdlxB+UrhD6xffvO6ybus10weGd",
-	"xdSuRKEUvkPKsl90D8Ss9kD/17eA//vxrbzOMPeVFyos7orzZnqCvm2tchOTQaWeLL0LpFVBGrSPYz5d",
-	"IhXbikI0I4JK5Pa1v8VRwXPMVrYK0uQhmNt2SLKvQ16yhHIxcOXBRp0hh0Ztu4JdLQ9Mqy8t4VzjKuId",
-	"+gjC1okQ1G93E+xr3OtaPNePdWsKXI27iaMS7VjaS2A1XauZqZsOgs6U2vRmdvfrBhxuxctZn2rDtnwB",
-	"oFlWZcD7ETKKWLkuFqvyyqfGB2nq8+Cx94BvW4hADRV4tntudkj0VmWnn8g+HNSt/M3vBtR92oJluvW9",
-	"jFNfZ2iXbTttzlObR5y4WgeOpKxKholWlVO5mMeai7vH49uMx9NAUzpQhJD3gfoiZ1PbRCzRU8aE37g4",
-	"0vrK5ITNKqM3dIn4jF1DapykE4yQglVmjSaoVcOzMX9b6S3OEdg3C4n09uAkUHt5np20HQaGhmifqMam",
-	"wM3n6LpCP+lp8liIWtYAjBsCIdUn7FoAm1mJntFcKOV110/wrTKyXZdcNQtlalMVPx2MR7lx3oBP/JFE",
-	"cdTgZ9R0BPS3o5lgLE+IA7hwsV5My9d1Okr4UeOBfb7aZQj7WgQOVP8y2Mxus97yPTGlFijgP0ItXjNy",
-	"euBaq4NWLjxbbkHNNZcYJIBkX9AoVyK4kIGmWklPgGnljL5R8OXwE55yHLX30nvwexygz8JrB2hrxVeH",
-	"1q23Kkt3Zaz3WwVn3EZhylJXpjfGE+JLNu6PUz+HFwzot/IZ+j0vZYHfc8rSoa7PPTyzgPPnLYB8UKmg",
-	"s4UGM3f2Q7Ry/gYe81xcrs3p0ub1jrc/4W+PdjYbxLsT79bx3dZ7gMYFFqUW5vUT3LNr97HwdK/Enp6f",
-	"DaobGmg/3v769tcACI79HYe5MzIzo9ApoIwTHu8ezvnGX8ShMj9wHWbhK2M2tsNeyKUKDp0yetuvFlW5",
-	"/LdlAboYSqVhk70O2tXcPYQnbhwKqs7c7MX06CgVZlXOhwuVH1Vz+Q9Rp7v/fuUUa6+N3rfa+5A9wLQg",
-	"TCPUklIF171RvC4MQE7JlsP8QptKwY53vBR1MowFcMw881k8t4zHH+GKBrlVehogdzY/DlldymW2oaoh",
-	"lRcS98ANtJtka1AzhStRGHatEs0bMU3VvQQaRDK8kBfyQdNzpGH3R1VYFxLlBYmmuR0nUWykUskU3QgF",
-	"f+PxJGbPQGQiZU/xnNjo3mg0mIxGI6aWMRPyQj7LuINLYja+O54QEafLYqM5hiRUg+NZBshBW5QBOcUx",
-	"A/YgW/t7Oa7HGLmnNmwW3NyYDdkPZOisTM923SqZkbegpYQPC+g2TUqg3smFZAEKjBklz4yLeK2TQYbV",
-	"nmFINIJk54+fPHVw+xoPx17KcS3DhQnQHO/mfXz3xYwenH05ZGdVTh8Tcx2O6BkwGY1xB0hl68rPieuS",
-	"ZZPRpGqf8oHF34JqwN+sWtRxtJeEFJWIhIpctibwesBmrWtZM9wbuC1P63y9skJ2cfejkCtVJiyDbbM7",
-	"vVqTQlv3m5PAGHfX3gFlQLzCyAjSt0qgpLHoOwRX1a5hS9GQx98zsQBZkO13JujBv85/GoyHk44JgnKT",
-	"DaE8Gg8nRzI7CiBNb7YGG1fr21b3htzFSMJcQPKNiKbR8XA0PHbdcGTGj1bAM7OyFQCym+ibSEjPEouY",
-	"F0HXZ+vu1GQ02nN16t2uTAWr9Fya8ryVALmpjBSJzMe6OxVHd0bHn3s7GBXLMoib3abQWXzEnfkrdf2P",
-	"+UM9ottwocuPpi9exlFR5jnXr213XpD3aQI9DE8LKiWSCL7Ex4+246N5eLUg7UPfnmnObW/fTPIZqnhi",
-	"m6H4kmxMdfGqsjVki1yhprB3OgprlKyV85RVCIEzYv6K4smFdNcsKeVFJ4ImlqANJMFqZksFMMyur0k0",
-	"7/6+6GdoPeToEY9u4ltHuRvEOPKdLln6uy3VnaX3uGYZXin+ev81y5ubl5/QBNRM3nFtEsOouhbhBv+m",
-	"WuL1wtNOVwdtCduimoGC1BrhlSQPuzX7TTDKX93U+Znl7zTLgkiMbslxTQFXygTk6AfJPadBCu0S3T4x",
-	"dEl3jxS6JK7d0ftJBa7m6gEC55HO317YbAndnwmJnLWGPUJXS9jLmzjaqD7E5wwwEkaTUt15nRz7S631",
-	"wcbsCrK1hWdW4pIptXY9aczO4DsY7H0pMk8W1KtwAGpouJAUy7rkCDrdCmGvAt3WDRAjF3DP7YXVoA2f",
-	"MKguNEWh5YUMG8mJKutr3C2QurFcFK3CDcgqUiQizBVAArWvVps+n/GQ83XVt/muCvvclb1uHdh6aYLV",
-	"lF9KKMx3Knn90ZSk2YV604QPjC7hpqOh44+toX362ZK4+q5n+60DH66vzVeJ7HvKjyOCJ6PJ5+DE/bo2",
-	"K4ogizohdqilLZ15kaWSSdiM9dsy6YMMYeuKSF5VcH0rbr8dbDvfozciudmbBL2vNp8l0edwYfvF4nfi",
-	"td7+2rrQE6DnQfvb/jNzyeywYtPOE3vsst4PZH4/5GzfdtNGSnuO4Boj1WKx0uJyK2Rq2wOQtNPzM0bp",
-	"+MfSvtPFAopi8L19vcHgNMvU1eCxFqmQexx+zlMbTdc02rcg3fIKpI+aVHbYtDupVM3e5N2nH4z7hOoX",
-	"LtOvgu0GoysBDkmlwKPGqFZ0I/x3oan3+7qjLMxrYe3wEvvuswpfaLE7tfGdDb9NZuPdonCNVLe9sCjo",
-	"5DhMRupOmk/qCTwf/4i5THUK+1OZ+k0WOzOZh1Q3sRUn2+/AHZhvfwtLL0P2pH7TQ9J+LYTvl3AIE2VD",
-	"rR4wzCsSGIC79u9hdCpsYSrjQWV76yOEj5vNG7uyiCf+nv6fIIvw3QefN4loLNvt//NtRZRBULHmz5lC",
-	"HMiHRg7BXMJg/jwJQ1jm1I0UIbAvLRd2e4Lwvor6qROEww79d5Qh1G8mOfBYjkTjhRv9fuGphrXpNr7J",
-	"IfuZFF6zhcoySPlfiz2vBKJqMXqDuX9fWl1wRyezqvLrkwvpip/WceBIpdadNr6wD27IHlVvWfN3K+m+",
-	"eOPFbFUtpMdh4CbdeZ/J95LE+A/nWIK3rRzkVka/gTkNz/ijKdpn8gz3gdX69dl8w8ew8/4A/D3lw03K",
-	"ttF2VpmUpra51rQPMfx/PHUL+vF+t+rmDi/5I+paLXh/SF3z7wdwDeJhFyb+6V9W2KeITYQo6DF88RLF",
-	"uQC9rXRrRztFVpJTte1UwWuIqVzGFyshIWYG5LW4rHqTbN8UZCQtddvN9OhoPLk7HA1Hw/H03leTEWmU",
-	"o7oDJbSvlwX5Z7Ij96wBBc+CLkbhC5T96HYwSY2Udmexb9BiKcyBGoe1kkn4gtKsMVNdpO7O5BmNwUjw",
-	"jAV+bl7e/DcAAP//",
+	"3Hzrkts2sv+roPjfqk12KY2kiS/RfNlJ7GTnv7E9dey1q+LxWUFii8KIBBQQ1NjjmgdK7WP4xU51AwTB",
+	"izTyNZdvuoBAo9HXXzf4NlqofKMkSFNE07fRCngCmj6enp89B10IJfFbAsVCi42hr9EDYFuVZZCIFNgW",
+	"RwHbcskSuAZ2en42jOKoWKwg5/gsvOb5JoNoGo2Ho+EoiiPzZoNfC6OFTKM4ej1I1QB/HBRrsRkoWodn",
+	"g40S0oCOpkueFXBzE0c/qQU3vTS94FyzFRjGuUwh53xtgBlgGVyDZKJo0tSk4Aan3nDNczDV9rk0POsu",
+	"808FW4CMrZRKS2GYAV2muE4KW5C4iMBhv5Sg30RxJHmO63A7W0hBAkteZiaa3hnFUc5fi7zMo+lkhN+E",
+	"tN/GnlXIhxR0hISeJT1kgWEiYQk3LAG2UUoblvJlzI4nbAWveQILkfMMObIGWXg6N9ysajJFEsWRhl9K",
+	"oSGJpkaXEJK84caAxsf+9+Vo8C0fLF+9PZ7c/KVzopZKyDfKgFy8+Re86VL8ECS7hmyZwlrhCRUZlAYy",
+	"lghgAJKtQK94JmSKn9Yg53i+dKxD9iPMdSnWbCVAb5XSLMUnNqALpWSRQvMsrFDXuwwoGyBp4RZz/von",
+	"kKlZRdPx5D4dRfX9ft8uH/Ne7bjiXCfAZhJemxlDOUHJ3CqNCsOluVJKJyfsWskENJtDKiQdXCYuCxyn",
+	"NOc7hUnyaNepnA5+5oPr0eDb/wxevR3H48n9Hafzgi9WZrd0F7BA0iQK9hUOBcnUBikEIROjoDBcJrsI",
+	"pCd2CHsg68ehqI86on64WbhBoS02ShZAuvuDKmlvCyUNSPrIN5tMWNNxtNFqnkH+98vC2pGazL9oWEbT",
+	"6P8d1VbxyP5bHJ3TU5BbY9GV5aUqTcyEZHS2Vvya5nQQ2NO+ldzoo8Dy3tBijgSaBgWGTl2rDWgj7I5x",
+	"p3xh1pxrc9tGvg/H0lYgk5DbaXutijXtjOPawJROuRQFNwJidq14VjCZDdbb9XQ8Of7mzt1794ddkUPZ",
+	"4HmP5Y2jAo1V7z+oBxlAsVAJdIn7GQq2EJdL0MWQvRDA5pAZhuNJlQB0YYAlGn2TUjr2WyBF49xUf8f0",
+	"P5pO0GR61kIm7ErpxLAUpII8GV7IKG7bv1dv7+7QrtqEvgzY+8oPVfNLWBDzvwMtnCY2T5RXB73vKK00",
+	"3MRouDv8+S4Tl0syPGhmcfNZQWZobtdkUqW43YKtVW56zyznZrHqNXB4mpVc0Kje55U0W/TGJPJLpXNu",
+	"ommUcAMDI3Loe2RTqVmvg1d5cwcC0AMzFH+tMtBoppb4i9qABMmueDFkP6u/Sv/IHK7IxuKjRS/Rhdjh",
+	"X0Gk6KdEKjnP2FxcEi0aUlEY0DvmSiXPoD+EsvNxLnPIEoFsIueHEyfC+IVWSjtnZiAvbhOJhzgp5yQV",
+	"jhyuNX/T0LQmKQM2o5ipyNApzqakA11lZ24zoEOhQl25kAM224I2Wq3XNMMKnXW1AVGwFN79V8hEpHbs",
+	"HMB+w8W0HQDSChLLATSNIgv1HLQUUF7h0GtiOSwNUUg/27OvzBk9pragRTqbMjxhFxFdt8JUFyGR/KxB",
+	"GlJvkOiIXkYBM6I4qvcVxZEnPIqjJnlRHNmFAzWv5cDAuuizcS1bQfFXrTTViVXPx84qBHK1x6ZYqWta",
+	"FS9CB8lSZZx6RAkDmwP2Q6u40X2kft/yWzxJhHXy5wHd5ObjjjkwuwQVtagpoaHsGmDXAq28FpepiZkV",
+	"JVPYmchekJcgolgKWYISdCHtd4zlEmBCFgayzGptKFPOUzRt+TIBHNpMhp4Bz9lj9DxRHMad90c9AjQH",
+	"DWKNMfAKrH2qJ8p5zBKB+0gU+3YwvsfKUjfnHE/6JoWci6w5Fx9eclmA/Mdlej2sfm5ONeqbalnKhRHQ",
+	"nOwSyjTh2hTNGe6O9oQH9dOnQ/b/iZYD2GMgg6WyoVU9w9+Px2wyYnfu3GGjMRuNmhMdT/pcd0dEvUHt",
+	"KNOqzDZb0BlI66k7VK1B5qDX/VGPNY63xlzeOwxvjTSqKeuF4yaNfRr4I2ASUglVc4OF4aakT5VpVDgn",
+	"Rro9Vq5NjX24b81/thjXyUFw5yHlbC4kuvOkcpqhtq8ADPsKTUFq00LQBYUnamlTQgmQUQz59bAVxPl0",
+	"afiff1DCdPebvogujs6k0bBeOx3ea6WaLNSQ9Hn/GV8G/jYBdq10in4QI9G5uDwhf5qKohASXRkGGj4e",
+	"4Ak6TfJduQJMza7FJUUI3oMtmw7MTXT7oVly+87sTG4V6KXLrNrZh43PO2xLwDgL02O7McVFY5woj890",
+	"JhAylL65SjDLrLJNh1249P5Vr1HJoV/DtpAlMcvBwiWUDWDuVqXgUzZzoiOHx0NZ5jno2e0aKGSVBMeW",
+	"KZ4FfSz9V20edgWbiSoKQfAHjoyZVMphCZYmMhP4FZ3csGnf7jThi3EPfx5Z09KTfXgM7fDI3QM23Q09",
+	"WaLE8owctrNnlvmC4i/cHMXq9bxzpTLgkia+zc5a2/Ve5rc63YNjoX8Ls1Z50RMM9cVwAf92WuOQYwFB",
+	"fZLyqEoQPjaiqw58T0TXOjlp5hpgTbAqSRoGwD6MJmU5QC+Itr6dPcbg+WntC9/DtH4M5pHCHIM1SLgp",
+	"e1LN56A3mU0XxSUJ7XdPHw/ZEzmHNeD2E56ie8k5l8kJJi9LlnDJjscsgQXk80AzLzmn3LChRPsw8KZS",
+	"tWR/3yYbbrUp//seq8wQygAZlX6DZP87YZtSGpAxK4wG2FxCgYFnsUFXXLBcpTZX3R9nVSvtSEhn80LO",
+	"2FePIQGdcZl8jbyeCVlcz9hX30GWinf//Tr0d/NCEhRZXO/IvnQuLuUD7jRoHzeehWPbchxS7bn1XuEW",
+	"yTsEdvcLCfyXlaP3tq7nFrq3mNPrM/vI2NVCqq9dm/XJDnanid5rlp9sEt2Po78I6zBSpRTXNVCdKvAh",
+	"PGPYSRk3KvUGv10CwuRBJsXhntmrWaUvLhvWVXyYgcMbhI1zG/sN8dgsRfN3TsQdvj7VA55sepGnLegr",
+	"0Gsb5nqWiYKBzgHYHK5FSrCOqw+tVIlZ+mxKpQkQUqSs+RdFw6xOmOnpCqVzsXT1FRdSsjXWQKogcSPt",
+	"l8rfhXkHPro5YbnSKQWwGOJcEXYVWKZ6e1EcNemkUpslgxAeXOeAtMoZn4qnlTDEtcj0impNeDeGSIWV",
+	"pm6Rt4GZ4TD32UHaRcOxCWnufhPFPfK6I0DLuRRLKMxta+M5VGMPXHFntQFZrt6zDmHPBmS/nltAOgOR",
+	"YLpJoYEtRtrwgNlqGTcnTJZZJXAYRvRoPegHPO3X+Q3oRzhf378tGXHTBM/0iQRJkBaXvdH/3tq3cnYP",
+	"xZ4kg6ZiuEs57D0OVSaFgUMtRms7jpzuHvoib7+r4Nj6dl95nPcDHR+++9XXmSsosMJnGAltloCk2pGT",
+	"gWrwHKgsCFli8XXMpKl+TWwzjpGlyzJ8N8WFrCZAX6FKwiId5imr+gfGXD2w4y1B7mlWsMlofGcwOh6M",
+	"vj0kaFvvSlgJI/OJnO8EcaT7OrfDUrnxlaMa2molrjsCxu7SPwFQKM6XV+gqfJHL5cfEIatuDmP4BJGp",
+	"j0YPmU+rHk2aYb4+i9lsrhXon8sCP5NbwA9b0DlKbiYu13CeoRLZRS1CPfMMFXavdrbhB8Gb5zvrbf/z",
+	"w/fs22/u3OuaqRrW6ULKWit9eD4aoEp99SqPP3YtihEm6wed7A8hDlxqOS1AyFUpiqmr/k8FLX2r8aF/",
+	"PSnVuntxnSCd/XhUxan6bmPcrX8UFlZplD0S28BBnlTlIL0KzmELhRGpU8PbXOvBTRnxR6UrhH7x/fsO",
+	"66ZuM11weGcxtStRKIXvkbLsF90DMas90P/1LeD/fnwrrzPMfeWFCou74ryZnqBvW6vcxGRQqSdL7wJp",
+	"VZAG7eOYT5dIxbaiEM2IoBK5fe1vcVTwHLOVrYI0eQTmth2S7OuQlyyhXAxcebBRZ8ihUduuYFfLA9Pq",
+	"S0s417iKeI8+grB1IgT1290E+xr3uhbP9WPdmgJX427iqEQ7lvYSWE3XambqpoOgM6U2vZndg7oBh1vx",
+	"ctan2rAtXwBollUZ8H6EjCJWrovFqrzyqfFBmvoieOwD4NsWIlBDBZ7tnpsdEr1V2eknso8HdSt/87sB",
+	"dZ+1YJlufS/j1NcZ2mXbTpvz1OYRJ67WgSMpq5JholXlVC7msebi3vH4NuPxLNCUDhQh5AOgvsjZ1DYR",
+	"S/SUMeE3Lo60vjI5YbPK6A1dIj5j15AaJ+kEI6RglVmjCWrV8GzM31Z6i3ME9s1CIr09OAnUXp5nJ22H",
+	"gaEh2ieqsSlw8zm6rtBPepo8FqKWNQDjhkBI9Qm7FsBmVqJnNBdKed31E3yrjGzXJVfNQpnaVMVPB+NR",
+	"bpw34BN/JFEcNfgZNR0B/e1oJhjLE+IALlysF9PydZ2OEn7SeGCfr3YZwr4WgQPVvww2s9ust3xPTKkF",
+	"CviPUIvXjJweuNbqoJULz5ZbUHPNJQYJINlXNMqVCC5koKlW0hNgWjmjbxR8PfyMpxxH7b30HvweB+iz",
+	"8NoB2lrx1aF1663K0l0Z64NWwRm3UZiy1JXpjfGE+JKN++PUL+EFA/qtfIZ+z0tZ4PecsnSo63MPzy3g",
+	"/GULIB9VKuhsocHMnf0QrZy/gce8EJdrc7q0eb3j7U/42+OdzQbx7sS7dXy39R6gcYFFqYV58xT37Np9",
+	"LDzdK7Gn52eD6oYG2o93v777NQCCY3/HYe6MzMwodAoo44THu4dzvvEXcajMD1yHWfjKmI3tsBdyqYJD",
+	"p4ze9qtFVS7/j7IAXQyl0rDJ3gTtau4ewlM3DgVVZ272Ynp0lAqzKufDhcqPqrn8h6jT3f+gcoq110bv",
+	"W+19yB5iWhCmEWpJqYLr3ijeFAYgp2TLYX6hTaVgxzteijoZxgI4Zp75LJ5bxuOPcEWD3Co9DZA7mx+H",
+	"rC7lMttQ1ZDKC4l74AbaTbI1qJnClSgMu1aJ5o2YpupeAg0iGV7IC/mw6TnSsPujKqwLifKCRNPcjpMo",
+	"NlKpZIpuhIK/8XgSs+cgMpGyZ3hObHR/NBpMRqMRU8uYCXkhn2fcwSUxG98bT4iI02Wx0RxDEqrB8SwD",
+	"5KAtyoCc4pgBe5it/b0c12OM3FMbNgtubsyG7AcydFamZ7tulczIW9BSwocFdJsmJVDv5EKyAAXGjJJn",
+	"xkW81skgw2rPMCQaQbLzJ0+fObh9jYdjL+W4luHCBGiOd/M+vvtqRg/Ovh6ysyqnj4m5Dkf0DJiMxrgD",
+	"pLJ15efEdcmyyWhStU/5wOJvQTXgb1Yt6jjaS0KKSkRCRS5bE3g9YLPWtawZ7g3clqd1vl5ZIbu4+1HI",
+	"lSoTlsG22Z1erUmhrfvNSWCMu2vvgDIgXmFkBOlbJVDSWPQdgqtq17ClaMjj75lYgCzI9jsT9PDf5z8N",
+	"xsNJxwRBucmGUB6Nh5MjmR0FkKY3W4ONq/Vtq3tD7gIlYS4g+UZE0+h4OBoeu244MuNHK+CZWdkKANlN",
+	"9E0kpGeJRcyLoOuzdXdqMhrtuTr1flemglV6Lk153kqA3FRGikTmU92diqM7o+MvvR2MimUZxM1uU+gs",
+	"PuHO/JW6/sf8oR7RbbjQ5UfTl6/iqCjznOs3tjsvyPs0gR6GpwWVEkkEX+HjR9vx0Ty8WpD2oW/PNee2",
+	"t28m+QxVPLHNUHxJNqa6eFXZGrJFrlBT2DsdhTVK1sp5yiqEwBkxf0Xx5EK6a5aU8qITQRNL0AaSYDWz",
+	"pQIYZtfXJJp3f1/2M7QecvSYRzfxraPcDWIc+V6XLP3dlurO0gdcswyvFN/df83y5ubVZzQBNZN3XJvE",
+	"MKquRbjBv6mWeL3wtNPVQVvCtqhmoCC1RnglycNuzX4TjPJXN3V+Yfk7zbIgEqNbclxTwJUyATn6QXLP",
+	"aZBCu0S3Twxd0t0jhS6Ja3f0flaBq7l6gMB5pPO3FzZbQvdnQiJnrWGP0NUS9uomjjaqD/E5A4yE0aRU",
+	"d14nx/5Sa32wMbuCbG3hmZW4ZEqtXU8aszP4DgZ7X4rMkwX1KhyAGhouJMWyLjmCTrdC2KtAt3UDxMgF",
+	"3HN7YTVowycMqgtNUWh5IcNGcqLK+hp3C6RuLBdFq3ADsooUiQhzBZBA7avVps9nPOJ8XfVtvq/CvnBl",
+	"r1sHtl6aYDXllxIK851K3nwyJWl2od404QOjS7jpaOj4U2ton362JK6+69l+68DH62vzVSL7nvLjiODJ",
+	"aPIlOPGgrs2KIsiiTogdamlLZ15kqWQSNmP9tkz6KEPYuiKSVxVc34rbbwfbzvforUhu9iZBH6rNZ0n0",
+	"JVzYfrH4nXitd7+2LvQE6HnQ/rb/zFwyO6zYtPPEnris9yOZ3w8527fdtJHSniO4xki1WKy0uNwKmdr2",
+	"ACTt9PyMUTr+qbTvdLGAohh8b19vMDjNMnU1eKJFKuQeh5/z1EbTNY32LUi3vALpkyaVHTbtTipVszd5",
+	"9+kH4z6j+oXL9Ktgu8HoSoBDUinwqDGqFd0I/11o6oO+7igL81pYO7zEvvuswhda7E5tfGfDb5PZeLco",
+	"XCPVbS8sCjo5DpORupPms3oCz8c/Yi5TncL+VKZ+k8XOTOYR1U1sxcn2O3AH5tvfwtLLkD2t3/SQtF8L",
+	"4fslHMJE2VCrBwzzigQG4K79exidCluYynhQ2d76COHjZvPGriziqb+n/yfIInz3wZdNIhrLdvv/fFsR",
+	"ZRBUrPlzphAH8qGRQzCXMJg/T8IQljl1I0UI7EvLhd2eIHyoon7uBOGwQ/8dZQj1m0kOPJYj0XjhRr9f",
+	"eKZhbbqNb3LIfiaF12yhsgxS/tdizyuBqFqM3mDu35dWF9zRyayq/PrkQrrip3UcOFKpdaeNL+yDG7LH",
+	"1VvW/N1Kui/eeDFbVQvpcRi4SXfeZ/KDJDH+wzmW4G0rB7mV0W9gTsMz/mSK9oU8wwNgtX59Md/wKey8",
+	"PwB/T/lwk7JttJ1VJqWpba417WMM/x9P3YJ+vN+turnDS/6IulYL3h9S1/z7AVyDeNiFiX/6lxX2KWIT",
+	"IQp6DF++QnEuQG8r3drRTpGV5FRtO1XwGmIql/HFSkiImQF5LS6r3iTbNwUZSUvddjM9OhpP7g1Hw9Fw",
+	"PL3/zWREGuWo7kAJ7etlQf6Z7Mg9a0DBs6CLUfgCZT+6HUxSI6XdWewbtFgKc6DGYa1kEr6gNGvMVBep",
+	"uzN5RmMwEjxjgZ+bVzf/FwAA//8=",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package rest
+
+import (
+	"time"
+
+	openapi_types "github.com/oapi-codegen/runtime/types"
+
+	"github.com/seinhuis/seinhuis/api"
+	"github.com/seinhuis/seinhuis/gateway"
+)
+
+func subjectOf(in NieuwSignaal) gateway.Subject {
+	return gateway.Subject{Kind: string(in.Nummersoort), Number: in.Nummer, BirthDate: in.Geboortedatum}
+}
+
+func termsOf(in NieuwSignaal, key string) gateway.Terms {
+	return gateway.Terms{
+		Owner: in.Hulpverlener, Reference: in.Kenmerk, Card: cardOf(in.Contactkaart), TermDays: in.TermijnDagen, Key: key,
+	}
+}
+
+func cardOf(c Contactkaart) gateway.Card {
+	return gateway.Card{Name: c.Naam, Role: c.Functie, Desk: c.Afdeling, Phone: c.Telefoon, Email: c.Email, Reachable: c.Bereikbaarheid}
+}
+
+func ofCard(c gateway.Card) Contactkaart {
+	return Contactkaart{Naam: c.Name, Functie: c.Role, Afdeling: c.Desk, Telefoon: c.Phone, Email: c.Email, Bereikbaarheid: c.Reachable}
+}
+
+var states = map[gateway.State]Toestand{
+	gateway.StateQueued:     ToestandInDeWacht,
+	gateway.StateRegistered: ToestandGeregistreerd,
+	gateway.StateMerged:     ToestandSamengevoegd,
+	gateway.StateRefused:    ToestandGeweigerd,
+	gateway.StateWithdrawn:  ToestandIngetrokken,
+	gateway.StateExpired:    ToestandVerlopen,
+}
+
+var statesOf = func() map[Toestand]gateway.State {
+	m := map[Toestand]gateway.State{}
+	for state, name := range states {
+		m[name] = state
+	}
+	return m
+}()
+
+var jobs = map[gateway.JobKind]OpdrachtSoort{
+	gateway.JobSignal:   OpdrachtSoortSignaleren,
+	gateway.JobRenew:    OpdrachtSoortVerlengen,
+	gateway.JobWithdraw: OpdrachtSoortIntrekken,
+}
+
+func signalOf(s gateway.Status) Signaal {
+	out := Signaal{
+		Id: s.ID.String(), Aangemaakt: seconds(s.Created), Hulpverlener: s.Owner, Kenmerk: s.Reference,
+		Melding: idOf(s.Report), Toestand: states[s.State], Uitleg: s.Words(), SamengevoegdMet: idOf(s.Into),
+		Eigenaren: s.Owners, Waarschuwingen: warningsOf(s.Warnings), Fouten: faultsOf(s.Faults),
+	}
+	if !s.SID.IsZero() {
+		out.Sid = s.SID.String()
+	}
+	if j := s.Job; j != nil {
+		out.Opdracht = Opdracht{
+			Soort: jobs[j.Kind], WachtOp: OpdrachtWachtOp(j.WaitFor), Sinds: seconds(j.Since),
+			Pogingen: j.Attempts, VolgendePoging: seconds(j.Next),
+		}
+	}
+	if sig := s.Signal; sig != nil {
+		others := int64(sig.Others)
+		out.Revisie, out.Anderen, out.Contactkaart = int64(sig.Rev), &others, ofCard(sig.Card)
+		if !sig.Expires.IsZero() {
+			out.VerlooptOp = openapi_types.Date{Time: sig.Expires.In(time.UTC)}
+		}
+	}
+	return out
+}
+
+func idOf(id gateway.ID) string {
+	if id.IsZero() {
+		return ""
+	}
+	return id.String()
+}
+
+// seconds writes times as whole seconds in UTC.
+func seconds(t time.Time) time.Time {
+	if t.IsZero() {
+		return t
+	}
+	return t.UTC().Truncate(time.Second)
+}
+
+func warningsOf(codes []gateway.Code) []Waarschuwing {
+	list := make([]Waarschuwing, len(codes))
+	for i, c := range codes {
+		list[i] = Waarschuwing{Code: string(c), Detail: c.Words()}
+	}
+	return list
+}
+
+func reportOf(r gateway.ReportStatus) Melding {
+	out := Melding{
+		Id: r.ID.String(), Aangemaakt: seconds(r.Created), Kenmerk: r.Reference, Hulpverlener: r.Owner,
+		Herhaling: !r.Repeats.IsZero(), Personen: []Uitkomst{},
+	}
+	for i, person := range r.Persons {
+		u := Uitkomst{
+			Volgnummer: i + 1, Rol: person.Role, Kenmerk: person.Reference,
+			Fouten: faultsOf(person.Faults), Waarschuwingen: []Waarschuwing{},
+		}
+		switch s := r.Status[i]; {
+		case s != nil:
+			u.Signaal = signalOf(*s)
+			u.Uitkomst, u.Uitleg = UitkomstUitkomst(u.Signaal.Toestand), u.Signaal.Uitleg
+			u.Fouten, u.Waarschuwingen = u.Signaal.Fouten, u.Signaal.Waarschuwingen
+		case person.NotSignalled != "":
+			u.Uitkomst, u.Uitleg = UitkomstUitkomstNietGesignaleerd, person.NotSignalled.Words()
+		case len(person.Faults) > 0:
+			u.Uitkomst, u.Uitleg = UitkomstUitkomstGeweigerd, "Geweigerd. "+person.Faults[0].Detail()
+		default: // it ended so long ago that it is no longer kept
+			u.Uitkomst, u.Uitleg = UitkomstUitkomstVerlopen, "Beëindigd, en niet langer bewaard."
+		}
+		out.Personen = append(out.Personen, u)
+	}
+	return out
+}
+
+var messageKinds = map[api.EventKind]BerichtSoort{
+	api.EventJoined: BerichtSoortAangesloten,
+	api.EventLeft:   BerichtSoortVertrokken,
+	api.EventEnded:  BerichtSoortBeeindigd,
+	api.EventCard:   BerichtSoortKaartVernieuwd,
+}
+
+func messageOf(m gateway.Message) Bericht {
+	kind, known := messageKinds[m.Kind]
+	if !known {
+		kind = BerichtSoortOverig
+	}
+	out := Bericht{
+		Id: m.ID.String(), Ontvangen: seconds(m.Received), Soort: kind, Tekst: m.Words(), Match: m.Match.String(), Sid: m.SID.String(),
+		Signalen: []Eigenaar{}, Probleem: m.Problem.Words(),
+		Ander: Ander{
+			Deelnemer: string(m.Other.Party), Naam: m.Other.Name, Soort: m.Other.Kind,
+			Contactkaart: ofCard(m.Other.Card), Voorleescode: m.Other.Code,
+		},
+	}
+	for _, o := range m.Owners {
+		out.Signalen = append(out.Signalen, Eigenaar{Signaal: o.Registration.String(), Kenmerk: o.Reference, Hulpverlener: o.Owner})
+	}
+	return out
+}

@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package rest
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/hex"
+	"net/http"
+	"time"
+
+	"github.com/seinhuis/seinhuis/api"
+	"github.com/seinhuis/seinhuis/gateway"
+)
+
+// operations are the acts of the API, each for the party whose token was used.
+type operations struct{ *server }
+
+const (
+	defaultCount = 50
+	defaultWait  = 5
+)
+
+// settle waits, as long as the caller wants, until nothing is left to do.
+func (o *operations) settle(ctx context.Context, seconds *int, ids ...gateway.ID) error {
+	wait := defaultWait
+	if seconds != nil {
+		wait = *seconds
+	}
+	if wait == 0 {
+		return nil
+	}
+	ctx, cancel := o.waiting(ctx)
+	defer cancel()
+	ctx, stop := context.WithTimeout(ctx, time.Duration(wait)*time.Second)
+	defer stop()
+	return partyOf(ctx).Wait(ctx, ids...)
+}
+
+func (o *operations) MaakSignaal(ctx context.Context, r MaakSignaalRequestObject) (MaakSignaalResponseObject, error) {
+	p := partyOf(ctx)
+	s, err := p.Signal(subjectOf(*r.Body), termsOf(*r.Body, r.Params.IdempotencyKey))
+	if err != nil {
+		return nil, err
+	}
+	if err := o.settle(ctx, r.Params.Wacht, s.ID); err != nil {
+		return nil, err
+	}
+	if s, err = p.Registration(s.ID); err != nil {
+		return nil, err
+	}
+	location := "/v1/signalen/" + s.ID.String()
+	if s.Settled() {
+		return MaakSignaal201JSONResponse{Body: signalOf(s), Headers: MaakSignaal201ResponseHeaders{Location: location}}, nil
+	}
+	return MaakSignaal202JSONResponse{Body: signalOf(s), Headers: MaakSignaal202ResponseHeaders{Location: location}}, nil
+}
+
+func (o *operations) LijstSignalen(ctx context.Context, r LijstSignalenRequestObject) (LijstSignalenResponseObject, error) {
+	from, err := listFrom(r.Params.Na)
+	if err != nil {
+		return nil, err
+	}
+	list, more, err := partyOf(ctx).Registrations(from, count(r.Params.Aantal), statesOf[r.Params.Toestand])
+	if err != nil {
+		return nil, err
+	}
+	page := Signalen{Items: []Signaal{}}
+	for _, s := range list {
+		page.Items = append(page.Items, signalOf(s))
+	}
+	if more {
+		page.Next = list[len(list)-1].ID.String()
+	}
+	return LijstSignalen200JSONResponse{Body: page}, nil
+}
+
+func (o *operations) LeesSignaal(ctx context.Context, r LeesSignaalRequestObject) (LeesSignaalResponseObject, error) {
+	id, err := gateway.ParseID(r.Id)
+	if err != nil {
+		return nil, gateway.ErrNotFound
+	}
+	s, err := partyOf(ctx).Registration(id)
+	if err != nil {
+		return nil, err
+	}
+	return LeesSignaal200JSONResponse{Body: signalOf(s)}, nil
+}
+
+var reasons = map[IntrekkingReden]string{
+	IntrekkingRedenAfgesloten: api.ReasonEnded, IntrekkingRedenVergissing: api.ReasonMistake,
+}
+
+func (o *operations) TrekSignaalIn(ctx context.Context, r TrekSignaalInRequestObject) (TrekSignaalInResponseObject, error) {
+	id, err := gateway.ParseID(r.Id)
+	if err != nil {
+		return nil, gateway.ErrNotFound
+	}
+	p := partyOf(ctx)
+	if _, err := p.Withdraw(id, reasons[r.Body.Reden]); err != nil {
+		return nil, err
+	}
+	if err := o.settle(ctx, r.Params.Wacht, id); err != nil {
+		return nil, err
+	}
+	s, err := p.Registration(id)
+	if err != nil {
+		return nil, err
+	}
+	if s.Settled() {
+		return TrekSignaalIn200JSONResponse{Body: signalOf(s)}, nil
+	}
+	return TrekSignaalIn202JSONResponse{Body: signalOf(s)}, nil
+}
+
+func (o *operations) VerlengSignaal(ctx context.Context, r VerlengSignaalRequestObject) (VerlengSignaalResponseObject, error) {
+	id, err := gateway.ParseID(r.Id)
+	if err != nil {
+		return nil, gateway.ErrNotFound
+	}
+	p := partyOf(ctx)
+	terms := gateway.Terms{Card: cardOf(r.Body.Contactkaart), TermDays: r.Body.TermijnDagen, Key: r.Params.IdempotencyKey}
+	if _, err := p.Renew(id, terms); err != nil {
+		return nil, err
+	}
+	if err := o.settle(ctx, r.Params.Wacht, id); err != nil {
+		return nil, err
+	}
+	s, err := p.Registration(id)
+	if err != nil {
+		return nil, err
+	}
+	if s.Settled() {
+		return VerlengSignaal200JSONResponse{Body: signalOf(s)}, nil
+	}
+	return VerlengSignaal202JSONResponse{Body: signalOf(s)}, nil
+}
+
+func (o *operations) MaakMelding(ctx context.Context, r MaakMeldingRequestObject) (MaakMeldingResponseObject, error) {
+	p := partyOf(ctx)
+	persons := make([]gateway.Person, len(r.Body.Personen))
+	for i, in := range r.Body.Personen {
+		persons[i] = gateway.Person{
+			Subject: gateway.Subject{Kind: in.Nummersoort, Number: in.Nummer, BirthDate: in.Geboortedatum},
+			Role:    in.Rol, Reference: in.Kenmerk,
+		}
+	}
+	report, err := p.Report(persons, gateway.Terms{
+		Owner: r.Body.Hulpverlener, Reference: r.Body.Kenmerk, Card: cardOf(r.Body.Contactkaart),
+		TermDays: r.Body.TermijnDagen, Key: r.Params.IdempotencyKey,
+	})
+	if err != nil {
+		return nil, err
+	}
+	var ids []gateway.ID
+	for _, s := range report.Status {
+		if s != nil {
+			ids = append(ids, s.ID)
+		}
+	}
+	if err := o.settle(ctx, r.Params.Wacht, ids...); err != nil {
+		return nil, err
+	}
+	if report, err = p.ReportByID(report.ID); err != nil {
+		return nil, err
+	}
+	location := "/v1/meldingen/" + report.ID.String()
+	if report.Settled() {
+		return MaakMelding201JSONResponse{Body: reportOf(report), Headers: MaakMelding201ResponseHeaders{Location: location}}, nil
+	}
+	return MaakMelding202JSONResponse{Body: reportOf(report), Headers: MaakMelding202ResponseHeaders{Location: location}}, nil
+}
+
+func (o *operations) LijstMeldingen(ctx context.Context, r LijstMeldingenRequestObject) (LijstMeldingenResponseObject, error) {
+	from, err := listFrom(r.Params.Na)
+	if err != nil {
+		return nil, err
+	}
+	list, more, err := partyOf(ctx).Reports(from, count(r.Params.Aantal), r.Params.Open)
+	if err != nil {
+		return nil, err
+	}
+	page := Meldingen{Items: []Melding{}}
+	for _, report := range list {
+		page.Items = append(page.Items, reportOf(report))
+	}
+	if more {
+		page.Next = list[len(list)-1].ID.String()
+	}
+	return LijstMeldingen200JSONResponse{Body: page}, nil
+}
+
+func (o *operations) LeesMelding(ctx context.Context, r LeesMeldingRequestObject) (LeesMeldingResponseObject, error) {
+	id, err := gateway.ParseID(r.Id)
+	if err != nil {
+		return nil, gateway.ErrNotFound
+	}
+	report, err := partyOf(ctx).ReportByID(id)
+	if err != nil {
+		return nil, err
+	}
+	return LeesMelding200JSONResponse{Body: reportOf(report)}, nil
+}
+
+func (o *operations) LijstBerichten(ctx context.Context, r LijstBerichtenRequestObject) (LijstBerichtenResponseObject, error) {
+	var from uint64
+	if r.Params.Na != "" {
+		raw, err := hex.DecodeString(r.Params.Na)
+		if err != nil || len(raw) != 8 {
+			return nil, inputProblem([]Invoerfout{fault(InvoerfoutInQuery, "na", gateway.CodeForm)})
+		}
+		from = binary.BigEndian.Uint64(raw)
+	}
+	ctx, cancel := o.waiting(ctx)
+	defer cancel()
+	ctx, stop := context.WithTimeout(ctx, time.Duration(r.Params.Wacht)*time.Second)
+	defer stop()
+	list, err := partyOf(ctx).AwaitMessages(ctx, from, count(r.Params.Aantal))
+	if err != nil {
+		return nil, err
+	}
+	page := Berichten{Items: []Bericht{}}
+	for _, m := range list {
+		page.Items = append(page.Items, messageOf(m))
+		from = m.Seq
+	}
+	page.Next = hex.EncodeToString(binary.BigEndian.AppendUint64(nil, from))
+	return LijstBerichten200JSONResponse{Body: page}, nil
+}
+
+func (o *operations) LeesOrganisatie(ctx context.Context, _ LeesOrganisatieRequestObject) (LeesOrganisatieResponseObject, error) {
+	a, err := partyOf(ctx).About()
+	if err != nil {
+		return nil, err
+	}
+	body := Organisatie{
+		Id: string(a.ID), Naam: a.Name, Soort: a.Kind, Regio: a.Region, Manifest: int64(a.Manifest), Gids: int64(a.Directory),
+	}
+	body.Tegoeden.PerDag, body.Tegoeden.PerMaand = a.DailyBudget, a.MonthlyBudget
+	body.Wachtrij.Aantal, body.Wachtrij.Oudste = a.Jobs, a.Oldest
+	return LeesOrganisatie200JSONResponse{Body: body}, nil
+}
+
+func (o *operations) LeesOpenapi(context.Context, LeesOpenapiRequestObject) (LeesOpenapiResponseObject, error) {
+	return LeesOpenapi200JSONResponse{Body: o.json, Headers: LeesOpenapi200ResponseHeaders{AccessControlAllowOrigin: "*"}}, nil
+}
+
+func (o *operations) LeesGezondheid(ctx context.Context, _ LeesGezondheidRequestObject) (LeesGezondheidResponseObject, error) {
+	if err := o.gateway.Healthy(); err != nil {
+		o.log.ErrorContext(ctx, "not healthy", "status", http.StatusServiceUnavailable, "cause", err.Error())
+		return LeesGezondheid503JSONResponse{Body: Gezondheid{Status: GezondheidStatusFout}}, nil
+	}
+	return LeesGezondheid200JSONResponse{Body: Gezondheid{Status: GezondheidStatusOk}}, nil
+}
+
+func count(asked int) int {
+	if asked == 0 {
+		return defaultCount
+	}
+	return asked
+}
+
+// listFrom reads where a list goes on.
+func listFrom(next string) (gateway.ID, error) {
+	if next == "" {
+		return gateway.ID{}, nil
+	}
+	id, err := gateway.ParseID(next)
+	if err != nil {
+		return id, inputProblem([]Invoerfout{fault(InvoerfoutInQuery, "na", gateway.CodeForm)})
+	}
+	return id, nil
+}

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package rest
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+
+	"github.com/seinhuis/seinhuis/api"
+	"github.com/seinhuis/seinhuis/gateway"
+)
+
+// A problem is a refusal: its code is the last part of the problem's type.
+type problem struct {
+	code   string
+	status int
+	title  string
+	detail string
+	faults []Invoerfout
+}
+
+func (p *problem) Error() string { return "rest: " + p.code }
+
+// The refusals of the API.
+var (
+	problemInput   = problem{"invoer", http.StatusBadRequest, "De invoer klopt niet", "Herstel de genoemde velden en stuur het verzoek opnieuw.", nil}
+	problemToken   = problem{"sleutel", http.StatusUnauthorized, "Geen geldige API-sleutel", "Stuur de API-sleutel van de deelnemer mee als Authorization: Bearer.", nil}
+	problemPath    = problem{"niet-gevonden", http.StatusNotFound, "Niet gevonden", "Op dit adres is niets. Adressen eindigen niet op een schuine streep.", nil}
+	problemMethod  = problem{"methode", http.StatusMethodNotAllowed, "Methode niet toegestaan", "De kop Allow noemt de methoden van dit adres.", nil}
+	problemAccept  = problem{"niet-acceptabel", http.StatusNotAcceptable, "Niet acceptabel", "Antwoorden zijn application/json of application/problem+json; accepteer beide.", nil}
+	problemMedia   = problem{"mediatype", http.StatusUnsupportedMediaType, "Mediatype wordt niet ondersteund", "Stuur de inhoud als application/json.", nil}
+	problemSize    = problem{"te-groot", http.StatusRequestEntityTooLarge, "Te groot", "De inhoud is te groot. Verdeel haar over meer verzoeken.", nil}
+	problemReplay  = problem{"idempotentie", http.StatusConflict, "Sleutel al gebruikt", "Deze Idempotency-Key hoort bij een ander verzoek. Kies voor elk verzoek een nieuwe.", nil}
+	problemBusy    = problem{"bezig", http.StatusConflict, "Er loopt al een verlenging", "Wacht tot de vorige verlenging van dit signaal klaar is.", nil}
+	problemNotLive = problem{"toestand", http.StatusConflict, "Het signaal staat niet", "Alleen een signaal dat bij het register staat is te verlengen. Meld het kind anders opnieuw aan.", nil}
+	problemOurs    = problem{"intern", http.StatusInternalServerError, "Fout in de poort", "De fout is van ons en staat in het logboek. Probeer het later opnieuw.", nil}
+)
+
+func inputProblem(faults []Invoerfout) *problem {
+	p := problemInput
+	p.faults = faults
+	return &p
+}
+
+// problemOf gives the refusal that belongs to an error, in one table.
+func problemOf(err error) *problem {
+	if p, ok := errors.AsType[*problem](err); ok {
+		return p
+	}
+	if input, ok := errors.AsType[*gateway.InputError](err); ok {
+		return inputProblem(faultsOf(input.Faults))
+	}
+	for _, known := range []struct {
+		err     error
+		problem *problem
+	}{
+		{gateway.ErrNotFound, &problemPath},
+		{gateway.ErrReplay, &problemReplay},
+		{gateway.ErrBusy, &problemBusy},
+		{gateway.ErrNotLive, &problemNotLive},
+	} {
+		if errors.Is(err, known.err) {
+			return known.problem
+		}
+	}
+	return &problemOurs
+}
+
+func faultsOf(faults []gateway.Fault) []Invoerfout {
+	list := make([]Invoerfout, len(faults))
+	for i, f := range faults {
+		list[i] = Invoerfout{In: InvoerfoutInBody, Name: f.Field, Code: string(f.Code), Detail: f.Detail()}
+	}
+	return list
+}
+
+func writeProblem(w http.ResponseWriter, p *problem) {
+	body, err := json.Marshal(Probleem{
+		Type: api.ProblemType(p.code), Status: p.status, Title: p.title, Detail: p.detail, Errors: p.faults,
+	})
+	if err != nil { // a struct of strings and numbers
+		panic(err)
+	}
+	if p.status == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", "Bearer")
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(p.status)
+	w.Write(body) // who went away meanwhile asks again
+}
