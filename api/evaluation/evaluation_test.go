@@ -1,0 +1,386 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package evaluation
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/seinhuis/seinhuis/api"
+	"github.com/seinhuis/seinhuis/api/edge"
+	"github.com/seinhuis/seinhuis/crypto/encoding"
+	"github.com/seinhuis/seinhuis/crypto/oprf"
+	"github.com/seinhuis/seinhuis/evaluator"
+	"github.com/seinhuis/seinhuis/keys"
+	"github.com/seinhuis/seinhuis/manifest"
+	"github.com/seinhuis/seinhuis/manifest/manifesttest"
+)
+
+const school, clinic = api.PartyID("nl-brin:12AB"), api.PartyID("nl-kvk:12345678")
+
+// world is evaluator 2 of three (two needed) behind real TLS on a free port, and
+// two parties with certificates of their own.
+type world struct {
+	*manifesttest.World
+	server      *Server
+	url         string
+	pin         [32]byte // of the evaluator's key
+	certs       map[api.PartyID]tls.Certificate
+	directory   atomic.Pointer[manifest.Directory]
+	commitments oprf.Commitments
+	logged      *syncBuffer
+}
+
+type syncBuffer struct {
+	lock sync.Mutex
+	b    bytes.Buffer
+}
+
+func (s *syncBuffer) Write(p []byte) (int, error) {
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *syncBuffer) String() string {
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	return s.b.String()
+}
+
+func newCert(t testing.TB, name string) tls.Certificate {
+	t.Helper()
+	dir := t.TempDir()
+	certPath, keyPath := filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.pem")
+	if err := keys.WriteTLS(certPath, keyPath, name, []string{"127.0.0.1"}); err != nil {
+		t.Fatal(err)
+	}
+	cert, err := keys.ReadTLS(certPath, keyPath)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cert
+}
+
+func newWorld(t testing.TB, change func(*manifest.Manifest)) *world {
+	t.Helper()
+	w := &world{World: manifesttest.New(t, 2, 3), certs: map[api.PartyID]tls.Certificate{}, logged: new(syncBuffer)}
+	commitments, dealt, err := oprf.Deal(2, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.commitments = commitments
+	sharing := manifest.Sharing{Epoch: 1, Cohort: 2012, Number: 4}
+	for _, c := range commitments.Bytes() {
+		sharing.Commitments = append(sharing.Commitments, c)
+	}
+	w.Manifest.Sharings = []manifest.Sharing{sharing}
+	if change != nil {
+		change(w.Manifest)
+	}
+	for _, id := range []api.PartyID{school, clinic} {
+		w.certs[id] = newCert(t, string(id))
+		spki := keys.SPKIHash(w.certs[id].Leaf)
+		w.Directory.Parties = append(w.Directory.Parties, manifest.Party{
+			ID: id, Name: "name", Kind: manifest.School, Region: "region",
+			Keys: []manifest.Key{manifest.NewKey(manifest.UseTLS, spki[:], manifesttest.Now.AddDate(-1, 0, 0))},
+		})
+	}
+	w.directory.Store(w.Directory)
+	budgets, err := evaluator.OpenBudgets(t.TempDir(), evaluator.BudgetOptions{Logger: quiet{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { budgets.Close() })
+	now := func() time.Time { return manifesttest.Now }
+	e, err := evaluator.New(budgets, now, w.Manifest, 2, []evaluator.Share{{Key: evaluator.Key{Epoch: 1, Cohort: 2012}, Sharing: 4, Value: dealt[1]}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := slog.New(slog.NewTextHandler(w.logged, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	w.server = New(e, w.directory.Load, now, log)
+
+	own := newCert(t, "evaluator-2")
+	w.pin = keys.SPKIHash(own.Leaf)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.url = "https://" + ln.Addr().String()
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- edge.Serve(ctx, &http.Server{
+			Handler: w.server.Evaluation(), TLSConfig: edge.ServerTLS(func() tls.Certificate { return own }, w.server.Known),
+		}, ln)
+	}()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("Serve: %v", err)
+		}
+	})
+	return w
+}
+
+type quiet struct{}
+
+func (quiet) Infof(string, ...any)         {}
+func (quiet) Errorf(string, ...any)        {}
+func (quiet) Fatalf(f string, args ...any) { panic(fmt.Sprintf(f, args...)) }
+func (w *world) client(id api.PartyID) *http.Client {
+	return &http.Client{Transport: &http.Transport{TLSClientConfig: edge.ClientTLS(w.certs[id], w.pin)}}
+}
+
+func post(t testing.TB, c *http.Client, url, body string) (*http.Response, []byte) {
+	t.Helper()
+	resp, err := c.Post(url+"/v1/evaluations", "application/json", strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp, answer
+}
+
+func blind(t testing.TB, n int) *oprf.Blinding {
+	t.Helper()
+	inputs := make([][]byte, n)
+	for i := range inputs {
+		inputs[i] = fmt.Appendf(nil, "input %d", i)
+	}
+	b, err := oprf.Blind(inputs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func body(t testing.TB, epoch uint64, cohort int, sharing uint64, elements ...[]byte) string {
+	t.Helper()
+	q := api.Evaluate{Epoch: epoch, Cohort: cohort, Sharing: sharing}
+	for _, e := range elements {
+		q.Elements = append(q.Elements, e)
+	}
+	text, err := json.Marshal(q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func TestEvaluate(t *testing.T) {
+	w := newWorld(t, nil)
+	blinding := blind(t, 64)
+	resp, text := post(t, w.client(school), w.url, body(t, 1, 2012, 4, blinding.Elements()...))
+	if resp.StatusCode != http.StatusOK || resp.Header.Get("API-Version") != api.Version {
+		t.Fatalf("%s %s", resp.Status, text)
+	}
+	var a api.Evaluated
+	if err := encoding.UnmarshalJSON(text, &a); err != nil {
+		t.Fatal(err)
+	}
+	elements := make([][]byte, len(a.Elements))
+	for i, e := range a.Elements {
+		elements[i] = e
+	}
+	if _, err := blinding.Verify(w.commitments, a.Index, elements, a.Proof); err != nil || a.Index != 2 || a.Sharing != 4 {
+		t.Errorf("index %d, sharing %d: %v", a.Index, a.Sharing, err)
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	w := newWorld(t, nil)
+	element := blind(t, 1).Elements()[0]
+	for reason, c := range map[string]struct {
+		body string
+		code api.Code
+	}{
+		"another_sharing":   {body(t, 1, 2012, 5, element), api.CodeSharing},
+		"unknown_epoch":     {body(t, 2, 2012, 4, element), api.CodeEpoch},
+		"unknown_cohort":    {body(t, 1, 2013, 4, element), api.CodeEpoch},
+		"identity_element":  {body(t, 1, 2012, 4, element, make([]byte, 32)), api.CodeElement},
+		"element_too_short": {body(t, 1, 2012, 4, element[:31]), api.CodeElement},
+		"not_an_element":    {body(t, 1, 2012, 4, bytes.Repeat([]byte{0xff}, 32)), api.CodeElement},
+		"no_elements":       {body(t, 1, 2012, 4), api.CodeMalformed}, // elements: null
+		"empty_elements":    {`{"epoch":1,"cohort":2012,"sharing":4,"elements":[]}`, api.CodeElement},
+		"65_elements":       {body(t, 1, 2012, 4, slices.Repeat([][]byte{element}, 65)...), api.CodeElement},
+		"negative_cohort":   {body(t, 1, -2012, 4, element), api.CodeEpoch},
+		"unknown_key":       {`{"epoch":1,"cohort":2012,"sharing":4,"elements":[],"party":"nl-brin:12AB"}`, api.CodeMalformed},
+		"loose_base64":      {`{"epoch":1,"cohort":2012,"sharing":4,"elements":["AAAA "]}`, api.CodeMalformed},
+		"too_large":         {body(t, 1, 2012, 4, slices.Repeat([][]byte{element}, 2000)...), api.CodeTooLarge},
+		"over_the_budget":   {body(t, 1, 2012, 4, slices.Repeat([][]byte{element}, 60)...), api.CodeBudget},
+	} {
+		t.Run("rejects/"+reason, func(t *testing.T) {
+			if c.code == api.CodeBudget {
+				if resp, text := post(t, w.client(school), w.url, c.body); resp.StatusCode != http.StatusOK {
+					t.Fatalf("the first time: %s %s", resp.Status, text)
+				}
+			}
+			resp, text := post(t, w.client(school), w.url, c.body)
+			want, err := json.Marshal(c.code.Problem())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if resp.StatusCode != c.code.Refusal().Status || !bytes.Equal(text, want) {
+				t.Errorf("%s %s, want %s", resp.Status, text, want)
+			}
+			retry := ""
+			if c.code == api.CodeBudget {
+				retry = "43200" // from noon to midnight
+			}
+			if got := resp.Header.Get("Retry-After"); got != retry {
+				t.Errorf("Retry-After %q, want %q", got, retry)
+			}
+		})
+	}
+	if resp, _ := post(t, w.client(clinic), w.url, body(t, 1, 2012, 4, element)); resp.StatusCode != http.StatusOK {
+		t.Errorf("one party's budget stops another: %s", resp.Status)
+	}
+}
+
+func TestWhoMayCall(t *testing.T) {
+	w := newWorld(t, nil)
+	q := body(t, 1, 2012, 4, blind(t, 1).Elements()...)
+	w.certs["stranger"] = newCert(t, "stranger")
+	if _, err := w.client("stranger").Post(w.url+"/v1/evaluations", "application/json", strings.NewReader(q)); err == nil {
+		t.Error("a stranger got through the handshake")
+	}
+	// A key that is revoked while its connection stands is refused at the next
+	// request.
+	standing := w.client(school)
+	if resp, text := post(t, standing, w.url, q); resp.StatusCode != http.StatusOK {
+		t.Fatalf("%s %s", resp.Status, text)
+	}
+	revoked := *w.Directory
+	revoked.Parties = append([]manifest.Party(nil), w.Directory.Parties...)
+	key := w.Directory.Parties[0].Keys[0]
+	key.Revoked = true
+	revoked.Parties[0].Keys = []manifest.Key{key}
+	w.directory.Store(&revoked)
+	if resp, _ := post(t, standing, w.url, q); resp.StatusCode != http.StatusUnauthorized {
+		t.Errorf("after its key was revoked: %s", resp.Status)
+	}
+	if _, err := w.client(school).Post(w.url+"/v1/evaluations", "application/json", strings.NewReader(q)); err == nil {
+		t.Error("a revoked key got through the handshake")
+	}
+	if resp, _ := post(t, w.client(clinic), w.url, q); resp.StatusCode != http.StatusOK {
+		t.Errorf("another party: %s", resp.Status)
+	}
+}
+
+func TestHealth(t *testing.T) {
+	for status, change := range map[string]func(*manifest.Manifest){
+		"ok":                    nil,
+		"manifest not in force": func(m *manifest.Manifest) { m.NotAfter = manifesttest.Now.Add(-time.Second) },
+		"shares missing": func(m *manifest.Manifest) {
+			m.Sharings = append(m.Sharings, m.Sharings[0])
+			m.Sharings[1].Cohort++
+		},
+	} {
+		w := newWorld(t, change)
+		for _, h := range []http.Handler{w.server.Public(), w.server.Operations()} {
+			got := httptest.NewRecorder()
+			h.ServeHTTP(got, httptest.NewRequest(http.MethodGet, "/health", nil))
+			want := http.StatusServiceUnavailable
+			if status == "ok" {
+				want = http.StatusOK
+			}
+			if got.Code != want || got.Body.String() != `{"status":"`+status+`"}` {
+				t.Errorf("%d %s, want %d and %q", got.Code, got.Body, want, status)
+			}
+		}
+	}
+}
+
+// What is counted shows only when the minute is over, and neither log nor metrics
+// tell who asked for what.
+func TestMinutes(t *testing.T) {
+	w := newWorld(t, nil)
+	element := blind(t, 1).Elements()[0]
+	post(t, w.client(school), w.url, body(t, 1, 2012, 4, element, element, element))
+	post(t, w.client(clinic), w.url, body(t, 1, 2012, 4, element))
+	post(t, w.client(clinic), w.url, body(t, 1, 2012, 9, element))
+	metrics := func() string {
+		got := httptest.NewRecorder()
+		w.server.Operations().ServeHTTP(got, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+		return got.Body.String()
+	}
+	for _, line := range []string{`requests_total{outcome="answered"} 0`, "elements_total 0"} {
+		if !strings.Contains(metrics(), line) {
+			t.Errorf("before the minute is over: no %q", line)
+		}
+	}
+	w.server.flush()
+	for _, line := range []string{`requests_total{outcome="answered"} 2`, `requests_total{outcome="sharing"} 1`, "elements_total 4"} {
+		if !strings.Contains(metrics(), line) {
+			t.Errorf("after the minute: no %q", line)
+		}
+	}
+	if !strings.Contains(w.logged.String(), "msg=minute elements=4 answered=2 unauthenticated=0 epoch=0 sharing=1") {
+		t.Errorf("log: %s", w.logged)
+	}
+	before := w.logged.String()
+	w.server.flush()
+	if w.logged.String() != before {
+		t.Error("a minute in which nothing happened is logged")
+	}
+	for _, secret := range []string{"12AB", "12345678", "2012", "127.0.0.1"} {
+		if strings.Contains(w.logged.String(), secret) {
+			t.Errorf("the log holds %s: %s", secret, w.logged)
+		}
+		if strings.Contains(metrics(), `"`+secret) {
+			t.Errorf("the metrics hold %s", secret)
+		}
+	}
+}
+
+func TestConcurrency(t *testing.T) {
+	w := newWorld(t, func(m *manifest.Manifest) { m.Policy.DailyBudget = 8 })
+	q := body(t, 1, 2012, 4, blind(t, 1).Elements()...)
+	var wg sync.WaitGroup
+	var answered, spent atomic.Int64
+	for _, id := range []api.PartyID{school, clinic} {
+		client := w.client(id)
+		for range 12 {
+			wg.Go(func() {
+				resp, err := client.Post(w.url+"/v1/evaluations", "application/json", strings.NewReader(q))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				resp.Body.Close()
+				switch resp.StatusCode {
+				case http.StatusOK:
+					answered.Add(1)
+				case http.StatusTooManyRequests:
+					spent.Add(1)
+				default:
+					t.Error(resp.Status)
+				}
+			})
+		}
+	}
+	wg.Wait()
+	if answered.Load() != 16 || spent.Load() != 8 {
+		t.Errorf("%d answered and %d refused, want 16 and 8", answered.Load(), spent.Load())
+	}
+}
