@@ -180,6 +180,15 @@ func (d *Directory) Follows(prev *Directory) error {
 	return nil
 }
 
+// Replaces is Follows for a reader that may have seen nothing yet, or this very
+// directory.
+func (d *Directory) Replaces(seen *Directory) error {
+	if seen == nil || d.Hash() == seen.Hash() {
+		return nil
+	}
+	return d.Follows(seen)
+}
+
 // Party finds a party by its id.
 func (d *Directory) Party(id api.PartyID) (Party, bool) {
 	return find(d.Parties, func(p Party) bool { return p.ID == id })

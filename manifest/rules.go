@@ -259,6 +259,15 @@ func (m *Manifest) Follows(prev *Manifest) error {
 	return checkRevived(prev.Registry.ReceiptKeys, m.Registry.ReceiptKeys)
 }
 
+// Replaces is Follows for a reader that may have seen nothing yet, or this very
+// manifest.
+func (m *Manifest) Replaces(seen *Manifest) error {
+	if seen == nil || m.Hash() == seen.Hash() {
+		return nil
+	}
+	return m.Follows(seen)
+}
+
 func checkFollows(dep, prevDep string, version, prevVersion uint64, previous api.Hash, prevHash func() api.Hash) error {
 	switch {
 	case dep != prevDep:
