@@ -80,17 +80,9 @@ func WriteHPKE(path string) (*ecdh.PublicKey, error) {
 	return private.PublicKey(), nil
 }
 
-// ReadHPKE reads the key that WriteHPKE made.
-func ReadHPKE(path string) (*ecdh.PrivateKey, error) {
-	key, err := readPKCS8[*ecdh.PrivateKey](path)
-	if err != nil {
-		return nil, err
-	}
-	if key.Curve() != ecdh.X25519() {
-		return nil, fmt.Errorf("%w: %s", ErrMalformed, path)
-	}
-	return key, nil
-}
+// ReadHPKE reads the key that WriteHPKE made. Keys of other curves are of another
+// type in PKCS#8.
+func ReadHPKE(path string) (*ecdh.PrivateKey, error) { return readPKCS8[*ecdh.PrivateKey](path) }
 
 // WriteNote makes a key for signed notes under a name, without spaces or plus
 // signs, and gives the verifier key that others pin.

@@ -4,7 +4,9 @@ package keys
 
 import (
 	"bytes"
+	"crypto/ecdh"
 	"crypto/ed25519"
+	"crypto/rand"
 	"crypto/x509"
 	"errors"
 	"os"
@@ -140,6 +142,20 @@ func TestPublicHalvesBelong(t *testing.T) {
 	}
 	if _, err := note.Open(signed, note.VerifierList(verifier)); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestReadHPKERejectsAnotherCurve(t *testing.T) {
+	key, err := ecdh.P256().GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "p256")
+	if err := writePKCS8(path, key); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ReadHPKE(path); !errors.Is(err, ErrMalformed) {
+		t.Errorf("%v, want ErrMalformed", err)
 	}
 }
 

@@ -65,6 +65,15 @@ func TestCanonical(t *testing.T) {
 			}
 		})
 	}
+	t.Run("cohort_has_four_digits", func(t *testing.T) {
+		id, err := Parse(BSN, "123456782", day("0990-03-04"), day("0999-01-01"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := id.Canonical("demo", 7); err != nil || !strings.Contains(string(got), "\x00\x040990") {
+			t.Errorf("%q, %v", got, err)
+		}
+	})
 	t.Run("rejects/nobody", func(t *testing.T) {
 		if _, err := (Identity{}).Canonical("demo", 7); err == nil {
 			t.Error("the zero Identity has canonical bytes")
@@ -118,6 +127,7 @@ func TestParseRejects(t *testing.T) {
 		"insz_month_60":                {INSZ, insz("126004001", 2000), "", []Fault{{FieldNumber, RuleDate}}},
 		"insz_bis_month_33":            {INSZ, insz("123304001", 2000), "", []Fault{{FieldNumber, RuleDate}}},
 		"insz_day_32":                  {INSZ, insz("120332001", 2000), "", []Fault{{FieldNumber, RuleDate}}},
+		"insz_day_32_month_unknown":    {INSZ, insz("120032001", 2000), "", []Fault{{FieldNumber, RuleDate}}},
 		"insz_31_april":                {INSZ, insz("120431001", 2000), "", []Fault{{FieldNumber, RuleDate}}},
 		"insz_29_february_no_leap":     {INSZ, insz("110229001", 2000), "", []Fault{{FieldNumber, RuleDate}}},
 		"insz_turns_23_today":          {INSZ, insz("030701001", 2000), "", []Fault{{FieldNumber, RuleAdult}}},
