@@ -56,7 +56,7 @@ type chain struct {
 	Statement signedBytes `json:"statement"` // of a, with the card and keybox above
 	Act       signedBytes `json:"act"`       // a withdraws
 	Receipt   signedBytes `json:"receipt"`   // of the registry, for the statement
-	Event     chainEvent  `json:"event"`     // b is told that a has a new card
+	Event     chainEvent  `json:"event"`     // b signals the child too and is told of a
 	Code      chainCode   `json:"readOutCode"`
 }
 
@@ -273,7 +273,7 @@ func (v *chain) derive(value, cohort string) {
 	v.Receipt = sign(g.RegistrySeed, e("seinhuis/1/receipt", g.Dep, g.Incarnation, g.A.ID, g.A.SID, g.Rev, v.Statement.Hash,
 		g.Others, g.LeafHash, g.ReceiptTime))
 
-	v.Event.Hashed = e("seinhuis/1/event", g.B.ID, g.B.SID, g.A.ID, g.A.SID, "card", g.Rev)
+	v.Event.Hashed = e("seinhuis/1/event", g.B.ID, g.B.SID, g.A.ID, g.A.SID, "joined", g.Rev)
 	v.Event.ID = hash(v.Event.Hashed)[:16]
 
 	lower, higher := g.A.SID, g.B.SID
@@ -494,6 +494,6 @@ func checkStatements(t *testing.T, v chain) {
 		expect(t, what+" read and written", must(must(s.parse(s.want.Signed)).Encode()), s.want.Signed)
 	}
 
-	event := must(api.EventIDOf(api.PartyID(g.B.ID), api.SID(g.B.SID), api.PartyID(g.A.ID), api.SID(g.A.SID), api.EventCard, g.Rev))
+	event := must(api.EventIDOf(api.PartyID(g.B.ID), api.SID(g.B.SID), api.PartyID(g.A.ID), api.SID(g.A.SID), api.EventJoined, g.Rev))
 	expect(t, "event id", event[:], v.Event.ID)
 }
