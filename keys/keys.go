@@ -49,7 +49,8 @@ var (
 
 const pemPrivateKey = "PRIVATE KEY"
 
-// maxFile is far over any key and bounds what is read of a file named by mistake.
+// maxFile is far over any key and bounds what is read of a file named by mistake;
+// what is cut off there is no key.
 const maxFile = 64 << 10
 
 // WriteSigning makes an Ed25519 key and gives its public half.
@@ -187,7 +188,7 @@ func readPrivate(path string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("keys: %w", err)
 	}
-	if !info.Mode().IsRegular() || info.Size() > maxFile {
+	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("%w: %s", ErrMalformed, path)
 	}
 	if info.Mode().Perm()&0o077 != 0 {

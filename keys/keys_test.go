@@ -95,6 +95,11 @@ func TestFiles(t *testing.T) {
 					}
 				})
 			}
+			t.Run("rejects/folder", func(t *testing.T) {
+				if err := kind.read(t.TempDir()); err == nil {
+					t.Error("accepted")
+				}
+			})
 			t.Run("rejects/missing", func(t *testing.T) {
 				if err := kind.read(path + ".none"); !errors.Is(err, os.ErrNotExist) {
 					t.Errorf("%v, want not exist", err)

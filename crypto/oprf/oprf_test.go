@@ -105,6 +105,20 @@ func TestBlindingHides(t *testing.T) {
 	}
 }
 
+// Two proofs with the same randomness and different challenges give the share away.
+func TestProofsAreRandom(t *testing.T) {
+	_, shares := mustDeal(t, 1, 1)
+	elements := mustBlind(t, "one").Elements()
+	seen := map[string]bool{}
+	for range 8 {
+		proof := ask(t, shares[0], elements).proof
+		if seen[string(proof)] {
+			t.Fatal("a proof came twice")
+		}
+		seen[string(proof)] = true
+	}
+}
+
 func TestResharingKeepsOutputs(t *testing.T) {
 	key := scalarOf(42)
 	k, _ := key.MarshalBinary()

@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
 	"log/slog"
 	"strings"
 	"unicode"
@@ -172,17 +171,13 @@ func readCard(text []byte, ignoreUnknown bool) (Card, error) {
 		return malformed("not UTF-8")
 	}
 	dec := json.NewDecoder(bytes.NewReader(text))
-	dec.UseNumber()
 	if err := uniqueKeys(dec); err != nil {
-		return malformed("not one value with each key once")
-	}
-	if _, err := dec.Token(); err != io.EOF {
-		return malformed("something follows it")
+		return malformed("not a value with each key once")
 	}
 	// By way of a map, for encoding/json takes "Name" for a struct's "name".
 	var object map[string]json.RawMessage
 	if err := json.Unmarshal(text, &object); err != nil || object == nil {
-		return malformed("not an object")
+		return malformed("not one object")
 	}
 	if string(object["v"]) != "1" {
 		return malformed("v is not 1")
