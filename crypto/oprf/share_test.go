@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/cloudflare/circl/group"
+	"github.com/cloudflare/circl/zk/dleq"
 )
 
 // order is the group's order, little-endian: the smallest scalar that is not
@@ -216,6 +217,21 @@ func FuzzElement(f *testing.F) {
 			return
 		}
 		if got, err := encode([]group.Element{e}); err != nil || !bytes.Equal(got[0], b) {
+			t.Errorf("%x becomes %x", b, got)
+		}
+	})
+}
+
+func FuzzProof(f *testing.F) {
+	f.Add(append(bytes.Clone(order), make([]byte, 32)...))
+	f.Add(append([]byte{1}, make([]byte, 63)...))
+	f.Add([]byte(nil))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		p := new(dleq.Proof)
+		if p.UnmarshalBinary(curve, b) != nil {
+			return
+		}
+		if got, err := p.MarshalBinary(); err != nil || len(b) != ProofSize || !bytes.Equal(got, b) {
 			t.Errorf("%x becomes %x", b, got)
 		}
 	})

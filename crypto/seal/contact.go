@@ -171,6 +171,7 @@ func readCard(text []byte, ignoreUnknown bool) (Card, error) {
 		return malformed("not UTF-8")
 	}
 	dec := json.NewDecoder(bytes.NewReader(text))
+	dec.UseNumber() // a number that is ignored need not fit a float
 	if err := uniqueKeys(dec); err != nil {
 		return malformed("not a value with each key once")
 	}
