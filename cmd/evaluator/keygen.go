@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"golang.org/x/mod/sumdb/note"
+
+	"github.com/seinhuis/seinhuis/evaluator"
+	"github.com/seinhuis/seinhuis/keys"
+	"github.com/seinhuis/seinhuis/manifest"
+)
+
+// keygen makes the evaluator's keys and prints its part of the manifest.
+func keygen(args []string, stdout, stderr io.Writer) error {
+	fs := flags("keygen", stderr)
+	out := fs.String("out", "", "")
+	name := fs.String("name", "", "")
+	url := fs.String("url", "", "")
+	var hosts []string
+	fs.Func("host", "", func(h string) error { hosts = append(hosts, h); return nil })
+	if err := parse(fs, args, "host"); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(*out, 0o700); err != nil {
+		return err
+	}
+	in := func(file string) string { return filepath.Join(*out, file) }
+	vkey, err := keys.WriteNote(in("note.key"), *name)
+	if err != nil {
+		return err
+	}
+	if err := keys.WriteTLS(in("tls.crt"), in("tls.pem"), *name, hosts); err != nil {
+		return err
+	}
+	cert, err := keys.ReadTLS(in("tls.crt"), in("tls.pem"))
+	if err != nil {
+		return err
+	}
+	stanza, err := json.MarshalIndent(struct {
+		Name string       `json:"name"`
+		URL  string       `json:"url"`
+		TLS  manifest.Pin `json:"tls"`
+		Note string       `json:"note"`
+	}{*name, *url, keys.SPKIHash(cert.Leaf), vkey}, "", "  ")
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(stdout, "%s\n", stanza)
+	return nil
+}
+
+// signedNote is the last manifest that sign has signed, in the data folder.
+const signedNote = "signed.txt"
+
+// sign signs a manifest that this evaluator can stand for: one in which it is
+// itself, with shares that verify, and that follows what it has signed or used
+// before.
+func sign(args []string, stdout, stderr io.Writer) error {
+	fs := flags("sign", stderr)
+	configPath := fs.String("config", "", "")
+	keyPath := fs.String("key", "", "")
+	in := fs.String("in", "", "")
+	out := fs.String("out", "", "")
+	if err := parse(fs, args); err != nil {
+		return err
+	}
+	c, err := readConfig(*configPath)
+	if err != nil {
+		return err
+	}
+	signer, err := keys.ReadNote(*keyPath)
+	if err != nil {
+		return err
+	}
+	msg, err := os.ReadFile(*in)
+	if err != nil {
+		return err
+	}
+	text, err := manifest.TextOf(msg)
+	if err != nil {
+		return fmt.Errorf("%s: %w", *in, err)
+	}
+	m, err := manifest.ParseManifest(text)
+	if err != nil {
+		return fmt.Errorf("%s: %w", *in, err)
+	}
+	fmt.Fprint(stdout, m.Summary())
+	if err := c.approve(m, signer, stdout); err != nil {
+		return fmt.Errorf("%s is not signed: %w", *in, err)
+	}
+	signed, err := manifest.AddSignature(msg, signer)
+	if err != nil {
+		return err
+	}
+	// What was signed is remembered before anybody gets it.
+	if err := manifest.WriteFile(filepath.Join(c.Data, signedNote), []byte(text)); err != nil {
+		return err
+	}
+	if err := manifest.WriteFile(*out, signed); err != nil {
+		return err
+	}
+	fmt.Fprintf(stdout, "Signed as %s: %s\n", signer.Name(), *out)
+	return nil
+}
+
+func (c config) approve(m *manifest.Manifest, signer note.Signer, stdout io.Writer) error {
+	pinsText, err := os.ReadFile(c.Pins)
+	if err != nil {
+		return err
+	}
+	pins, err := manifest.ParsePins(pinsText)
+	if err != nil {
+		return fmt.Errorf("%s: %w", c.Pins, err)
+	}
+	if m.Dep != pins.Dep {
+		return manifest.ErrDeployment
+	}
+	if m.Governance != pins.Governance {
+		return manifest.ErrGovernance
+	}
+	self, err := c.self(m)
+	if err != nil {
+		return err
+	}
+	own, err := note.NewVerifier(self.Note)
+	if err != nil {
+		return manifest.ErrVKey
+	}
+	if own.Name() != signer.Name() || own.KeyHash() != signer.KeyHash() {
+		return errors.New("the manifest names another note key for this evaluator; give governance the vkey that keygen printed")
+	}
+	shares, err := evaluator.ReadShares(c.Shares)
+	if err != nil {
+		return err
+	}
+	inForce, missing, err := evaluator.Check(m, self.Index, shares)
+	if err != nil {
+		return err
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("there is no share here of %s (and %d more); put the share file from governance in %s", missing[0], len(missing)-1, c.Shares)
+	}
+	fmt.Fprintf(stdout, "This is evaluator %d; its %d shares verify.\n", self.Index, len(inForce))
+	for _, read := range []func() (*manifest.Manifest, error){c.lastSigned, func() (*manifest.Manifest, error) { return manifest.ReadKept(c.Data) }} {
+		seen, err := read()
+		if err != nil {
+			return err
+		}
+		if err := m.Replaces(seen); err != nil {
+			return fmt.Errorf("it does not follow version %d, which this evaluator knows: %w", seen.Version, err)
+		}
+	}
+	return nil
+}
+
+// self finds this evaluator in the manifest, by its TLS key.
+func (c config) self(m *manifest.Manifest) (manifest.Evaluator, error) {
+	cert, err := keys.ReadTLS(c.TLS.Cert, c.TLS.Key)
+	if err != nil {
+		return manifest.Evaluator{}, err
+	}
+	pin := keys.SPKIHash(cert.Leaf)
+	i := slices.IndexFunc(m.Evaluators, func(e manifest.Evaluator) bool { return e.TLS == pin })
+	if i < 0 {
+		return manifest.Evaluator{}, errors.New("the manifest has no evaluator with the key of tls.cert; give governance what keygen printed")
+	}
+	return m.Evaluators[i], nil
+}
+
+func (c config) lastSigned() (*manifest.Manifest, error) {
+	text, err := os.ReadFile(filepath.Join(c.Data, signedNote))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return manifest.ParseManifest(string(text))
+}
