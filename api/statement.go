@@ -275,7 +275,8 @@ func decodeOptionalHash(d *encoding.Decoder) *Hash {
 	case 0:
 		return nil
 	case 32:
-		return (*Hash)(f)
+		h := Hash(f)
+		return &h
 	}
 	d.Fail("a hash is 32 bytes or absent")
 	return nil
