@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+// Command governance writes, signs and verifies the root of trust of a
+// deployment, and deals its keys. See `governance -h`.
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+)
+
+const usage = `governance: who is who in a Seinhuis deployment, and under which keys
+
+It is run by hand, on a machine that serves nothing. Nothing is overwritten but a
+note that gets a signature more.
+
+  governance keygen -dep NAME -out FOLDER
+      Makes governance.key and directory.key in FOLDER and prints, as JSON, their
+      verifier keys for the manifest.
+  governance deal -epoch N -cohorts A-B -threshold T -evaluators N -out FOLDER
+      Deals a key for each birth year from A to B: a share file for each evaluator,
+      to be handed over in person or encrypted to him, and one file of public
+      commitments for the manifest. Whoever runs this sees every key for a moment:
+      do it with two people, without a network, and wipe the machine.
+  governance manifest -in FILE [-commitments FILE ...] [-previous NOTE] -out TEXT
+      Makes the text of a manifest from JSON written by hand: the manifest without
+      version, previous and sharings, which come from the other files.
+  governance directory -in FILE [-previous NOTE] -out TEXT
+      The same for a directory: without version and previous; a key's id may be
+      left out.
+  governance sign -key KEY -in NOTE -out NOTE
+      Shows what a manifest or directory says and signs it. -in is the text, signed
+      by others or not yet; -out may be the same.
+  governance pins -manifest NOTE -out FILE
+      Writes the pins of a manifest, which every gateway, evaluator and registry is
+      given beforehand, over a way that can be trusted.
+  governance verify -pins FILE -manifest NOTE [-directory NOTE]
+      Opens them as every part does and shows what they say and who signed.
+
+FILE for manifest, with what the keygen of each part printed:
+  {
+    "dep": "demo", "notAfter": "2028-01-01T00:00:00Z", "threshold": 2,
+    "epochs": [{"number": 1, "state": "open", "opens": "2027-01-01"}],
+    "evaluators": [{"index": 1, "name": "…", "url": "https://…", "tls": "…", "note": "…"}, …],
+    "registry": {"url": "https://…", "publicUrl": "https://…", "tls": "…", "receiptKeys": […]},
+    "governance": "…", "directorySigner": "…",
+    "policy": {"termDays": 365, "legalBasisEnds": "2030-01-01", "timeZone": "Europe/Amsterdam",
+               "calendar": "nl", "answerDays": 5, "signalPerpetrators": false,
+               "dailyBudget": 500, "monthlyBudget": 5000, "reportReserve": 50}
+  }
+FILE for directory:
+  {
+    "dep": "demo", "notAfter": "2028-01-01T00:00:00Z",
+    "parties": [{"id": "nl-brin:12AB", "name": "…", "kind": "school", "region": "…",
+                 "keys": [{"use": "sign", "key": "…", "from": "2027-01-01T00:00:00Z"}, …]}, …]
+  }
+`
+
+func main() {
+	err := run(os.Args[1:], os.Stdout, os.Stderr)
+	switch {
+	case err == nil:
+	case errors.Is(err, flag.ErrHelp):
+		os.Exit(2)
+	default:
+		fmt.Fprintln(os.Stderr, "governance:", err)
+		os.Exit(1)
+	}
+}
+
+func run(args []string, stdout, stderr io.Writer) error {
+	if len(args) == 0 {
+		fmt.Fprint(stderr, usage)
+		return flag.ErrHelp
+	}
+	command, rest := args[0], args[1:]
+	switch command {
+	case "keygen":
+		return keygen(rest, stdout, stderr)
+	case "deal":
+		return deal(rest, stdout, stderr)
+	case "manifest":
+		return writeManifest(rest, stdout, stderr)
+	case "directory":
+		return writeDirectory(rest, stdout, stderr)
+	case "sign":
+		return sign(rest, stdout, stderr)
+	case "pins":
+		return writePins(rest, stdout, stderr)
+	case "verify":
+		return verify(rest, stdout, stderr)
+	case "-h", "-help", "--help", "help":
+		fmt.Fprint(stdout, usage)
+		return nil
+	}
+	return fmt.Errorf("there is no command %q; governance -h lists them", command)
+}
+
+func flags(name string, stderr io.Writer) *flag.FlagSet {
+	fs := flag.NewFlagSet(name, flag.ContinueOnError)
+	fs.SetOutput(stderr)
+	fs.Usage = func() { fmt.Fprint(stderr, usage) }
+	return fs
+}
+
+// parse reads the flags of a command, all of them obligatory but the optional.
+func parse(fs *flag.FlagSet, args []string, optional ...string) error {
+	if err := fs.Parse(args); err != nil {
+		return err
+	}
+	var missing []string
+	fs.VisitAll(func(f *flag.Flag) {
+		if f.Value.String() == f.DefValue && !slices.Contains(optional, f.Name) {
+			missing = append(missing, "-"+f.Name)
+		}
+	})
+	if len(missing) > 0 {
+		return fmt.Errorf("%s needs %s; governance -h shows how", fs.Name(), strings.Join(missing, ", "))
+	}
+	if fs.NArg() > 0 {
+		return fmt.Errorf("%s takes flags only; governance -h shows how", fs.Name())
+	}
+	return nil
+}
+
+// writeNew makes a public file that was not there.
+func writeNew(path string, text []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("%s exists; nothing is overwritten, so choose another name or move it away", path)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	return errors.Join(err, f.Sync(), f.Close())
+}

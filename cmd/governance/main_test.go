@@ -1,0 +1,325 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/mod/sumdb/note"
+
+	"github.com/seinhuis/seinhuis/crypto/encoding"
+	"github.com/seinhuis/seinhuis/crypto/oprf"
+	"github.com/seinhuis/seinhuis/evaluator"
+	"github.com/seinhuis/seinhuis/keys"
+	"github.com/seinhuis/seinhuis/manifest"
+	"github.com/seinhuis/seinhuis/manifest/manifesttest"
+)
+
+// desk is the folder in which governance works, with what others have sent in.
+type desk struct {
+	dir        string
+	evaluators []note.Signer
+	manifest   map[string]any // written by hand
+	directory  map[string]any
+}
+
+func (d *desk) in(name string) string { return filepath.Join(d.dir, name) }
+
+func (d *desk) write(t *testing.T, name string, v any) {
+	t.Helper()
+	text, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(d.in(name), text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// do runs a command on the desk; file names in it stand behind an @.
+func (d *desk) do(line string) (stdout, stderr string, err error) {
+	args := strings.Fields(line)
+	for i, a := range args {
+		if name, ok := strings.CutPrefix(a, "@"); ok {
+			args[i] = d.in(name)
+		}
+	}
+	var out, errs bytes.Buffer
+	err = run(args, &out, &errs)
+	return out.String(), errs.String(), err
+}
+
+func (d *desk) must(t *testing.T, line string) string {
+	t.Helper()
+	stdout, _, err := d.do(line)
+	if err != nil {
+		t.Fatalf("%s: %v", line, err)
+	}
+	return stdout
+}
+
+const (
+	dealing     = "deal -epoch 1 -cohorts 2010-2012 -threshold 2 -evaluators 3 -out @dealt"
+	commitsFile = "@dealt/commitments-epoch-1-cohorts-2010-2012.json"
+)
+
+// newDesk has keys, a dealing, and both files as they are written by hand.
+func newDesk(t *testing.T) *desk {
+	t.Helper()
+	d := &desk{dir: t.TempDir()}
+	var own map[string]any
+	if err := json.Unmarshal([]byte(d.must(t, "keygen -dep test -out @keys")), &own); err != nil {
+		t.Fatal(err)
+	}
+	d.must(t, dealing)
+	until := time.Now().UTC().Truncate(time.Second).AddDate(1, 0, 0)
+	from := until.AddDate(-2, 0, 0)
+	hash := func() string { return manifest.Pin(manifesttest.Random32()).String() }
+	raw := func() encoding.Base64 { r := manifesttest.Random32(); return r[:] }
+	var evaluators []any
+	for i := 1; i <= 3; i++ {
+		signer, vkey := manifesttest.Signer(t, fmt.Sprintf("evaluator-%d", i))
+		d.evaluators = append(d.evaluators, signer)
+		evaluators = append(evaluators, map[string]any{
+			"index": i, "name": "Evaluator", "url": fmt.Sprintf("https://e%d.example.org", i), "tls": hash(), "note": vkey,
+		})
+	}
+	receipt := raw()
+	d.manifest = map[string]any{
+		"dep": "test", "notAfter": until, "threshold": 2,
+		"epochs":     []any{map[string]any{"number": 1, "state": "open", "opens": "2027-01-01"}},
+		"evaluators": evaluators,
+		"registry": map[string]any{
+			"url": "https://r.example.org", "publicUrl": "https://r.example.org:444", "tls": hash(),
+			"receiptKeys": []any{map[string]any{"id": encoding.KeyIDOf(receipt), "key": receipt, "from": from}},
+		},
+		"governance": own["governance"], "directorySigner": own["directorySigner"],
+		"policy": map[string]any{
+			"termDays": 365, "legalBasisEnds": "2090-01-01", "timeZone": "Europe/Amsterdam", "calendar": "nl",
+			"answerDays": 5, "signalPerpetrators": false, "dailyBudget": 500, "monthlyBudget": 5000, "reportReserve": 50,
+		},
+	}
+	d.directory = map[string]any{
+		"dep": "test", "notAfter": until,
+		"parties": []any{
+			map[string]any{"id": "nl-kvk:12345678", "name": "Kliniek", "kind": "mental-health", "region": "Utrecht",
+				"keys": []any{map[string]any{"use": "sign", "key": raw(), "from": from}}},
+			map[string]any{"id": "nl-brin:12AB", "name": "School", "kind": "school", "region": "Utrecht",
+				"keys": []any{map[string]any{"use": "tls", "key": raw(), "from": from}}},
+		},
+	}
+	d.write(t, "manifest.json", d.manifest)
+	d.write(t, "directory.json", d.directory)
+	return d
+}
+
+// signByEvaluators adds what `evaluator sign` would.
+func (d *desk) signByEvaluators(t *testing.T, name string, n int) {
+	t.Helper()
+	msg, err := os.ReadFile(d.in(name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, signer := range d.evaluators[:n] {
+		if msg, err = manifest.AddSignature(msg, signer); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := manifest.WriteFile(d.in(name), msg); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestCeremony goes the whole way, for two versions.
+func TestCeremony(t *testing.T) {
+	d := newDesk(t)
+	d.must(t, "manifest -in @manifest.json -commitments "+commitsFile+" -out @m1.txt")
+	d.must(t, "pins -manifest @m1.txt -out @pins.json")
+	d.must(t, "sign -key @keys/governance.key -in @m1.txt -out @m1.txt")
+	d.signByEvaluators(t, "m1.txt", 2)
+	d.must(t, "directory -in @directory.json -out @d1.txt")
+	d.must(t, "sign -key @keys/directory.key -in @d1.txt -out @d1.txt")
+	shown := d.must(t, "verify -pins @pins.json -manifest @m1.txt -directory @d1.txt")
+	for _, want := range []string{`Manifest of "test", version 1`, "cohorts 2010-2012", "test-governance, evaluator-1, evaluator-2", `Directory of "test"`, "nl-brin:12AB"} {
+		if !strings.Contains(shown, want) {
+			t.Errorf("%q is not in\n%s", want, shown)
+		}
+	}
+
+	// The shares that were dealt are those that the manifest commits to.
+	m, err := readText(d.in("m1.txt"), manifest.ParseManifest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for index := 1; index <= 3; index++ {
+		text, err := keys.ReadPrivate(d.in(fmt.Sprintf("dealt/evaluator-%d-epoch-1-cohorts-2010-2012.json", index)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		shares, err := evaluator.ParseShares(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if inForce, missing, err := evaluator.Check(m, index, shares); err != nil || len(inForce) != 3 || len(missing) != 0 {
+			t.Errorf("evaluator %d: %d in force, missing %v: %v", index, len(inForce), missing, err)
+		}
+	}
+
+	// A year later: one cohort more, and nothing else to fill in.
+	d.must(t, "deal -epoch 1 -cohorts 2013-2013 -threshold 2 -evaluators 3 -out @dealt")
+	d.must(t, "manifest -in @manifest.json -commitments @dealt/commitments-epoch-1-cohorts-2013-2013.json -previous @m1.txt -out @m2.txt")
+	d.must(t, "sign -key @keys/governance.key -in @m2.txt -out @m2-signed.txt")
+	d.signByEvaluators(t, "m2-signed.txt", 3)
+	if shown := d.must(t, "verify -pins @pins.json -manifest @m2-signed.txt"); !strings.Contains(shown, "cohorts 2010-2013, sharing 1") {
+		t.Errorf("version 2:\n%s", shown)
+	}
+	next, err := readText(d.in("m2-signed.txt"), manifest.ParseManifest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := next.Follows(m); err != nil {
+		t.Error(err)
+	}
+	d.must(t, "directory -in @directory.json -previous @d1.txt -out @d2.txt")
+}
+
+func TestRefusals(t *testing.T) {
+	for reason, c := range map[string]struct {
+		before func(*testing.T, *desk)
+		line   string
+		want   error // or nil, when the text is enough
+		text   string
+	}{
+		"keys_twice":           {nil, "keygen -dep test -out @keys", keys.ErrExists, ""},
+		"deployment_with_caps": {nil, "keygen -dep Test -out @other", nil, "lower-case"},
+		"dealing_twice":        {nil, dealing, nil, "dealt before"},
+		"dealing_beside_one_share_file": {func(t *testing.T, d *desk) {
+			d.write(t, "dealt/evaluator-3-epoch-1-cohorts-2020-2021.json", 1)
+		}, "deal -epoch 1 -cohorts 2020-2021 -threshold 2 -evaluators 3 -out @dealt", nil, "dealt before"},
+		"threshold_over_evaluators": {nil, "deal -epoch 1 -cohorts 2014-2014 -threshold 4 -evaluators 3 -out @dealt", nil, "-threshold lies"},
+		"cohorts_backwards":         {nil, "deal -epoch 1 -cohorts 2014-2013 -threshold 2 -evaluators 3 -out @dealt", nil, "range of birth years"},
+		"epoch_0":                   {nil, "deal -epoch 0 -cohorts 2014-2014 -threshold 2 -evaluators 3 -out @dealt", nil, "-epoch"},
+
+		"version_by_hand": {func(t *testing.T, d *desk) { d.manifest["version"] = 3 }, "manifest -in @manifest.json -out @m.txt", nil, "leave version"},
+		"unknown_key":     {func(t *testing.T, d *desk) { d.manifest["colour"] = "blue" }, "manifest -in @manifest.json -out @m.txt", encoding.ErrMalformed, "line 1"},
+		"rule_broken":     {func(t *testing.T, d *desk) { d.manifest["threshold"] = 9 }, "manifest -in @manifest.json -out @m.txt", manifest.ErrThreshold, ""},
+		"commitments_for_another_threshold": {func(t *testing.T, d *desk) { d.manifest["threshold"] = 3 },
+			"manifest -in @manifest.json -commitments " + commitsFile + " -out @m.txt", nil, "another threshold"},
+		"commitments_twice": {nil, "manifest -in @manifest.json -commitments " + commitsFile + " -commitments " + commitsFile + " -out @m.txt", manifest.ErrSharings, ""},
+		"does_not_follow": {func(t *testing.T, d *desk) {
+			d.must(t, "manifest -in @manifest.json -out @before.txt")
+			d.manifest["epochs"] = []any{map[string]any{"number": 2, "state": "open", "opens": "2027-01-01"}}
+		}, "manifest -in @manifest.json -previous @before.txt -out @m.txt", manifest.ErrEpochGone, ""},
+		"overwriting": {func(t *testing.T, d *desk) { d.write(t, "m.txt", 1) }, "manifest -in @manifest.json -out @m.txt", nil, "nothing is overwritten"},
+		"two_parties_one_key": {func(t *testing.T, d *desk) {
+			list := d.directory["parties"].([]any)
+			list[0].(map[string]any)["keys"] = list[1].(map[string]any)["keys"]
+		}, "directory -in @directory.json -out @d.txt", manifest.ErrKeyTwice, ""},
+
+		"signing_with_another_key": {func(t *testing.T, d *desk) { d.must(t, "manifest -in @manifest.json -out @m.txt") },
+			"sign -key @keys/directory.key -in @m.txt -out @s.txt", nil, "not the governance key"},
+		"signing_something_else": {nil, "sign -key @keys/directory.key -in @manifest.json -out @s.txt", manifest.ErrText, ""},
+		"verifying_without_evaluators": {func(t *testing.T, d *desk) {
+			d.must(t, "manifest -in @manifest.json -out @m.txt")
+			d.must(t, "pins -manifest @m.txt -out @pins.json")
+			d.must(t, "sign -key @keys/governance.key -in @m.txt -out @m.txt")
+			d.signByEvaluators(t, "m.txt", 1)
+		}, "verify -pins @pins.json -manifest @m.txt", manifest.ErrQuorum, ""},
+		"directory_by_governance": {func(t *testing.T, d *desk) {
+			d.must(t, "manifest -in @manifest.json -out @m.txt")
+			d.must(t, "pins -manifest @m.txt -out @pins.json")
+			d.must(t, "sign -key @keys/governance.key -in @m.txt -out @m.txt")
+			d.signByEvaluators(t, "m.txt", 3)
+			d.must(t, "directory -in @directory.json -out @d.txt")
+			d.must(t, "sign -key @keys/governance.key -in @d.txt -out @d.txt")
+		}, "verify -pins @pins.json -manifest @m.txt -directory @d.txt", manifest.ErrSigner, ""},
+		"unknown_command": {nil, "fly", nil, "governance -h"},
+		"unknown_flag":    {nil, "pins -manifest @m.txt -out @p -force", nil, "-force"},
+		"missing_flag":    {nil, "pins -manifest @m.txt", nil, "-out"},
+		"argument":        {nil, "pins -manifest @m.txt -out @p more", nil, "flags only"},
+	} {
+		t.Run("rejects/"+reason, func(t *testing.T) {
+			d := newDesk(t)
+			if c.before != nil {
+				c.before(t, d)
+			}
+			d.write(t, "manifest.json", d.manifest)
+			d.write(t, "directory.json", d.directory)
+			_, _, err := d.do(c.line)
+			if err == nil || c.want != nil && !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.text) {
+				t.Errorf("got %v, want %v %q", err, c.want, c.text)
+			}
+		})
+	}
+}
+
+// The dealer prints a warning and no secret, and its share files are for the
+// owner alone.
+func TestDealKeepsSecrets(t *testing.T) {
+	d := &desk{dir: t.TempDir()}
+	stdout, stderr, err := d.do(dealing)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(stderr, "every key") {
+		t.Errorf("no warning: %s", stderr)
+	}
+	for index := 1; index <= 3; index++ {
+		path := d.in(fmt.Sprintf("dealt/evaluator-%d-epoch-1-cohorts-2010-2012.json", index))
+		info, err := os.Stat(path)
+		if err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%v, %v", info, err)
+		}
+		var file struct {
+			Shares []struct{ Value string }
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal(text, &file); err != nil || len(file.Shares) != 3 {
+			t.Fatalf("%d shares, %v", len(file.Shares), err)
+		}
+		for _, share := range file.Shares {
+			if strings.Contains(stdout+stderr, share.Value) {
+				t.Error("a share is printed")
+			}
+		}
+	}
+	public, err := os.ReadFile(d.in("dealt/commitments-epoch-1-cohorts-2010-2012.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var c commitments
+	if err := encoding.UnmarshalJSON(public, &c); err != nil || len(c.Sharings) != 3 {
+		t.Fatalf("%d sharings, %v", len(c.Sharings), err)
+	}
+	for _, s := range c.Sharings {
+		if _, err := oprf.ParseCommitments(s.Points()); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestCommandLine(t *testing.T) {
+	var stdout bytes.Buffer
+	if err := run([]string{"-h"}, &stdout, io.Discard); err != nil || !strings.Contains(stdout.String(), "governance deal") {
+		t.Errorf("-h: %v", err)
+	}
+	if err := run(nil, io.Discard, io.Discard); !errors.Is(err, flag.ErrHelp) {
+		t.Errorf("nothing: %v", err)
+	}
+	if err := run([]string{"sign", "-h"}, io.Discard, io.Discard); !errors.Is(err, flag.ErrHelp) {
+		t.Errorf("sign -h: %v", err)
+	}
+}
