@@ -31,6 +31,9 @@ func (Subject) Format(f fmt.State, _ rune) { fmt.Fprint(f, "[identity]") }
 // LogValue logs [identity].
 func (Subject) LogValue() slog.Value { return slog.StringValue("[identity]") }
 
+// MarshalText writes [identity].
+func (Subject) MarshalText() ([]byte, error) { return []byte("[identity]"), nil }
+
 // Terms are what a signal or report says beside its subjects.
 type Terms struct {
 	Owner     string

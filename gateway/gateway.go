@@ -45,7 +45,7 @@ type Gateway struct {
 }
 
 // Open reads the keys, opens the store, and verifies the manifest and directory.
-func Open(c Config, o Options) (g *Gateway, err error) {
+func Open(c Config, o Options) (*Gateway, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.NewJSONHandler(io.Discard, nil))
 	}
@@ -58,7 +58,7 @@ func Open(c Config, o Options) (g *Gateway, err error) {
 	if o.FS == nil {
 		o.FS = vfs.Default
 	}
-	g = &Gateway{config: c, parties: map[api.PartyID]*Party{}, log: o.Log, metrics: newMetrics(o.Metrics), now: o.Now}
+	g := &Gateway{config: c, parties: map[api.PartyID]*Party{}, log: o.Log, metrics: newMetrics(o.Metrics), now: o.Now}
 
 	root, err := keys.Secret(c.StorageKey)
 	if err != nil {
@@ -92,24 +92,27 @@ func Open(c Config, o Options) (g *Gateway, err error) {
 	if g.store, err = openStore(c.Data, o.FS, root); err != nil {
 		return nil, err
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, g.store.close())
-		}
-	}()
+	if err := g.start(pins); err != nil {
+		return nil, errors.Join(err, g.store.close())
+	}
+	return g, nil
+}
+
+// start reads what the store has.
+func (g *Gateway) start(pins manifest.Pins) error {
 	g.roots = &roots{s: g.store, pins: pins, now: g.now, metrics: g.metrics}
 	if err := g.roots.load(); err != nil {
-		return nil, err
+		return err
 	}
-	if err := g.roots.readFiles(c.Manifest, c.Directory); err != nil {
-		return nil, err
+	if err := g.roots.readFiles(g.config.Manifest, g.config.Directory); err != nil {
+		return err
 	}
 	for _, p := range g.order {
 		if err := p.countQueue(); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return g, nil
+	return nil
 }
 
 // Reload offers the configured manifest and directory files again.

@@ -39,6 +39,9 @@ func (Person) Format(f fmt.State, _ rune) { fmt.Fprint(f, "[person]") }
 // LogValue logs [person].
 func (Person) LogValue() slog.Value { return slog.StringValue("[person]") }
 
+// MarshalText writes [person].
+func (Person) MarshalText() ([]byte, error) { return []byte("[person]"), nil }
+
 // A ReportStatus is a report with the status of each of its registrations, in the
 // order of its persons; nil for who has none.
 type ReportStatus struct {
