@@ -29,6 +29,7 @@ const (
 	CodeExpires         Code = "expires"
 	CodeFaces           Code = "faces"
 	CodeUnsupported     Code = "unsupported"
+	CodeLegalBasis      Code = "legal-basis"
 	CodeRevision        Code = "revision"
 	CodeTag             Code = "tag"
 	CodeUnknownSignal   Code = "unknown-signal"
@@ -63,6 +64,7 @@ var refusals = map[Code]Refusal{
 	CodeExpires:         {http.StatusBadRequest, "Expiry outside the policy", "expires must lie after today and at most two years and a day ahead."},
 	CodeFaces:           {http.StatusBadRequest, "Faces do not fit", "faces must carry, in order, one card and one keybox per face of the statement, with the hashes that the statement names."},
 	CodeUnsupported:     {http.StatusBadRequest, "Not supported", "This registry does not take this act or field."},
+	CodeLegalBasis:      {http.StatusForbidden, "Legal basis ended", "The legal basis of this deployment has ended. Signals can be withdrawn; none are taken."},
 	CodeRevision:        {http.StatusConflict, "Revision conflict", "rev must be one more than the stored revision for a statement, and the stored revision for an act; the same rev with other bytes is refused."},
 	CodeTag:             {http.StatusConflict, "Tags changed", "A revision keeps the tags of the signal."},
 	CodeUnknownSignal:   {http.StatusNotFound, "No such signal", "The party has no signal with this sid under this tag."},

@@ -66,7 +66,8 @@ func (m *Matcher) Submit(ctx context.Context, from api.PartyID, sub api.Submissi
 	}
 	signal := registry.Signal{Statement: st, Signed: sub.Signed, Sealed: sub.Faces}
 	created := false
-	err = m.change(ctx, adm, st.Faces[0].Tag, func(c *change) error {
+	idx := m.Keys.Idx(st.Faces[0].Epoch, st.Faces[0].Tag) // admitted: of the oldest open epoch
+	err = m.change(ctx, adm, idx, func(c *change) error {
 		stored, found := c.find(st.Party)
 		if found && stored.SID == st.SID {
 			switch {
@@ -120,9 +121,13 @@ func (m *Matcher) Act(ctx context.Context, from api.PartyID, req api.ActRequest)
 	if err != nil {
 		return Outcome{}, err
 	}
+	open := adm.Manifest.Open()
+	if len(open) == 0 {
+		return Outcome{}, api.Refuse(api.CodeEpoch, nil)
+	}
 	var granted registry.Granted
 	ended := false
-	err = m.change(ctx, adm, act.Tag, func(c *change) error {
+	err = m.change(ctx, adm, m.Keys.Idx(open[0].Number, act.Tag), func(c *change) error {
 		stored, found := c.find(act.Party)
 		if found && stored.SID == act.SID {
 			if act.Rev != stored.Rev {
@@ -171,7 +176,7 @@ func (m *Matcher) Sweep(ctx context.Context) (int, error) {
 			if i == 0 {
 				last = idx
 			}
-			if err := m.changeAt(ctx, adm, idx, func(*change) error { return nil }); err != nil {
+			if err := m.change(ctx, adm, idx, func(*change) error { return nil }); err != nil {
 				return swept, err
 			}
 			swept++
@@ -192,12 +197,7 @@ type change struct {
 	live  []registry.Signal
 }
 
-func (m *Matcher) change(ctx context.Context, adm registry.Admission, tag api.Tag, fn func(*change) error) error {
-	// Admission saw to it that the face of the oldest open epoch comes first.
-	return m.changeAt(ctx, adm, m.Keys.Idx(adm.Manifest.Open()[0].Number, tag), fn)
-}
-
-func (m *Matcher) changeAt(ctx context.Context, adm registry.Admission, idx registry.Idx, fn func(*change) error) error {
+func (m *Matcher) change(ctx context.Context, adm registry.Admission, idx registry.Idx, fn func(*change) error) error {
 	return m.Store.Update(ctx, idx, func(tx registry.Tx) error {
 		c := &change{m: m, adm: adm, idx: idx, tx: tx, today: registry.Today(adm.Now)}
 		if err := c.expire(); err != nil {
@@ -320,7 +320,7 @@ func (c *change) settle() error {
 
 func (c *change) emit(e registry.Event) (err error) {
 	e.Idx = c.idx
-	e.Epoch = c.adm.Manifest.Open()[0].Number
+	e.Epoch = c.live[0].Faces[0].Epoch // whoever is told lives here, and all here match on one epoch
 	e.ID, err = api.EventIDOf(e.Recipient.Party, e.Recipient.SID, e.Other.Party, e.Other.SID, e.Kind, e.Rev)
 	if err != nil {
 		return err

@@ -431,6 +431,42 @@ func TestAdmission(t *testing.T) {
 	})
 }
 
+func TestWhatEndsKeepsSignalsOutButNotIn(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		code api.Code
+		end  func(w *matchertest.World)
+	}{
+		{"manifest", api.CodeUnavailable, func(w *matchertest.World) { w.Manifest.NotAfter = w.Now().Add(-time.Second) }},
+		{"directory", api.CodeUnavailable, func(w *matchertest.World) { w.Directory.NotAfter = w.Now().Add(-time.Second) }},
+		{"legal_basis", api.CodeLegalBasis, func(w *matchertest.World) { w.Manifest.Policy.LegalBasisEnds = registry.Today(w.Now()) }},
+	} {
+		t.Run("rejects/after_the_end_of_"+c.name, func(t *testing.T) {
+			w := matchertest.New(t, 2)
+			w.Manifest.Policy.LegalBasisEnds = registry.Today(w.Now()).AddDate(0, 0, 1)
+			a := w.Signal(0, matchertest.Child(1))
+			c.end(w)
+			_, err := w.Send(w.Write(1, matchertest.Child(1), api.NewSID(), 1))
+			wantCode(t, err, c.code)
+			w.Withdraw(a)
+		})
+	}
+	t.Run("rejects/everything_without_an_open_epoch", func(t *testing.T) {
+		w := matchertest.New(t, 2)
+		a := w.Signal(0, matchertest.Child(1))
+		w.Signal(1, matchertest.Child(1))
+		w.Manifest.Epochs[0].State = manifest.EpochClosed
+		_, err := w.Send(w.Write(1, matchertest.Child(2), api.NewSID(), 1))
+		wantCode(t, err, api.CodeEpoch)
+		_, err = w.Act(t.Context(), a.Statement.Party, w.Withdrawal(a))
+		wantCode(t, err, api.CodeEpoch)
+		w.SetClock(w.Now().AddDate(2, 0, 0)) // the clock's work goes on
+		if n, err := w.Sweep(t.Context()); err != nil || n == 0 {
+			t.Errorf("swept %d, %v", n, err)
+		}
+	})
+}
+
 // implied holds the stored matches against what the live signals imply.
 func implied(t *testing.T, w *matchertest.World) {
 	t.Helper()

@@ -43,7 +43,13 @@ func (a Admission) Statement(from api.PartyID, sub api.Submission) (api.Statemen
 	if !s.TakesOver.IsZero() {
 		return api.Statement{}, api.Refuse(api.CodeUnsupported, errors.New("warm handover is not taken yet"))
 	}
+	if a.Now.After(a.Manifest.NotAfter) || a.Now.After(a.Directory.NotAfter) {
+		return api.Statement{}, api.Refuse(api.CodeUnavailable, errors.New("the manifest or the directory is no longer in force"))
+	}
 	today := Today(a.Now)
+	if ends := a.Manifest.Policy.LegalBasisEnds; !ends.IsZero() && today.Compare(ends) >= 0 {
+		return api.Statement{}, api.Refuse(api.CodeLegalBasis, nil)
+	}
 	if s.Expires.Compare(today) <= 0 || s.Expires.Compare(today.AddDate(2, 0, 1)) > 0 {
 		return api.Statement{}, api.Refuse(api.CodeExpires, nil)
 	}
@@ -69,7 +75,9 @@ func (a Admission) Statement(from api.PartyID, sub api.Submission) (api.Statemen
 	return s, nil
 }
 
-// Act admits an act from the party that sent it, and returns what it says.
+// Act admits an act from the party that sent it, and returns what it says. What
+// keeps a statement out does not keep a withdrawal out: no manifest or legal basis
+// that has ended may keep a signal in.
 func (a Admission) Act(from api.PartyID, signed api.Signed) (api.Act, error) {
 	if len(signed.Signed) > api.MaxStatement {
 		return api.Act{}, api.Refuse(api.CodeTooLarge, nil)

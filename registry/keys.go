@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 
 	"github.com/seinhuis/seinhuis/api"
 	"github.com/seinhuis/seinhuis/crypto/atrest"
@@ -65,14 +66,20 @@ func (k Keys) Idx(epoch uint64, tag api.Tag) Idx {
 	return Idx(k.mac(append(binary.BigEndian.AppendUint32(nil, uint32(epoch)), tag[:]...)))
 }
 
-// Feed is where a party's feed, and its signal under an idx, are found:
-// HMAC(pepper, party)[:16].
+// Feed is where a party's feed is found: HMAC(pepper, party)[:16].
 func (k Keys) Feed(party api.PartyID) [16]byte { return k.mac([]byte(party)) }
+
+// Slot is where a party's signal is found under an idx. It is another one under
+// every idx: whoever reads keys without the pepper must not see which children
+// one party signals.
+func (k Keys) Slot(idx Idx, party api.PartyID) [16]byte {
+	return k.mac(slices.Concat([]byte("slot\x00"), idx[:], []byte(party)))
+}
 
 // Grave is where the tombstone of a signal is found. It does not depend on the
 // tag: what is left of an ended signal must not lead back to the child.
 func (k Keys) Grave(party api.PartyID, sid api.SID) [16]byte {
-	return k.mac(append(append([]byte(party), 0), sid[:]...))
+	return k.mac(slices.Concat([]byte("grave\x00"), sid[:], []byte(party)))
 }
 
 func (k Keys) mac(msg []byte) [16]byte {

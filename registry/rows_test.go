@@ -124,6 +124,9 @@ func TestIdxDependsOnEpochAndTag(t *testing.T) {
 	if a != keys.Idx(1, api.Tag{1}) || a == keys.Idx(2, api.Tag{1}) || a == keys.Idx(1, api.Tag{2}) {
 		t.Error("an idx is not a function of epoch and tag")
 	}
+	if keys.Slot(a, "nl-kvk:00000001") == keys.Slot(keys.Idx(1, api.Tag{2}), "nl-kvk:00000001") {
+		t.Error("a party can be followed from child to child")
+	}
 	sid := api.SID{1}
 	if keys.Grave("nl-kvk:00000001", sid) == keys.Grave("nl-kvk:00000002", sid) {
 		t.Error("two parties share a grave")

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/seinhuis/seinhuis/crypto/encoding"
@@ -31,6 +32,11 @@ func keygen(args []string, stdout, stderr io.Writer) error {
 	}
 	if *out == "" || *url == "" || *publicURL == "" || fs.NArg() > 0 {
 		return errors.New("keygen needs -out, -url and -public-url; registry -h shows how")
+	}
+	for _, u := range []string{*url, *publicURL} {
+		if !strings.HasPrefix(u, "https://") {
+			return errors.New("-url and -public-url begin with https://; both listeners speak TLS")
+		}
 	}
 	if err := os.MkdirAll(*out, 0o700); err != nil {
 		return err

@@ -30,7 +30,7 @@ const usage = `registry: the blind signal registry of Seinhuis
 
 FILE is JSON; unknown fields are refused; paths are relative to its folder:
   {
-    "data":       "data",                   folder of the database
+    "data":       "data",                   the database, and the newest notes seen
     "keys":       "keys/registry.keys",     never inside the database's folder
     "receiptKey": "keys/receipt.pem",
     "tls":        {"cert": "keys/tls.crt", "key": "keys/tls.pem"},

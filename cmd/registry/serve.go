@@ -99,7 +99,10 @@ func serve(ctx context.Context, args []string, stderr io.Writer) error {
 	}
 	log := slog.New(slog.NewJSONHandler(stderr, nil))
 
-	trust, err := manifest.Load(manifest.Files{Pins: c.Pins, Manifest: c.Manifest, Directory: c.Directory}, time.Now())
+	if err := os.MkdirAll(c.Data, 0o700); err != nil {
+		return err
+	}
+	trust, err := manifest.Load(manifest.Files{Pins: c.Pins, Manifest: c.Manifest, Directory: c.Directory, Kept: c.Data}, time.Now())
 	if err != nil {
 		return err
 	}
@@ -126,7 +129,7 @@ func serve(ctx context.Context, args []string, stderr io.Writer) error {
 	if err := loadCert(); err != nil {
 		return err
 	}
-	store, err := pebblestore.Open(c.Data, rowKeys, pebblestore.Options{Logger: pebbleLog{log}})
+	store, err := pebblestore.Open(filepath.Join(c.Data, "store"), rowKeys, pebblestore.Options{Logger: pebbleLog{log}})
 	if err != nil {
 		return err
 	}

@@ -14,18 +14,19 @@ import (
 	"github.com/seinhuis/seinhuis/registry"
 )
 
-// The whole key schema. Integers are big-endian; feed is Keys.Feed(party), grave
-// Keys.Grave(party, sid), shard the first two bytes of the idx; day is yyyymmdd as
-// u32. Rows are sealed; empty rows hold nothing but their key.
+// The whole key schema. Integers are big-endian; feed is Keys.Feed(party), slot
+// Keys.Slot(idx, party), grave Keys.Grave(party, sid), shard the first two bytes of
+// the idx; day is yyyymmdd as u32. Rows are sealed; empty rows hold nothing but
+// their key. No key under an idx leads to a party, or the other way round.
 //
 //	s idx(16) 0                        match
-//	s idx(16) 1 feed(16)               signal
+//	s idx(16) 1 slot(16)               signal
 //	t shard(2) grave(16)               tombstone
-//	x day(4) s idx(16) feed(16)        empty: the signal expires on this day
+//	x day(4) s idx(16) slot(16)        empty: the signal expires on this day
 //	x day(4) t shard(2) grave(16)      empty: the tombstone goes on this day
 //	f feed(16) position(8)             event
 //	e feed(16) event id(16)            position(8), not sealed: the feed holds this id
-//	o unix ms(8) leaf hash(16)         outbox: salt and record of a leaf
+//	o leaf hash(16)                    outbox: salt and record of a leaf
 //	i                                  incarnation(16), not sealed
 const (
 	prefixIdx       = 's'
@@ -36,8 +37,8 @@ const (
 	prefixOutbox    = 'o'
 	prefixMeta      = 'i'
 
-	slotMatch  = 0
-	slotSignal = 1
+	underMatch  = 0
+	underSignal = 1
 )
 
 // Tables, as sealing knows them.
@@ -73,10 +74,10 @@ var comparer = func() *pebble.Comparer {
 
 func idxPrefix(idx registry.Idx) []byte { return append([]byte{prefixIdx}, idx[:]...) }
 
-func matchKey(idx registry.Idx) []byte { return append(idxPrefix(idx), slotMatch) }
+func matchKey(idx registry.Idx) []byte { return append(idxPrefix(idx), underMatch) }
 
-func signalKey(idx registry.Idx, feed [16]byte) []byte {
-	return slices.Concat(idxPrefix(idx), []byte{slotSignal}, feed[:])
+func signalKey(idx registry.Idx, slot [16]byte) []byte {
+	return slices.Concat(idxPrefix(idx), []byte{underSignal}, slot[:])
 }
 
 func tombstoneKey(idx registry.Idx, grave [16]byte) []byte {
@@ -89,8 +90,8 @@ func day(d encoding.Date) []byte {
 
 func expiryDayKey(d encoding.Date) []byte { return append([]byte{prefixExpiry}, day(d)...) }
 
-func signalExpiryKey(d encoding.Date, idx registry.Idx, feed [16]byte) []byte {
-	return slices.Concat(expiryDayKey(d), []byte{prefixIdx}, idx[:], feed[:])
+func signalExpiryKey(d encoding.Date, idx registry.Idx, slot [16]byte) []byte {
+	return slices.Concat(expiryDayKey(d), []byte{prefixIdx}, idx[:], slot[:])
 }
 
 func tombstoneExpiryKey(d encoding.Date, idx registry.Idx, grave [16]byte) []byte {
@@ -112,8 +113,6 @@ func eventIDKey(feed [16]byte, id api.EventID) []byte {
 	return slices.Concat([]byte{prefixEventID}, feed[:], id[:])
 }
 
-func outboxKey(unixMilli uint64, leaf [32]byte) []byte {
-	return append(binary.BigEndian.AppendUint64([]byte{prefixOutbox}, unixMilli), leaf[:16]...)
-}
+func outboxKey(leaf [32]byte) []byte { return append([]byte{prefixOutbox}, leaf[:16]...) }
 
 var metaKey = []byte{prefixMeta}

@@ -147,7 +147,7 @@ func (s *Store) Update(ctx context.Context, idx registry.Idx, fn func(registry.T
 
 // Signal implements registry.Store.
 func (s *Store) Signal(_ context.Context, idx registry.Idx, party api.PartyID) (sig registry.Signal, ok bool, err error) {
-	ok, err = s.read(s.db, tableSignal, signalKey(idx, s.keys.Feed(party)), &sig)
+	ok, err = s.read(s.db, tableSignal, signalKey(idx, s.keys.Slot(idx, party)), &sig)
 	return sig, ok, err
 }
 
@@ -187,7 +187,7 @@ func (s *Store) openUnder(it *pebble.Iterator, signals *[]registry.Signal, match
 	if err != nil {
 		return err
 	}
-	if it.Key()[idxPrefixLen] == slotMatch {
+	if it.Key()[idxPrefixLen] == underMatch {
 		return s.open(tableMatch, it.Key(), sealed, match)
 	}
 	var sig registry.Signal

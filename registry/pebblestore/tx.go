@@ -80,28 +80,28 @@ func (t *tx) PutSignal(s registry.Signal) error {
 	if err := t.load(); err != nil {
 		return err
 	}
-	feed := t.store.keys.Feed(s.Party)
-	if err := t.forget(s.Party, feed); err != nil {
+	slot := t.store.keys.Slot(t.idx, s.Party)
+	if err := t.forget(s.Party, slot); err != nil {
 		return err
 	}
 	t.signals = append(t.signals, s)
 	t.sort()
 	return errors.Join(
-		t.put(tableSignal, signalKey(t.idx, feed), s),
-		t.batch.Set(signalExpiryKey(s.Expires, t.idx, feed), nil, nil),
+		t.put(tableSignal, signalKey(t.idx, slot), s),
+		t.batch.Set(signalExpiryKey(s.Expires, t.idx, slot), nil, nil),
 	)
 }
 
 // forget takes a party's signal, and its day of expiry, out of the transaction's
 // view and the index.
-func (t *tx) forget(party api.PartyID, feed [16]byte) error {
+func (t *tx) forget(party api.PartyID, slot [16]byte) error {
 	i := slices.IndexFunc(t.signals, func(s registry.Signal) bool { return s.Party == party })
 	if i < 0 {
 		return nil
 	}
 	expires := t.signals[i].Expires
 	t.signals = slices.Delete(t.signals, i, i+1)
-	return t.batch.Delete(signalExpiryKey(expires, t.idx, feed), nil)
+	return t.batch.Delete(signalExpiryKey(expires, t.idx, slot), nil)
 }
 
 // EndSignal implements registry.Tx.
@@ -109,11 +109,11 @@ func (t *tx) EndSignal(s registry.Signal, tomb registry.Tombstone) error {
 	if err := t.load(); err != nil {
 		return err
 	}
-	feed := t.store.keys.Feed(s.Party)
+	slot := t.store.keys.Slot(t.idx, s.Party)
 	grave := t.store.keys.Grave(s.Party, s.SID)
 	return errors.Join(
-		t.forget(s.Party, feed),
-		t.batch.Delete(signalKey(t.idx, feed), nil),
+		t.forget(s.Party, slot),
+		t.batch.Delete(signalKey(t.idx, slot), nil),
 		t.put(tableTombstone, tombstoneKey(t.idx, grave), tomb),
 		t.batch.Set(tombstoneExpiryKey(tomb.Until, t.idx, grave), nil, nil),
 	)
@@ -149,7 +149,7 @@ func (t *tx) Emit(e registry.Event) error {
 
 // Log implements registry.Tx.
 func (t *tx) Log(entry registry.LogEntry) error {
-	return t.put(tableOutbox, outboxKey(uint64(entry.At.UnixMilli()), entry.Leaf.Hash()), entry)
+	return t.put(tableOutbox, outboxKey(entry.Leaf.Hash()), entry)
 }
 
 func (t *tx) put(table string, key []byte, v encoding.BinaryMarshaler) error {
