@@ -37,7 +37,7 @@ var imports = map[string]string{
 	"api/evaluation":  "evaluator api manifest audit api/edge crypto/encoding keys",
 	"api/exchange":    "matcher registry api manifest audit api/edge crypto/encoding keys",
 	"gateway":         "api manifest audit calendar crypto/... keys api/edge",
-	"gateway/rest":    "gateway api api/edge",
+	"gateway/rest":    "gateway api api/edge crypto/encoding",
 	"web":             "gateway",
 	"cmd/...":         "...",
 	"bench":           "...",

@@ -175,7 +175,9 @@ func TestInputIsRefusedWhole(t *testing.T) {
 		"number_on_card": {func(s *gateway.Subject, t *gateway.Terms) { t.Card = gateway.Card{Name: "J", Phone: s.Number} },
 			[]gateway.Fault{{Field: "contactkaart", Code: "isNummer"}}},
 		"card_without_contact": {func(_ *gateway.Subject, t *gateway.Terms) { t.Card = gateway.Card{Name: "J"} }, nil},
-		"card_length": {func(_ *gateway.Subject, t *gateway.Terms) { t.Card = gateway.Card{Name: strings.Repeat("x", 81), Phone: "1"} },
+		"card_length": {func(_ *gateway.Subject, t *gateway.Terms) {
+			t.Card = gateway.Card{Name: strings.Repeat("x", 81), Phone: "1"}
+		},
 			[]gateway.Fault{{Field: "contactkaart.naam", Code: "lengte"}}},
 		"term": {func(_ *gateway.Subject, t *gateway.Terms) { t.TermDays = 732 }, []gateway.Fault{{Field: "termijnDagen", Code: "vorm"}}},
 		"everything_at_once": {func(s *gateway.Subject, t *gateway.Terms) {

@@ -25,6 +25,8 @@ const (
 	CodeAdult       Code = "volwassen"
 	CodeIsNumber    Code = "isNummer"
 	CodeForm        Code = "vorm"
+
+	CodeUnknownField Code = "onbekendVeld"
 )
 
 // Codes of faults that come up later.
@@ -109,6 +111,7 @@ var faultWords = map[Fault]string{
 	{"", CodeUnknown}:              "Deze waarde is niet bekend.",
 	{"", CodeLength}:               "Deze tekst is te lang of te kort.",
 	{"", CodeForm}:                 "Deze waarde heeft niet de goede vorm.",
+	{"", CodeUnknownField}:         "Hier staat een veld dat er niet hoort. Haal het weg of kijk de naam na.",
 	{"", CodeRegistryRefused}:      "Het register heeft het signaal geweigerd. Neem contact op met de beheerder van de poort.",
 	{"", CodeRegistryGone}:         "Het signaal is bij het register beëindigd. Meld het kind opnieuw aan als dat nodig is.",
 	{"", CodeNewEpoch}:             "Er is een nieuwe sleutelperiode. Meld het kind opnieuw aan; de poort heeft daarvoor het nummer weer nodig.",

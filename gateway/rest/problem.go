@@ -27,6 +27,7 @@ var (
 	problemInput   = problem{"invoer", http.StatusBadRequest, "De invoer klopt niet", "Herstel de genoemde velden en stuur het verzoek opnieuw.", nil}
 	problemToken   = problem{"sleutel", http.StatusUnauthorized, "Geen geldige API-sleutel", "Stuur de API-sleutel van de deelnemer mee als Authorization: Bearer.", nil}
 	problemPath    = problem{"niet-gevonden", http.StatusNotFound, "Niet gevonden", "Op dit adres is niets. Adressen eindigen niet op een schuine streep.", nil}
+	problemID      = problem{"onbekend-id", http.StatusNotFound, "Niet gevonden", "De organisatie heeft niets met dit id, of bewaart het niet meer.", nil}
 	problemMethod  = problem{"methode", http.StatusMethodNotAllowed, "Methode niet toegestaan", "De kop Allow noemt de methoden van dit adres.", nil}
 	problemAccept  = problem{"niet-acceptabel", http.StatusNotAcceptable, "Niet acceptabel", "Antwoorden zijn application/json of application/problem+json; accepteer beide.", nil}
 	problemMedia   = problem{"mediatype", http.StatusUnsupportedMediaType, "Mediatype wordt niet ondersteund", "Stuur de inhoud als application/json.", nil}
@@ -55,7 +56,7 @@ func problemOf(err error) *problem {
 		err     error
 		problem *problem
 	}{
-		{gateway.ErrNotFound, &problemPath},
+		{gateway.ErrNotFound, &problemID},
 		{gateway.ErrReplay, &problemReplay},
 		{gateway.ErrBusy, &problemBusy},
 		{gateway.ErrNotLive, &problemNotLive},

@@ -18,6 +18,7 @@ import (
 	"github.com/getkin/kin-openapi/routers"
 	"github.com/gorilla/mux"
 
+	"github.com/seinhuis/seinhuis/crypto/encoding"
 	"github.com/seinhuis/seinhuis/gateway"
 )
 
@@ -48,6 +49,7 @@ func (s *server) validate(next http.Handler) http.Handler {
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		item, operation := s.operation(r)
+		dropEmpty(r)
 		if !acceptable(r) {
 			writeProblem(w, &problemAccept)
 			return
@@ -82,8 +84,36 @@ func (s *server) validate(next http.Handler) http.Handler {
 			writeProblem(w, inputProblem(faults))
 			return
 		}
+		if into := bodies[operation.OperationID]; into != nil && encoding.UnmarshalJSON(body, into()) != nil {
+			writeProblem(w, inputProblem([]Invoerfout{fault(InvoerfoutInBody, "", gateway.CodeForm)}))
+			return
+		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// bodies are what the operations read, for what kin-openapi lets pass: a field
+// that stands there twice, or something behind the value.
+var bodies = map[string]func() any{
+	"maakSignaal":    func() any { return new(NieuwSignaal) },
+	"trekSignaalIn":  func() any { return new(Intrekking) },
+	"verlengSignaal": func() any { return new(Verlenging) },
+	"maakMelding":    func() any { return new(NieuweMelding) },
+}
+
+// dropEmpty takes a parameter without a value for one that is not there, as
+// generated clients send it.
+func dropEmpty(r *http.Request) {
+	if r.Header.Get("Idempotency-Key") == "" {
+		r.Header.Del("Idempotency-Key")
+	}
+	query := r.URL.Query()
+	for name, values := range query {
+		if len(values) == 1 && values[0] == "" {
+			query.Del(name)
+		}
+	}
+	r.URL.RawQuery = query.Encode()
 }
 
 // withContent adds what is wrong with the content of a signal to what is wrong
@@ -169,7 +199,7 @@ func (s *server) place(e *openapi3.SchemaError) string {
 }
 
 var schemaCodes = map[string]gateway.Code{
-	"required": gateway.CodeMissing, "properties": gateway.CodeUnknown, "additionalProperties": gateway.CodeUnknown,
+	"required": gateway.CodeMissing, "properties": gateway.CodeUnknownField, "additionalProperties": gateway.CodeUnknownField,
 	"enum": gateway.CodeUnknown, "maxLength": gateway.CodeLength, "maxItems": gateway.CodeLength,
 	"minLength": gateway.CodeMissing, "minItems": gateway.CodeMissing,
 }
