@@ -197,3 +197,17 @@ func TestGreedyClients(t *testing.T) {
 		t.Errorf("a big body got %d", resp.StatusCode)
 	}
 }
+
+// A route for GET and HEAD answers HEAD with the headers of GET and no body.
+func TestHead(t *testing.T) {
+	addr, _ := serve(t, &http.Server{Handler: testHandler(io.Discard)})
+	resp, err := http.Head("http://" + addr + "/v1/ones/1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil || len(body) > 0 || resp.StatusCode != http.StatusOK || resp.ContentLength != 11 {
+		t.Errorf("%s, length %d, body %q, %v", resp.Status, resp.ContentLength, body, err)
+	}
+}
