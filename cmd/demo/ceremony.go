@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/seinhuis/seinhuis/crypto/encoding"
+)
+
+// Policy of the demonstration. The budgets let a whole population through; a real
+// deployment's are a hundredth of them.
+const (
+	termDays      = 365
+	dailyBudget   = 100_000
+	monthlyBudget = 1_000_000
+)
+
+// object is JSON that is put together from what the programs print.
+type object map[string]any
+
+// setUp makes a whole deployment in the network's folder as docs/deployment.md
+// does: every key by the command that is for it, each part's files in its own
+// folder. Only that one user does it all on one machine is not as it should be.
+func (n *Network) setUp(ctx context.Context, today encoding.Date) error {
+	ports, err := freePorts(2*evaluatorCount + 2 + len(gateways))
+	if err != nil {
+		return err
+	}
+	port := func() string {
+		p := ports[0]
+		ports = ports[1:]
+		return fmt.Sprintf("127.0.0.1:%d", p)
+	}
+	c := &ceremony{Network: n, ctx: ctx, governance: n.folder("governance")}
+	c.do(func() error { return c.partiesAndGovernance() })
+	c.do(func() error { return c.evaluatorKeys(port) })
+	c.do(func() error { return c.registryKeys(port) })
+	c.do(func() error { return c.manifest(today) })
+	c.do(func() error { return c.directory(today) })
+	c.do(func() error { return c.handOut() })
+	c.do(func() error { return c.configureGateways(port) })
+	return c.err
+}
+
+// A ceremony keeps what the steps print for each other; the first error ends it.
+type ceremony struct {
+	*Network
+	ctx        context.Context
+	governance string // folder
+	err        error
+
+	signers    struct{ Governance, DirectorySigner string }
+	evaluators []object
+	registry   json.RawMessage
+	parties    []json.RawMessage
+	listen     [][2]string // evaluation and public address of each evaluator
+}
+
+func (c *ceremony) do(step func() error) {
+	if c.err == nil {
+		c.err = step()
+	}
+}
+
+// print runs a program and reads the JSON that it prints.
+func (c *ceremony) print(v any, program string, args ...string) error {
+	text, err := c.run(c.ctx, program, args...)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(text, v)
+}
+
+// partiesAndGovernance makes the keys of governance and of each party, the guest
+// among them, in the folder of its gateway or, for the guest, in one of its own.
+func (c *ceremony) partiesAndGovernance() error {
+	if err := c.print(&c.signers, "governance", "keygen", "-dep", deployment, "-out", c.governance); err != nil {
+		return err
+	}
+	for _, p := range append(append([]Party(nil), parties...), guest) {
+		out := c.folder(p.Folder)
+		if p.Gateway >= 0 {
+			out = c.folder(gateways[p.Gateway], p.Folder)
+		}
+		var stanza json.RawMessage
+		if err := c.print(&stanza, "gateway", "keygen", "-out", out, "-id", string(p.ID), "-name", p.Name, "-kind", p.Kind, "-region", p.Region); err != nil {
+			return err
+		}
+		c.parties = append(c.parties, stanza)
+	}
+	return nil
+}
+
+func evaluatorName(i int) string { return fmt.Sprintf("evaluator-%d", i+1) }
+
+func (c *ceremony) evaluatorKeys(port func() string) error {
+	for i := range evaluatorCount {
+		address := [2]string{port(), port()}
+		name, url := evaluatorName(i), "https://"+address[0]
+		var stanza object
+		if err := c.print(&stanza, "evaluator", "keygen", "-out", c.folder(name, "keys"), "-name", name, "-url", url, "-host", "127.0.0.1"); err != nil {
+			return err
+		}
+		stanza["index"] = i + 1
+		c.evaluators = append(c.evaluators, stanza)
+		c.evaluatorURLs = append(c.evaluatorURLs, url)
+		c.listen = append(c.listen, address)
+		if err := writeJSON(c.folder(name, "config.json"), object{
+			"data": "data", "shares": "shares", "tls": object{"cert": "keys/tls.crt", "key": "keys/tls.pem"},
+			"pins": "pins.json", "manifest": "manifest.txt", "directory": "directory.txt",
+			"evaluation": address[0], "public": address[1],
+		}); err != nil {
+			return err
+		}
+		c.Network.evaluators = append(c.Network.evaluators, c.serving("evaluator", name))
+	}
+	return nil
+}
+
+func (c *ceremony) registryKeys(port func() string) error {
+	exchange, public := port(), port()
+	c.registryURL, c.publicURL = "https://"+exchange, "https://"+public
+	if err := c.print(&c.registry, "registry", "keygen", "-out", c.folder("registry", "keys"),
+		"-url", c.registryURL, "-public-url", c.publicURL, "-host", "127.0.0.1"); err != nil {
+		return err
+	}
+	c.Network.registry = c.serving("registry", "registry")
+	return writeJSON(c.folder("registry", "config.json"), object{
+		"data": "data", "keys": "keys/registry.keys", "receiptKey": "keys/receipt.pem",
+		"tls":  object{"cert": "keys/tls.crt", "key": "keys/tls.pem"},
+		"pins": "pins.json", "manifest": "manifest.txt", "directory": "directory.txt",
+		"exchange": exchange, "public": public, "operations": "127.0.0.1:0", "sweepSeconds": 60,
+	})
+}
+
+// manifest deals the keys, writes the manifest, and has it signed by all who must.
+func (c *ceremony) manifest(today encoding.Date) error {
+	// From who turns 23 this year to who is born next year.
+	cohorts := fmt.Sprintf("%d-%d", today.Year-23, today.Year+1)
+	if _, err := c.run(c.ctx, "governance", "deal", "-epoch", "1", "-cohorts", cohorts,
+		"-threshold", fmt.Sprint(threshold), "-evaluators", fmt.Sprint(evaluatorCount), "-out", c.governance); err != nil {
+		return err
+	}
+	in, out := filepath.Join(c.governance, "manifest.json"), filepath.Join(c.governance, "manifest.txt")
+	if err := writeJSON(in, object{
+		"dep": deployment, "notAfter": notAfter(today), "threshold": threshold,
+		"epochs":     []object{{"number": 1, "state": "open", "opens": today}},
+		"evaluators": c.evaluators, "registry": c.registry,
+		"governance": c.signers.Governance, "directorySigner": c.signers.DirectorySigner,
+		"policy": object{
+			"termDays": termDays, "legalBasisEnds": today.AddDate(3, 0, 0), "timeZone": "Europe/Amsterdam",
+			"calendar": "nl", "answerDays": 5, "signalPerpetrators": false,
+			"dailyBudget": dailyBudget, "monthlyBudget": monthlyBudget, "reportReserve": 50,
+		},
+	}); err != nil {
+		return err
+	}
+	if _, err := c.run(c.ctx, "governance", "manifest", "-in", in,
+		"-commitments", filepath.Join(c.governance, "commitments-epoch-1-cohorts-"+cohorts+".json"), "-out", out); err != nil {
+		return err
+	}
+	if _, err := c.run(c.ctx, "governance", "pins", "-manifest", out, "-out", filepath.Join(c.governance, "pins.json")); err != nil {
+		return err
+	}
+	if _, err := c.run(c.ctx, "governance", "sign", "-key", filepath.Join(c.governance, "governance.key"), "-in", out, "-out", out); err != nil {
+		return err
+	}
+	for i := range evaluatorCount {
+		folder := c.folder(evaluatorName(i))
+		shares := fmt.Sprintf("evaluator-%d-epoch-1-cohorts-%s.json", i+1, cohorts)
+		if err := os.Mkdir(filepath.Join(folder, "shares"), 0o700); err != nil {
+			return err
+		}
+		// The share leaves the dealer for good.
+		if err := os.Rename(filepath.Join(c.governance, shares), filepath.Join(folder, "shares", shares)); err != nil {
+			return err
+		}
+		if err := copyFile(filepath.Join(c.governance, "pins.json"), filepath.Join(folder, "pins.json")); err != nil {
+			return err
+		}
+		if _, err := c.run(c.ctx, "evaluator", "sign", "-config", filepath.Join(folder, "config.json"),
+			"-key", filepath.Join(folder, "keys", "note.key"), "-in", out, "-out", out); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func notAfter(today encoding.Date) time.Time { return today.AddDate(1, 0, 0).In(time.UTC) }
+
+func (c *ceremony) directory(today encoding.Date) error {
+	in, out := filepath.Join(c.governance, "directory.json"), filepath.Join(c.governance, "directory.txt")
+	if err := writeJSON(in, object{"dep": deployment, "notAfter": notAfter(today), "parties": c.parties}); err != nil {
+		return err
+	}
+	if _, err := c.run(c.ctx, "governance", "directory", "-in", in, "-out", out); err != nil {
+		return err
+	}
+	if _, err := c.run(c.ctx, "governance", "sign", "-key", filepath.Join(c.governance, "directory.key"), "-in", out, "-out", out); err != nil {
+		return err
+	}
+	_, err := c.run(c.ctx, "governance", "verify", "-pins", filepath.Join(c.governance, "pins.json"),
+		"-manifest", filepath.Join(c.governance, "manifest.txt"), "-directory", out)
+	return err
+}
+
+// handOut gives everybody the pins, the manifest and the directory.
+func (c *ceremony) handOut() error {
+	folders := []string{c.folder("registry"), c.folder(guest.Folder)}
+	for i := range evaluatorCount {
+		folders = append(folders, c.folder(evaluatorName(i)))
+	}
+	for _, name := range gateways {
+		folders = append(folders, c.folder(name))
+	}
+	for _, folder := range folders {
+		for _, file := range []string{"pins.json", "manifest.txt", "directory.txt"} {
+			if err := copyFile(filepath.Join(c.governance, file), filepath.Join(folder, file)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (c *ceremony) configureGateways(port func() string) error {
+	for i, name := range gateways {
+		folder := c.folder(name)
+		if _, err := c.run(c.ctx, "gateway", "keygen", "-storage", filepath.Join(folder, "storage.key")); err != nil {
+			return err
+		}
+		var served []object
+		for place, p := range parties {
+			if p.Gateway == i {
+				served = append(served, object{"id": p.ID, "keys": p.Folder, "card": ownCard(place)})
+			}
+		}
+		listen := port()
+		if err := writeJSON(filepath.Join(folder, "config.json"), object{
+			"listen": listen, "metrics": "127.0.0.1:0", "data": "data", "storageKey": "storage.key",
+			"pins": "pins.json", "manifest": "manifest.txt", "directory": "directory.txt", "parties": served,
+		}); err != nil {
+			return err
+		}
+		c.gatewayURLs = append(c.gatewayURLs, "http://"+listen)
+		c.gateways = append(c.gateways, c.serving("gateway", name))
+	}
+	return nil
+}
+
+// serving is a program that serves by the configuration in its folder.
+func (c *ceremony) serving(program, name string) *process {
+	return newProcess(c.folder(name), name, filepath.Join(c.bin, program), "serve", "-config", c.folder(name, "config.json"))
+}
+
+func writeJSON(path string, v any) error {
+	text, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, append(text, '\n'), 0o600)
+}
+
+// copyFile copies a public file.
+func copyFile(from, to string) error {
+	text, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to, text, 0o644)
+}
