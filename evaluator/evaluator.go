@@ -22,7 +22,6 @@ import (
 	"fmt"
 	"sync/atomic"
 	"time"
-	_ "time/tzdata" // an evaluator may run where there is none
 
 	"github.com/seinhuis/seinhuis/crypto/oprf"
 	"github.com/seinhuis/seinhuis/manifest"
@@ -64,7 +63,6 @@ type Evaluator struct {
 type serving struct {
 	manifest *manifest.Manifest
 	index    int
-	zone     *time.Location
 	keys     map[Key]*oprf.Evaluator
 	missing  []Key
 }
@@ -79,14 +77,11 @@ func New(budgets *Budgets, now func() time.Time, m *manifest.Manifest, index int
 // nothing has changed. Shares of a sharing that the manifest does not have in
 // force wait: they are neither checked nor used.
 func (e *Evaluator) Load(m *manifest.Manifest, index int, shares []Share) error {
-	inForce, missing, err := Check(m, index, shares)
+	inForce, missing, err := Check(m, index, shares, e.now())
 	if err != nil {
 		return err
 	}
 	s := &serving{manifest: m, index: index, keys: map[Key]*oprf.Evaluator{}, missing: missing}
-	if s.zone, err = time.LoadLocation(m.Policy.TimeZone); err != nil {
-		return fmt.Errorf("evaluator: %w", err)
-	}
 	for _, share := range inForce {
 		if s.keys[share.Key], err = oprf.NewEvaluator(share.Value); err != nil {
 			return &ShareError{share.Key, err}
@@ -96,7 +91,8 @@ func (e *Evaluator) Load(m *manifest.Manifest, index int, shares []Share) error 
 	return nil
 }
 
-// Missing lists the keys of open epochs for which there is no share here.
+// Missing lists the keys in use for which there is no share here, as of the last
+// Load.
 func (e *Evaluator) Missing() []Key { return e.serving.Load().missing }
 
 // InForce tells whether the manifest holds at this moment. If not, every request
@@ -105,15 +101,15 @@ func (e *Evaluator) InForce() bool { return e.serving.Load().inForce(e.now()) }
 
 // inForce: after the end of the legal basis matching stops everywhere.
 func (s *serving) inForce(now time.Time) bool {
-	return !now.After(s.manifest.NotAfter) && now.Before(s.manifest.Policy.LegalBasisEnds.In(s.zone))
+	return !now.After(s.manifest.NotAfter) && now.Before(s.manifest.Policy.LegalBasisEnds.In(amsterdam))
 }
 
 // open tells whether a key is to be used: its epoch is open, and not everybody of
-// the cohort has turned 23 (1 January of birth year + 24).
+// the cohort has turned 23.
 func (s *serving) open(k Key, now time.Time) bool {
 	for _, epoch := range s.manifest.Open() {
 		if epoch.Number == k.Epoch {
-			return s.inForce(now) && now.In(s.zone).Year() < k.Cohort+24
+			return s.inForce(now) && !k.Grown(now)
 		}
 	}
 	return false

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -295,6 +296,20 @@ func TestSharings(t *testing.T) {
 	}
 }
 
+// A share that was destroyed in its time is not missed; one that is due is.
+func TestDestroyedShare(t *testing.T) {
+	d := newDeployment(t)
+	for now, want := range map[time.Time][]Key{
+		time.Date(2035, 12, 31, 22, 59, 0, 0, time.UTC): {{1, 2012}, {1, 2013}},
+		time.Date(2035, 12, 31, 23, 0, 0, 0, time.UTC):  {{1, 2013}}, // midnight in Amsterdam
+		time.Date(2037, 1, 1, 0, 0, 0, 0, time.UTC):     nil,
+	} {
+		if e, err := New(newBudgets(t), at(now), d.Manifest, 1, nil); err != nil || !slices.Equal(e.Missing(), want) {
+			t.Errorf("%v: missing %v, want %v (%v)", now, e.Missing(), want, err)
+		}
+	}
+}
+
 func TestShareFile(t *testing.T) {
 	d := newDeployment(t)
 	text, err := MarshalShares(d.shares[1])
@@ -305,7 +320,7 @@ func TestShareFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, missing, err := Check(d.Manifest, 2, got); err != nil || len(missing) != 0 {
+	if _, missing, err := Check(d.Manifest, 2, got, manifesttest.Now); err != nil || len(missing) != 0 {
 		t.Errorf("%v, %v", missing, err)
 	}
 	for reason, spoilt := range map[string][]byte{

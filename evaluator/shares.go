@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
+	_ "time/tzdata" // an evaluator may run where there is none
 
 	"github.com/seinhuis/seinhuis/crypto/encoding"
 	"github.com/seinhuis/seinhuis/crypto/oprf"
@@ -23,6 +25,21 @@ type Key struct {
 }
 
 func (k Key) String() string { return fmt.Sprintf("epoch %d, cohort %d", k.Epoch, k.Cohort) }
+
+// amsterdam is the zone in which birthdays and the policy's days begin; a manifest
+// with another one is not valid.
+var amsterdam = func() *time.Location {
+	zone, err := time.LoadLocation("Europe/Amsterdam")
+	if err != nil { // it is linked in
+		panic(err)
+	}
+	return zone
+}()
+
+// Grown tells whether everybody of the cohort has turned 23, on 1 January of the
+// birth year + 24. From then on the key answers nobody, and its share is to be
+// destroyed.
+func (k Key) Grown(now time.Time) bool { return now.In(amsterdam).Year() >= k.Cohort+24 }
 
 // A Share is one evaluator's share of a key, in one sharing. Its value redacts
 // itself.
@@ -125,9 +142,9 @@ func ReadShares(folder string) ([]Share, error) {
 }
 
 // Check holds the shares of evaluator index against a manifest. It gives those
-// that are in force, every one verified, and the keys of open epochs for which
-// there is none.
-func Check(m *manifest.Manifest, index int, shares []Share) (inForce []Share, missing []Key, err error) {
+// that are in force, every one verified, and the keys for which there is none:
+// of open epochs, and of cohorts that have not grown up.
+func Check(m *manifest.Manifest, index int, shares []Share, now time.Time) (inForce []Share, missing []Key, err error) {
 	type name struct {
 		key     Key
 		sharing uint64
@@ -151,7 +168,9 @@ func Check(m *manifest.Manifest, index int, shares []Share) (inForce []Share, mi
 		key := Key{sharing.Epoch, sharing.Cohort}
 		s, ok := byName[name{key, sharing.Number}]
 		if !ok {
-			missing = append(missing, key)
+			if !key.Grown(now) {
+				missing = append(missing, key)
+			}
 			continue
 		}
 		commitments, err := oprf.ParseCommitments(sharing.Points())

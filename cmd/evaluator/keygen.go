@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"golang.org/x/mod/sumdb/note"
 
@@ -141,7 +142,7 @@ func (c config) approve(m *manifest.Manifest, signer note.Signer, stdout io.Writ
 	if err != nil {
 		return err
 	}
-	inForce, missing, err := evaluator.Check(m, self.Index, shares)
+	inForce, missing, err := evaluator.Check(m, self.Index, shares, time.Now())
 	if err != nil {
 		return err
 	}

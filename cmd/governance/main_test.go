@@ -170,7 +170,7 @@ func TestCeremony(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if inForce, missing, err := evaluator.Check(m, index, shares); err != nil || len(inForce) != 3 || len(missing) != 0 {
+		if inForce, missing, err := evaluator.Check(m, index, shares, time.Now()); err != nil || len(inForce) != 3 || len(missing) != 0 {
 			t.Errorf("evaluator %d: %d in force, missing %v: %v", index, len(inForce), missing, err)
 		}
 	}
