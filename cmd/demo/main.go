@@ -49,6 +49,7 @@ const usage = `demo: a whole Seinhuis on this machine, from the programs beside 
   -patience D   how long anything may take before it counts as failed (2m)
 
 The last line of a scripted run is one JSON object:
+  children, closingChildren  in the population
   signals, expectedSignals   that stood at the registry, one per party and child as
                              long as it lasted
   matches, expectedMatches   networks around a child of two or more parties

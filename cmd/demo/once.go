@@ -21,6 +21,7 @@ import (
 type Result struct {
 	Seed               uint64  `json:"seed"`
 	Children           int     `json:"children"`
+	ClosingChildren    int     `json:"closingChildren"`
 	Signals            int     `json:"signals"`
 	ExpectedSignals    int     `json:"expectedSignals"`
 	Matches            int     `json:"matches"`
@@ -49,7 +50,7 @@ type Result struct {
 var errBad = errors.New("the run did not come out as it should; see above")
 
 // concurrency is how many cases are played side by side.
-const concurrency = 24
+const concurrency = 16
 
 // runOnce plays a plan on a network and tells what came of it.
 func runOnce(ctx context.Context, n *Network, plan *Plan, o options, stdout, stderr io.Writer) error {
@@ -97,7 +98,7 @@ func runOnce(ctx context.Context, n *Network, plan *Plan, o options, stdout, std
 func (p *Player) result(plan *Plan, v *Verdict, o options) Result {
 	want := expectAll(plan)
 	return Result{
-		Seed: o.seed, Children: len(plan.Children),
+		Seed: o.seed, Children: o.children, ClosingChildren: len(plan.Closing),
 		Signals: v.Signals, ExpectedSignals: len(want.Lives), Matches: v.Matches, ExpectedMatches: want.Networks,
 		Events: v.Events, ExpectedEvents: len(want.Wants), Missed: v.Missed, False: v.False,
 		Reports: want.Reports, RefusedAdults: p.adults, WithoutNumber: p.noNumber, DuplicatesAbsorbed: p.absorbed,

@@ -19,9 +19,10 @@ join the submissions by child, and hold what should be known against what is.
 ## population.json
 seed, today   from which all follows
 parties       {id, name, kind, region}
-children      {id, numberKind, number, birthDate, note}: numbers as digits. What is
-              in no list here (adults, a child without a number, persons given
-              wrongly) can match nobody; their submissions have no signal
+children      {id, numberKind, number, birthDate, note, knownTo}: numbers as digits;
+              knownTo lists the parties that signal the child at some time. Who is
+              not here (adults, a child without a number, persons given wrongly)
+              can match nobody; those submissions have no signal
 
 ## submissions.json
 One object for each thing that a party sent in, in the order of asking:
@@ -75,12 +76,20 @@ func writeOut(folder string, plan *Plan, records []Record, inboxes [][]Event, r 
 		Kind   string `json:"kind"`
 		Region string `json:"region"`
 	}
+	type child struct {
+		*Child
+		KnownTo []string `json:"knownTo"`
+	}
 	population := struct {
-		Seed     uint64   `json:"seed"`
-		Today    string   `json:"today"`
-		Parties  []party  `json:"parties"`
-		Children []*Child `json:"children"`
-	}{Seed: r.Seed, Today: plan.Today.String(), Children: plan.Children}
+		Seed     uint64  `json:"seed"`
+		Today    string  `json:"today"`
+		Parties  []party `json:"parties"`
+		Children []child `json:"children"`
+	}{Seed: r.Seed, Today: plan.Today.String()}
+	known := plan.knownTo()
+	for _, c := range plan.Children {
+		population.Children = append(population.Children, child{c, known[c]})
+	}
 	opened := map[string][]Event{}
 	for i, p := range parties {
 		population.Parties = append(population.Parties, party{string(p.ID), p.Name, p.Kind, p.Region})

@@ -4,6 +4,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/seinhuis/seinhuis/crypto/encoding"
@@ -31,6 +32,19 @@ func (p *Plan) Cases() []*Case {
 	return all
 }
 
+// knownTo gives for each child the ids of the parties that signal it at some time.
+func (p *Plan) knownTo() map[*Child][]string {
+	known := map[*Child][]string{}
+	for _, c := range p.Cases() {
+		for _, r := range c.registrations() {
+			if id := string(parties[r.Party].ID); r.signals() && !slices.Contains(known[r.Child], id) {
+				known[r.Child] = append(known[r.Child], id)
+			}
+		}
+	}
+	return known
+}
+
 // A Case is what happens around one child, or around the children of one report.
 // The acts of a step are sent at the same instant; a step begins when the acts of
 // the one before it have their final answer and the events that follow from them
@@ -38,6 +52,22 @@ func (p *Plan) Cases() []*Case {
 type Case struct {
 	Story string
 	Steps [][]Act
+}
+
+// registrations lists all that are made in a case; those of a report that is sent
+// in twice are listed twice.
+func (c *Case) registrations() (all []*Registration) {
+	for _, acts := range c.Steps {
+		for _, a := range acts {
+			switch a.Do {
+			case doSignal:
+				all = append(all, a.On)
+			case doReport:
+				all = append(all, a.Report.Persons...)
+			}
+		}
+	}
+	return all
 }
 
 // What a professional does.

@@ -37,16 +37,7 @@ func parse(t *testing.T, r *Registration, today encoding.Date) (identity.Identit
 
 func registrations(p *Plan) (all []*Registration) {
 	for _, c := range p.Cases() {
-		for _, acts := range c.Steps {
-			for _, a := range acts {
-				switch a.Do {
-				case doSignal:
-					all = append(all, a.On)
-				case doReport:
-					all = append(all, a.Report.Persons...)
-				}
-			}
-		}
+		all = append(all, c.registrations()...)
 	}
 	return all
 }
@@ -135,16 +126,12 @@ func TestPlan(t *testing.T) {
 			if len(plan.Outage) == 0 {
 				t.Error("no case begins while the registry is down")
 			}
-			known := map[*Child]map[int]bool{}
+			known := plan.knownTo()
 			references := map[string]*Child{}
 			for _, r := range registrations(plan) {
 				if !r.signals() {
 					continue
 				}
-				if known[r.Child] == nil {
-					known[r.Child] = map[int]bool{}
-				}
-				known[r.Child][r.Party] = true
 				if c := references[r.Reference]; c != nil && c != r.Child {
 					t.Errorf("two children under reference %s", r.Reference)
 				}

@@ -24,23 +24,24 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
+var built string // the folder of the programs; empty as long as nobody wants them
+
 // programs builds the real programs once and gives their folder.
-var programs = sync.OnceValues(func() (string, error) {
-	folder, err := os.MkdirTemp("", "seinhuis-programs-")
-	if err != nil {
+var programs = sync.OnceValues(func() (folder string, err error) {
+	if built, err = os.MkdirTemp("", "seinhuis-programs-"); err != nil {
 		return "", err
 	}
-	out, err := exec.Command("go", "build", "-o", folder+"/", "../...").CombinedOutput()
+	out, err := exec.Command("go", "build", "-o", built+"/", "../...").CombinedOutput()
 	if err != nil {
 		err = fmt.Errorf("%w\n%s", err, out)
 	}
-	return folder, err
+	return built, err
 })
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if folder, err := programs(); err == nil {
-		os.RemoveAll(folder)
+	if built != "" {
+		os.RemoveAll(built)
 	}
 	os.Exit(code)
 }
