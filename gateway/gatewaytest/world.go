@@ -62,7 +62,6 @@ type World struct {
 
 	t       testing.TB
 	folder  string
-	budgets []*evaluator.Budgets
 	engines []*evaluator.Evaluator
 	shares  [Evaluators][]evaluator.Share
 
@@ -177,6 +176,8 @@ func New(t testing.TB, parties int) *World {
 	receiptPublic, receipt, err := ed25519.GenerateKey(rand.Reader)
 	w.must(err)
 	w.Manifest.Registry.ReceiptKeys = []manifest.Key{manifest.NewKey("", receiptPublic, w.clock.AddDate(-1, 0, 0))}
+	w.Manifest.NotAfter = w.clock.AddDate(50, 0, 0) // some tests have the real clock
+	w.Directory.NotAfter = w.Manifest.NotAfter
 	w.Manifest.Policy.DailyBudget, w.Manifest.Policy.MonthlyBudget = 10_000, 100_000
 	w.startRegistry(receipt)
 	for i := range w.Manifest.Evaluators {

@@ -1,0 +1,562 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package rest
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/getkin/kin-openapi/routers"
+	"github.com/getkin/kin-openapi/routers/gorillamux"
+
+	"github.com/seinhuis/seinhuis/gateway"
+	"github.com/seinhuis/seinhuis/gateway/gatewaytest"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// Numbers that pass the 11-test, in a range given to nobody.
+const number, otherNumber = "900000016", "900000028"
+
+// A desk is the API of a gateway, and what is needed to call it.
+type desk struct {
+	*gatewaytest.World
+	url    string
+	tokens []string
+	house  *gatewaytest.House
+}
+
+func newDesk(t testing.TB, parties int, running bool) *desk {
+	t.Helper()
+	d := &desk{World: gatewaytest.New(t, parties)}
+	var served []int
+	for i := range parties {
+		served = append(served, i)
+		token, err := gateway.ReadToken(d.KeysOf(i) + "/" + gateway.FileToken)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.tokens = append(d.tokens, token)
+	}
+	if running {
+		d.house = d.Run(served...)
+	} else {
+		d.house = d.OpenOn(vfs.NewMem(), served...)
+		t.Cleanup(func() { d.house.Close() })
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	handler, err := NewHandler(ctx, d.house.Gateway, d.Log.Logger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(handler)
+	t.Cleanup(server.Close)
+	t.Cleanup(cancel)
+	d.url = server.URL
+	return d
+}
+
+// client calls the API as a party, and holds every answer against the description.
+func (d *desk) client(t testing.TB, party int) *ClientWithResponses {
+	t.Helper()
+	c, err := NewClientWithResponses(d.url,
+		WithHTTPClient(&http.Client{Transport: newContract(t)}),
+		WithRequestEditorFn(func(_ context.Context, r *http.Request) error {
+			r.Header.Set("Authorization", "Bearer "+d.tokens[party])
+			return nil
+		}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// contract is a transport that validates answers.
+type contract struct {
+	t      testing.TB
+	router routers.Router
+}
+
+func newContract(t testing.TB) *contract {
+	t.Helper()
+	spec, err := GetSpec()
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec.Servers = nil
+	router, err := gorillamux.NewRouter(spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &contract{t, router}
+}
+
+func (c *contract) RoundTrip(r *http.Request) (*http.Response, error) {
+	route, params, err := c.router.FindRoute(r)
+	if err != nil {
+		c.t.Errorf("%s %s is not described", r.Method, r.URL.Path)
+		return nil, err
+	}
+	resp, err := http.DefaultTransport.RoundTrip(r)
+	if err != nil {
+		return nil, err
+	}
+	body, err := io.ReadAll(resp.Body)
+	resp.Body.Close()
+	if err != nil {
+		return nil, err
+	}
+	resp.Body = io.NopCloser(bytes.NewReader(body))
+	input := &openapi3filter.ResponseValidationInput{
+		RequestValidationInput: &openapi3filter.RequestValidationInput{Request: r, Route: route, PathParams: params},
+		Status:                 resp.StatusCode, Header: resp.Header,
+		Options: &openapi3filter.Options{IncludeResponseStatus: true, MultiError: true},
+	}
+	input.SetBodyBytes(body)
+	if err := openapi3filter.ValidateResponse(r.Context(), input); err != nil {
+		c.t.Errorf("%s %s answers what is not described: %v", r.Method, r.URL.Path, err)
+	}
+	return resp, nil
+}
+
+func (d *desk) body(n string) NieuwSignaal {
+	return NieuwSignaal{
+		Nummersoort: NieuwSignaalNummersoortBsn, Nummer: n, Geboortedatum: "2012-05-06", Kenmerk: "A-1", Hulpverlener: "jansen",
+	}
+}
+
+func seconds30() *Wacht { n := 30; return &n }
+func noWait() *Wacht    { n := 0; return &n }
+
+func TestSignalFromBeginningToEnd(t *testing.T) {
+	d := newDesk(t, 2, true)
+	a, b := d.client(t, 0), d.client(t, 1)
+	ctx := t.Context()
+
+	in := d.body(number)
+	in.Contactkaart = Contactkaart{Naam: "A. Jansen", Functie: "leerkracht", Telefoon: "+31 20 555 01 99"}
+	made, err := a.MaakSignaalWithResponse(ctx, &MaakSignaalParams{Wacht: seconds30(), IdempotencyKey: "sleutel-1"}, in)
+	if err != nil || made.JSON201 == nil {
+		t.Fatalf("%v %s", err, made.Body)
+	}
+	s := made.JSON201
+	if s.Toestand != ToestandGeregistreerd || s.Uitleg != "Geregistreerd." || s.Revisie != 1 || *s.Anderen != 0 || s.Eigenaren != 1 ||
+		s.VerlooptOp.String() != "2028-03-01" || s.Contactkaart != in.Contactkaart || len(s.Sid) != 32 {
+		t.Errorf("%s", made.Body)
+	}
+	if got := made.HTTPResponse.Header.Get("Location"); got != "/v1/signalen/"+s.Id {
+		t.Errorf("Location: %s", got)
+	}
+	again, err := a.MaakSignaalWithResponse(ctx, &MaakSignaalParams{Wacht: seconds30(), IdempotencyKey: "sleutel-1"}, in)
+	if err != nil || again.JSON201 == nil || again.JSON201.Id != s.Id {
+		t.Errorf("the same Idempotency-Key gave %s", again.Body)
+	}
+	in.Kenmerk = "A-2"
+	if conflict, err := a.MaakSignaalWithResponse(ctx, &MaakSignaalParams{IdempotencyKey: "sleutel-1"}, in); err != nil || conflict.StatusCode() != 409 {
+		t.Errorf("the same Idempotency-Key for another request gave %s", conflict.Body)
+	}
+
+	wait := make(chan *LijstBerichtenResponse, 1)
+	go func() {
+		resp, _ := a.LijstBerichtenWithResponse(context.WithoutCancel(ctx), &LijstBerichtenParams{Wacht: 60})
+		wait <- resp
+	}()
+	if other, err := b.MaakSignaalWithResponse(ctx, &MaakSignaalParams{Wacht: seconds30()}, d.body(number)); err != nil || other.JSON201 == nil || *other.JSON201.Anderen != 1 {
+		t.Fatalf("%v %s", err, other.Body)
+	}
+	news := <-wait
+	if news == nil || news.JSON200 == nil || len(news.JSON200.Items) != 1 {
+		t.Fatal("the long poll gave no message")
+	}
+	m := news.JSON200.Items[0]
+	if m.Soort != BerichtSoortAangesloten || m.Ander.Deelnemer != string(gatewaytest.Party(1)) || m.Ander.Naam != "Organisatie 1" ||
+		m.Ander.Contactkaart.Afdeling != "Balie 1" || len(m.Ander.Voorleescode) != 6 || m.Probleem != "" ||
+		len(m.Signalen) != 1 || m.Signalen[0] != (Eigenaar{Signaal: s.Id, Kenmerk: "A-1", Hulpverlener: "jansen"}) {
+		t.Errorf("%s", news.Body)
+	}
+	empty, err := a.LijstBerichtenWithResponse(ctx, &LijstBerichtenParams{Na: news.JSON200.Next})
+	if err != nil || len(empty.JSON200.Items) != 0 || empty.JSON200.Next != news.JSON200.Next {
+		t.Errorf("behind the last message: %s", empty.Body)
+	}
+
+	renewed, err := a.VerlengSignaalWithResponse(ctx, s.Id, &VerlengSignaalParams{Wacht: seconds30()}, Verlenging{TermijnDagen: 100})
+	if err != nil || renewed.JSON200 == nil || renewed.JSON200.Revisie != 2 || renewed.JSON200.VerlooptOp.String() != "2027-06-01" {
+		t.Errorf("renewal: %s", renewed.Body)
+	}
+	gone, err := a.TrekSignaalInWithResponse(ctx, s.Id, &TrekSignaalInParams{Wacht: seconds30()}, Intrekking{Reden: IntrekkingRedenAfgesloten})
+	if err != nil || gone.JSON200 == nil || gone.JSON200.Toestand != ToestandIngetrokken {
+		t.Errorf("withdrawal: %s", gone.Body)
+	}
+	if late, err := a.VerlengSignaalWithResponse(ctx, s.Id, &VerlengSignaalParams{}, Verlenging{}); err != nil || late.StatusCode() != 409 {
+		t.Errorf("renewal of what was withdrawn: %s", late.Body)
+	}
+	list, err := a.LijstSignalenWithResponse(ctx, &LijstSignalenParams{Toestand: ToestandIngetrokken})
+	if err != nil || len(list.JSON200.Items) != 1 || list.JSON200.Items[0].Id != s.Id {
+		t.Errorf("list: %s", list.Body)
+	}
+	if none, err := a.LijstSignalenWithResponse(ctx, &LijstSignalenParams{Toestand: ToestandGeregistreerd}); err != nil || len(none.JSON200.Items) != 0 {
+		t.Errorf("list of another state: %s", none.Body)
+	}
+}
+
+func TestWaitingIsTold(t *testing.T) {
+	d := newDesk(t, 1, true)
+	d.Registry.Set(gatewaytest.Away)
+	a := d.client(t, 0)
+	made, err := a.MaakSignaalWithResponse(t.Context(), &MaakSignaalParams{Wacht: noWait()}, d.body(number))
+	if err != nil || made.JSON202 == nil || made.JSON202.Toestand != ToestandInDeWacht || made.JSON202.Opdracht.Soort != OpdrachtSoortSignaleren {
+		t.Fatalf("%v %s", err, made.Body)
+	}
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		read, err := a.LeesSignaalWithResponse(t.Context(), made.JSON202.Id)
+		if err != nil || read.JSON200 == nil {
+			t.Fatalf("%v %s", err, read.Body)
+		}
+		if s := read.JSON200; s.Opdracht.WachtOp == OpdrachtWachtOpRegister && s.Opdracht.Pogingen > 0 {
+			if !strings.Contains(s.Uitleg, "register onbereikbaar") {
+				t.Errorf("it says %q", s.Uitleg)
+			}
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s", read.Body)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	if about, err := a.LeesOrganisatieWithResponse(t.Context()); err != nil || about.JSON200.Wachtrij.Aantal != 1 || about.JSON200.Naam != "Organisatie 0" {
+		t.Errorf("%s", about.Body)
+	}
+}
+
+func TestReport(t *testing.T) {
+	d := newDesk(t, 1, true)
+	a := d.client(t, 0)
+	in := NieuweMelding{Kenmerk: "M-1", Hulpverlener: "vt", Personen: []Persoon{
+		{Nummersoort: "bsn", Nummer: number, Geboortedatum: "2012-05-06"},
+		{Nummersoort: "bsn", Nummer: otherNumber, Geboortedatum: "1985-01-01", Rol: "ouder"},
+		{Geboortedatum: "2015-01-01"},
+		{Nummersoort: "bsn", Nummer: "123456789", Geboortedatum: "2015-02-30"},
+	}}
+	post := func() Melding {
+		t.Helper()
+		resp, err := a.MaakMeldingWithResponse(t.Context(), &MaakMeldingParams{Wacht: seconds30()}, in)
+		if err != nil || resp.JSON201 == nil {
+			t.Fatalf("%v %s", err, resp.Body)
+		}
+		for _, n := range []string{number, otherNumber, "123456789"} {
+			if bytes.Contains(resp.Body, []byte(n)) {
+				t.Error("the answer repeats a number")
+			}
+		}
+		return *resp.JSON201
+	}
+	first := post()
+	var got []UitkomstUitkomst
+	for i, p := range first.Personen {
+		if p.Volgnummer != i+1 || p.Uitleg == "" {
+			t.Errorf("person %d: %+v", i, p)
+		}
+		got = append(got, p.Uitkomst)
+	}
+	want := []UitkomstUitkomst{
+		UitkomstUitkomstGeregistreerd, UitkomstUitkomstGeweigerd, UitkomstUitkomstNietGesignaleerd, UitkomstUitkomstGeweigerd,
+	}
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("outcomes %v, want %v", got, want)
+	}
+	if f := first.Personen[1].Fouten; len(f) != 1 || f[0].Name != "geboortedatum" || f[0].Code != "volwassen" {
+		t.Errorf("the adult's faults: %v", f)
+	}
+	if f := first.Personen[3].Fouten; len(f) != 2 || f[0].Code != "controlegetal" || f[1].Code != "datum" {
+		t.Errorf("the faults of number and date: %v", f)
+	}
+	if again := post(); !again.Herhaling || again.Personen[0].Uitkomst != UitkomstUitkomstSamengevoegd ||
+		again.Personen[0].Signaal.Sid != first.Personen[0].Signaal.Sid || again.Personen[0].Signaal.SamengevoegdMet != first.Personen[0].Signaal.Id {
+		t.Errorf("the repeat: %+v", again)
+	}
+	read, err := a.LeesMeldingWithResponse(t.Context(), first.Id)
+	if err != nil || read.JSON200 == nil || read.JSON200.Kenmerk != "M-1" || len(read.JSON200.Personen) != 4 {
+		t.Errorf("%s", read.Body)
+	}
+	list, err := a.LijstMeldingenWithResponse(t.Context(), &LijstMeldingenParams{Aantal: 1, Open: true})
+	if err != nil || len(list.JSON200.Items) != 1 || list.JSON200.Next == "" {
+		t.Fatalf("%s", list.Body)
+	}
+	list, err = a.LijstMeldingenWithResponse(t.Context(), &LijstMeldingenParams{Aantal: 1, Na: list.JSON200.Next})
+	if err != nil || len(list.JSON200.Items) != 1 || list.JSON200.Items[0].Id != first.Id || list.JSON200.Next != "" {
+		t.Errorf("%s", list.Body)
+	}
+}
+
+func TestPartiesAreApart(t *testing.T) {
+	d := newDesk(t, 2, true)
+	made, err := d.client(t, 0).MaakSignaalWithResponse(t.Context(), &MaakSignaalParams{Wacht: seconds30()}, d.body(number))
+	if err != nil || made.JSON201 == nil {
+		t.Fatalf("%v %s", err, made.Body)
+	}
+	other := d.client(t, 1)
+	if read, err := other.LeesSignaalWithResponse(t.Context(), made.JSON201.Id); err != nil || read.StatusCode() != 404 {
+		t.Errorf("another party reads it: %s", read.Body)
+	}
+	if gone, err := other.TrekSignaalInWithResponse(t.Context(), made.JSON201.Id, nil, Intrekking{Reden: IntrekkingRedenAfgesloten}); err != nil || gone.StatusCode() != 404 {
+		t.Errorf("another party withdraws it: %s", gone.Body)
+	}
+	if list, err := other.LijstSignalenWithResponse(t.Context(), nil); err != nil || len(list.JSON200.Items) != 0 {
+		t.Errorf("another party lists it: %s", list.Body)
+	}
+}
+
+// TestRefusals holds every refusal, byte for byte, against testdata/refusals.txt.
+func TestRefusals(t *testing.T) {
+	d := newDesk(t, 1, false)
+	good := `{"nummersoort":"bsn","nummer":"` + number + `","geboortedatum":"2012-05-06","kenmerk":"A-1","hulpverlener":"jansen"}`
+	zeros := strings.Repeat("0", 32)
+	var out strings.Builder
+	for _, c := range []struct{ name, method, path, header, body string }{
+		{"no_token", "GET", "/v1/signalen", "Authorization: ", ""},
+		{"wrong_token", "GET", "/v1/signalen", "Authorization: Bearer YWJj", ""},
+		{"basic_authentication", "GET", "/v1/signalen", "Authorization: Basic YWJj", ""},
+		{"token_before_content", "POST", "/v1/signalen", "Authorization: ", "{"},
+		{"unknown_path", "GET", "/v1/kinderen", "", ""},
+		{"trailing_slash", "GET", "/v1/signalen/", "", ""},
+		{"double_slash", "GET", "//v1/signalen", "", ""},
+		{"unknown_version", "GET", "/v2/signalen", "", ""},
+		{"method/signalen", "DELETE", "/v1/signalen", "", ""},
+		{"method/signaal", "POST", "/v1/signalen/" + zeros, "", ""},
+		{"method/intrekking", "GET", "/v1/signalen/" + zeros + "/intrekking", "", ""},
+		{"method/verlenging", "PUT", "/v1/signalen/" + zeros + "/verlenging", "", ""},
+		{"method/meldingen", "PATCH", "/v1/meldingen", "", ""},
+		{"method/melding", "DELETE", "/v1/meldingen/" + zeros, "", ""},
+		{"method/berichten", "POST", "/v1/berichten", "", ""},
+		{"method/organisatie", "POST", "/v1/organisatie", "", ""},
+		{"method/openapi", "POST", "/v1/openapi.json", "", ""},
+		{"method/health", "POST", "/health", "", ""},
+		{"options", "OPTIONS", "/v1/signalen", "", ""},
+		{"accept", "GET", "/v1/signalen", "Accept: text/html", ""},
+		{"media_type", "POST", "/v1/signalen", "Content-Type: text/plain", good},
+		{"no_media_type", "POST", "/v1/meldingen", "Content-Type: ", good},
+		{"too_large", "POST", "/v1/meldingen", "", `{"kenmerk":"` + strings.Repeat("x", maxBody) + `"}`},
+		{"no_body", "POST", "/v1/signalen", "", ""},
+		{"no_json", "POST", "/v1/signalen", "", `{"nummer":` + number},
+		{"two_values", "POST", "/v1/signalen", "", good + good},
+		{"an_array", "POST", "/v1/signalen", "", `["` + number + `"]`},
+		{"null", "POST", "/v1/signalen", "", `null`},
+		{"nothing", "POST", "/v1/signalen", "", `{}`},
+		{"wrong_types", "POST", "/v1/signalen", "", `{"nummersoort":1,"nummer":` + number + `,"geboortedatum":20120506,"kenmerk":[],"hulpverlener":{},"termijnDagen":"x"}`},
+		{"unknown_field", "POST", "/v1/signalen", "", strings.Replace(good, `{`, `{"`+number+`":"x",`, 1)},
+		{"unknown_field_of_card", "POST", "/v1/signalen", "", strings.Replace(good, `{`, `{"contactkaart":{"fax":"1"},`, 1)},
+		{"form_and_content_together", "POST", "/v1/signalen", "", `{"nummersoort":"bsn","nummer":"123456789","geboortedatum":"2012-02-30","kenmerk":"123456789"}`},
+		{"content", "POST", "/v1/signalen", "", strings.Replace(good, number, "123456789", 1)},
+		{"adult", "POST", "/v1/signalen", "", strings.Replace(good, "2012-05-06", "2004-03-04", 1)},
+		{"born_in_the_future", "POST", "/v1/signalen", "", strings.Replace(good, "2012-05-06", "2027-03-05", 1)},
+		{"impossible_date", "POST", "/v1/signalen", "", strings.Replace(good, "2012-05-06", "2012-02-30", 1)},
+		{"unknown_kind", "POST", "/v1/signalen", "", strings.Replace(good, `"bsn"`, `"paspoort"`, 1)},
+		{"long_idempotency_key", "POST", "/v1/signalen", "Idempotency-Key: " + strings.Repeat("x", 129), good},
+		{"wait_too_long", "POST", "/v1/signalen?wacht=31", "", good},
+		{"wait_no_number", "POST", "/v1/signalen?wacht=" + number + "x", "", good},
+		{"list/count", "GET", "/v1/signalen?aantal=201", "", ""},
+		{"list/from", "GET", "/v1/signalen?na=x", "", ""},
+		{"list/state", "GET", "/v1/signalen?toestand=" + number, "", ""},
+		{"list/reports_from", "GET", "/v1/meldingen?na=" + number, "", ""},
+		{"list/reports_open", "GET", "/v1/meldingen?open=misschien", "", ""},
+		{"list/messages_from", "GET", "/v1/berichten?na=" + number, "", ""},
+		{"list/messages_wait", "GET", "/v1/berichten?wacht=61", "", ""},
+		{"no_such_signal", "GET", "/v1/signalen/" + zeros, "", ""},
+		{"no_such_id", "GET", "/v1/signalen/" + number, "", ""},
+		{"no_such_report", "GET", "/v1/meldingen/" + zeros, "", ""},
+		{"withdraw_nothing", "POST", "/v1/signalen/" + zeros + "/intrekking", "", `{"reden":"afgesloten"}`},
+		{"withdraw_reason", "POST", "/v1/signalen/" + zeros + "/intrekking", "", `{"reden":"` + number + `"}`},
+		{"renew_nothing", "POST", "/v1/signalen/" + zeros + "/verlenging", "", `{}`},
+		{"renew_term", "POST", "/v1/signalen/" + zeros + "/verlenging", "", `{"termijnDagen":0}`},
+		{"report/nobody", "POST", "/v1/meldingen", "", `{"kenmerk":"M-1","hulpverlener":"vt","personen":[]}`},
+		{"report/wrong_type_of_a_person", "POST", "/v1/meldingen", "", `{"kenmerk":"M-1","hulpverlener":"vt","personen":[{},{"nummer":` + number + `}]}`},
+		{"report/number_as_reference", "POST", "/v1/meldingen", "", `{"kenmerk":"` + number + `","hulpverlener":"vt","personen":[{"nummersoort":"bsn","nummer":"` + number + `","geboortedatum":"2012-05-06"}]}`},
+	} {
+		req, err := http.NewRequest(c.method, d.url+c.path, strings.NewReader(c.body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+d.tokens[0])
+		if c.body != "" {
+			req.Header.Set("Content-Type", "application/json")
+		}
+		if name, value, ok := strings.Cut(c.header, ": "); ok {
+			req.Header.Del(name)
+			if value != "" {
+				req.Header.Set(name, value)
+			}
+		}
+		resp, err := http.DefaultTransport.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkHeaders(t, c.name, resp)
+		if strings.Contains(string(body), number) || strings.Contains(string(body), "123456789") {
+			t.Errorf("%s: the answer repeats what was sent", c.name)
+		}
+		fmt.Fprintf(&out, "== %s\n%d %s", c.name, resp.StatusCode, resp.Header.Get("Content-Type"))
+		for _, name := range []string{"Allow", "WWW-Authenticate"} {
+			if v := resp.Header.Get(name); v != "" {
+				fmt.Fprintf(&out, "\n%s: %s", name, v)
+			}
+		}
+		var pretty bytes.Buffer
+		if len(body) > 0 {
+			if err := json.Indent(&pretty, body, "", "  "); err != nil {
+				t.Errorf("%s: %v", c.name, err)
+			}
+		}
+		fmt.Fprintf(&out, "\n%s\n", pretty.String())
+	}
+	if strings.Contains(d.Log.String(), number) {
+		t.Error("the log holds the number")
+	}
+	const golden = "testdata/refusals.txt"
+	if *update {
+		if err := os.WriteFile(golden, []byte(out.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out.String() != string(want) {
+		t.Errorf("refusals differ from %s; look at the difference and run with -update if it is meant:\n%s", golden, firstDifference(out.String(), string(want)))
+	}
+}
+
+func firstDifference(got, want string) string {
+	g, w := strings.Split(got, "\n"), strings.Split(want, "\n")
+	for i := range g {
+		if i >= len(w) || g[i] != w[i] {
+			return fmt.Sprintf("line %d: %s", i+1, g[i])
+		}
+	}
+	return "lines are missing at the end"
+}
+
+func checkHeaders(t *testing.T, name string, resp *http.Response) {
+	t.Helper()
+	for header, want := range map[string]string{
+		"API-Version": "1.0.0", "Cache-Control": "no-store", "Content-Security-Policy": "frame-ancestors 'none'",
+		"X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY",
+	} {
+		if got := resp.Header.Get(header); got != want {
+			t.Errorf("%s: %s is %q, want %q", name, header, got, want)
+		}
+	}
+	if resp.Header.Get("Strict-Transport-Security") == "" {
+		t.Errorf("%s: no Strict-Transport-Security", name)
+	}
+}
+
+func TestWhatIsPublic(t *testing.T) {
+	d := newDesk(t, 1, false)
+	get := func(path string) (*http.Response, []byte) {
+		t.Helper()
+		resp, err := http.Get(d.url + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkHeaders(t, path, resp)
+		return resp, body
+	}
+	resp, body := get("/v1/openapi.json")
+	if resp.StatusCode != 200 || resp.Header.Get("Access-Control-Allow-Origin") != "*" {
+		t.Errorf("openapi.json: %s, CORS %q", resp.Status, resp.Header.Get("Access-Control-Allow-Origin"))
+	}
+	served, err := openapi3.NewLoader().LoadFromData(body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := served.Validate(t.Context()); err != nil || served.OpenAPI != "3.0.3" {
+		t.Errorf("what is served is no OpenAPI 3.0.3: %v", err)
+	}
+	if c := served.Info.Contact; c == nil || c.Name == "" || c.Email == "" || c.URL == "" || served.Info.Version != "1.0.0" {
+		t.Error("contact or version is missing")
+	}
+	if resp, body := get("/health"); resp.StatusCode != 200 || string(bytes.TrimSpace(body)) != `{"status":"ok"}` {
+		t.Errorf("health: %s %s", resp.Status, body)
+	}
+}
+
+func TestTheServerIsWhatTheDescriptionGenerates(t *testing.T) {
+	text, err := os.ReadFile("openapi.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	written, err := openapi3.NewLoader().LoadFromData(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	embedded, err := GetSpec()
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, errA := json.Marshal(written)
+	b, errB := json.Marshal(embedded)
+	if errA != nil || errB != nil || !bytes.Equal(a, b) {
+		t.Error("api.gen.go is not of this openapi.yaml; run go generate ./gateway/rest")
+	}
+}
+
+// Whatever is posted is answered with an acceptance or a refusal in form, and
+// a refusal does not repeat it.
+func FuzzBodies(f *testing.F) {
+	d := newDesk(f, 1, false)
+	f.Add("/v1/signalen", `{"nummersoort":"bsn","nummer":"900000016","geboortedatum":"2012-05-06","kenmerk":"A-1","hulpverlener":"jansen"}`)
+	f.Add("/v1/signalen", `{"nummersoort":"bsn","nummer":"900000016","geboortedatum":"900000016","900000016":"x"}`)
+	f.Add("/v1/meldingen", `{"kenmerk":"M-1","hulpverlener":"vt","personen":[{"nummer":"900000016","rol":"900000016"},{"nummer":900000016}]}`)
+	f.Add("/v1/meldingen", `{"personen":{"900000016":null}}`)
+	described := newContract(f)
+	f.Fuzz(func(t *testing.T, path, body string) {
+		if path != "/v1/signalen" && path != "/v1/meldingen" {
+			return
+		}
+		req, err := http.NewRequest(http.MethodPost, d.url+path+"?wacht=0", strings.NewReader(body))
+		if err != nil {
+			return
+		}
+		req.Header.Set("Authorization", "Bearer "+d.tokens[0])
+		req.Header.Set("Content-Type", "application/json")
+		resp, err := (&contract{t, described.router}).RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if resp.StatusCode >= 500 {
+			t.Errorf("%s for %q", resp.Status, body)
+		}
+		if resp.StatusCode >= 400 && strings.Contains(string(answer), number) {
+			t.Errorf("the refusal repeats the number: %s", answer)
+		}
+	})
+}
