@@ -90,6 +90,10 @@ func playHistory(t *testing.T, seed uint64, steps int) {
 	const parties, children = 5, 4
 	r := rand.New(rand.NewPCG(seed, 0))
 	w := matchertest.New(t, parties)
+	if seed%2 == 1 { // every commit a table of its own
+		w.Ingest = 1
+		w.Reopen()
+	}
 	m := model{signals: map[int]map[int]matchertest.Paper{}, told: map[int][]string{}}
 	cursors := make([]string, parties)
 	heard := make(map[int][]string)
@@ -116,7 +120,7 @@ func playHistory(t *testing.T, seed uint64, steps int) {
 		ch, p := r.IntN(children), r.IntN(parties)
 		here, have := m.signals[ch][p]
 		switch n := r.IntN(100); {
-		case n < 50 && !have:
+		case n < 46 && !have:
 			paper := w.Write(p, matchertest.Child(ch), api.NewSID(), 1, func(s *api.Statement) {
 				s.Expires = registry.Today(w.Now()).AddDate(0, 0, 1+r.IntN(40))
 			})
@@ -124,7 +128,7 @@ func playHistory(t *testing.T, seed uint64, steps int) {
 				t.Fatal(err)
 			}
 			m.put(ch, p, paper)
-		case n < 50:
+		case n < 46:
 			paper := w.Write(p, matchertest.Child(ch), here.Statement.SID, here.Statement.Rev+1, func(s *api.Statement) {
 				s.Expires = registry.Today(w.Now()).AddDate(0, 0, 1+r.IntN(60))
 			})
@@ -132,6 +136,35 @@ func playHistory(t *testing.T, seed uint64, steps int) {
 				t.Fatal(err)
 			}
 			m.put(ch, p, paper)
+		case n < 56: // several children at once, one of them twice, one refused
+			var papers []matchertest.Paper
+			var where []int
+			var subs []api.Submission
+			for other := range children {
+				if _, have := m.signals[other][p]; !have {
+					papers = append(papers, w.Write(p, matchertest.Child(other), api.NewSID(), 1, func(s *api.Statement) {
+						s.Expires = registry.Today(w.Now()).AddDate(0, 0, 1+r.IntN(40))
+					}))
+					where = append(where, other)
+					subs = append(subs, papers[len(papers)-1].Submission)
+				}
+			}
+			subs = append(subs, w.Write(p, matchertest.Child(ch), api.NewSID(), 2).Submission)
+			subs = append(subs, subs[0])
+			got, err := w.Import(t.Context(), matchertest.Party(p), subs)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, paper := range papers {
+				if got[i].Refused != nil || !got[i].Created {
+					t.Fatal(got[i].Refused)
+				}
+				m.put(where[i], p, paper)
+			}
+			refused, again := got[len(papers)], got[len(papers)+1]
+			if api.CodeOf(refused.Refused) != api.CodeRevision || len(papers) > 0 && (again.Refused != nil || again.Created) {
+				t.Fatal(refused.Refused, again.Refused)
+			}
 		case n < 60 && have: // again, word for word
 			if out, err := w.Send(here); err != nil || out.Created {
 				t.Fatal(out.Created, err)
@@ -151,10 +184,7 @@ func playHistory(t *testing.T, seed uint64, steps int) {
 		case n < 95:
 			listen(p)
 		default:
-			if err := w.Store.Close(); err != nil {
-				t.Fatal(err)
-			}
-			w.Open(w.FS)
+			w.Reopen()
 		}
 	}
 	if _, err := w.Sweep(t.Context()); err != nil {

@@ -66,40 +66,52 @@ func (m *Matcher) Submit(ctx context.Context, from api.PartyID, sub api.Submissi
 	}
 	signal := registry.Signal{Statement: st, Signed: sub.Signed, Sealed: sub.Faces}
 	created := false
-	idx := m.Keys.Idx(st.Faces[0].Epoch, st.Faces[0].Tag) // admitted: of the oldest open epoch
-	err = m.change(ctx, adm, idx, func(c *change) error {
-		stored, found := c.find(st.Party)
-		if found && stored.SID == st.SID {
-			switch {
-			case st.Rev == stored.Rev && signal.Signed.Hash() == stored.Signed.Hash():
-				signal = stored
-				return nil
-			case st.Rev != stored.Rev+1:
-				return api.Refuse(api.CodeRevision, nil)
-			case !keepsTags(stored, signal):
-				return api.Refuse(api.CodeTag, nil)
-			}
-		} else {
-			_, ended, err := c.tx.Tombstone(st.Party, st.SID)
-			switch {
-			case err != nil:
-				return err
-			case ended:
-				return api.Refuse(api.CodeGone, nil)
-			case st.Rev != 1:
-				return api.Refuse(api.CodeRevision, nil)
-			case found: // the party signals this child already
-				signal = stored
-				return nil
-			}
-		}
-		created = true
-		return c.put(&signal)
+	err = m.change(ctx, adm, m.idxOf(st), func(c *change) error {
+		created, err = c.submit(&signal)
+		return err
 	})
 	if err != nil {
 		return Outcome{}, err
 	}
-	return m.receipt(signal.Party, signal.SID, signal.Rev, signal.Signed.Hash(), signal.Granted, created)
+	return m.receiptOf(signal, created)
+}
+
+// idxOf is where a statement that was admitted matches: by its face of the oldest
+// open epoch, which comes first.
+func (m *Matcher) idxOf(st api.Statement) registry.Idx {
+	return m.Keys.Idx(st.Faces[0].Epoch, st.Faces[0].Tag)
+}
+
+// submit stores a signal or a revision of one. Where the party's word was known
+// already, it puts what is stored in the signal's place and tells that nothing was
+// created. A refusal comes before anything is written.
+func (c *change) submit(signal *registry.Signal) (created bool, err error) {
+	stored, found := c.find(signal.Party)
+	if found && stored.SID == signal.SID {
+		switch {
+		case signal.Rev == stored.Rev && signal.Signed.Hash() == stored.Signed.Hash():
+			*signal = stored
+			return false, nil
+		case signal.Rev != stored.Rev+1:
+			return false, api.Refuse(api.CodeRevision, nil)
+		case !keepsTags(stored, *signal):
+			return false, api.Refuse(api.CodeTag, nil)
+		}
+		return true, c.put(signal)
+	}
+	_, ended, err := c.tx.Tombstone(signal.Party, signal.SID)
+	switch {
+	case err != nil:
+		return false, err
+	case ended:
+		return false, api.Refuse(api.CodeGone, nil)
+	case signal.Rev != 1:
+		return false, api.Refuse(api.CodeRevision, nil)
+	case found: // the party signals this child already
+		*signal = stored
+		return false, nil
+	}
+	return true, c.put(signal)
 }
 
 func keepsTags(stored, revised registry.Signal) bool {
@@ -198,13 +210,15 @@ type change struct {
 }
 
 func (m *Matcher) change(ctx context.Context, adm registry.Admission, idx registry.Idx, fn func(*change) error) error {
-	return m.Store.Update(ctx, idx, func(tx registry.Tx) error {
-		c := &change{m: m, adm: adm, idx: idx, tx: tx, today: registry.Today(adm.Now)}
-		if err := c.expire(); err != nil {
-			return err
-		}
-		return fn(c)
-	})
+	return m.Store.Update(ctx, idx, func(tx registry.Tx) error { return m.changeIn(adm, idx, tx, fn) })
+}
+
+func (m *Matcher) changeIn(adm registry.Admission, idx registry.Idx, tx registry.Tx, fn func(*change) error) error {
+	c := &change{m: m, adm: adm, idx: idx, tx: tx, today: registry.Today(adm.Now)}
+	if err := c.expire(); err != nil {
+		return err
+	}
+	return fn(c)
 }
 
 // expire ends every signal whose day has come, day by day, as if the clock's work
@@ -341,6 +355,10 @@ func (c *change) grant(event string, action audit.Action, party api.PartyID, sid
 		Incarnation: c.m.Store.Incarnation(), Others: others, Leaf: leaf.Hash(), Time: c.adm.Now.UTC().Truncate(time.Second),
 	}
 	return granted, c.tx.Log(registry.LogEntry{At: c.adm.Now, Leaf: leaf})
+}
+
+func (m *Matcher) receiptOf(s registry.Signal, created bool) (Outcome, error) {
+	return m.receipt(s.Party, s.SID, s.Rev, s.Signed.Hash(), s.Granted, created)
 }
 
 // receipt signs what was granted. Ed25519 is deterministic: the same grant gives

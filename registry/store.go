@@ -26,6 +26,11 @@ type Store interface {
 	// it is, and nothing is written.
 	Update(ctx context.Context, idx Idx, fn func(Tx) error) error
 
+	// UpdateAll is Update on many different idxs, with one durable commit for all:
+	// for bulk. fn is called once for each idx, by several goroutines; an error of
+	// one ends it all, and nothing is written.
+	UpdateAll(ctx context.Context, idxs []Idx, fn func(Idx, Tx) error) error
+
 	// Signal reads the signal that a party has under idx.
 	Signal(ctx context.Context, idx Idx, party api.PartyID) (Signal, bool, error)
 

@@ -35,6 +35,7 @@ type World struct {
 	Manifest  *manifest.Manifest
 	Directory *manifest.Directory
 	FS        vfs.FS // under the store
+	Ingest    int    // option of the store, in force from the next Open
 
 	t       testing.TB
 	parties map[api.PartyID]ed25519.PrivateKey
@@ -90,11 +91,20 @@ func newKey(t testing.TB) (ed25519.PublicKey, ed25519.PrivateKey) {
 // Open opens the store in a file system, as after a restart.
 func (w *World) Open(fs vfs.FS) {
 	w.t.Helper()
-	store, err := pebblestore.Open("db", w.Keys, pebblestore.Options{FS: fs, Logger: quiet{}})
+	store, err := pebblestore.Open("db", w.Keys, pebblestore.Options{FS: fs, Logger: quiet{}, Ingest: w.Ingest})
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	w.FS, w.Store = fs, store
+}
+
+// Reopen closes the store and opens it again.
+func (w *World) Reopen() {
+	w.t.Helper()
+	if err := w.Store.Close(); err != nil {
+		w.t.Fatal(err)
+	}
+	w.Open(w.FS)
 }
 
 // quiet drops pebble's chatter; what pebble calls fatal ends the test.

@@ -2,8 +2,8 @@
 
 // Package pebblestore keeps a registry on Pebble, in one folder of one process.
 //
-// A transaction holds the lock of its idx, reads, collects its writes in a batch
-// and hands them to the one committer, which joins what has gathered into a single
+// A transaction holds the lock of its idx, reads, collects its writes and hands them
+// to the one committer, which joins what has gathered into a single
 // durable commit and gives events their positions in the feeds. The lock is held
 // until the commit is on disk: nobody reads under an idx what a loss of power could
 // take back. Feeds are read no further than what is on disk, for a position that a
@@ -14,16 +14,22 @@
 package pebblestore
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding"
 	"errors"
 	"fmt"
+	"runtime"
+	"slices"
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/sstable"
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/seinhuis/seinhuis/api"
 	enc "github.com/seinhuis/seinhuis/crypto/encoding"
@@ -33,16 +39,16 @@ import (
 // ErrClosed says that the store is closing.
 var ErrClosed = errors.New("pebblestore: the store is closed")
 
-// idxLocks is how many locks idxs share. It only has to be well above the number
-// of transactions at one time.
-const idxLocks = 4096
-
 // A Store is a registry.Store on Pebble.
 type Store struct {
 	db          *pebble.DB
+	fs          vfs.FS
+	folder      string
+	tables      sstable.WriterOptions // of tables to ingest
+	ingestAbove int
 	keys        registry.Keys
 	incarnation [16]byte
-	locks       [idxLocks]sync.Mutex // by the first bits of the idx
+	locks       idxLocks
 	feeds       feeds
 
 	commits   chan *commit
@@ -55,6 +61,7 @@ type Store struct {
 type Options struct {
 	FS     vfs.FS        // the disk, when nil
 	Logger pebble.Logger // pebble's own, when nil; its Fatalf must not return
+	Ingest int           // bytes from which a commit becomes a table of its own, ingestAbove when 0
 }
 
 // Open opens or makes the store in a folder.
@@ -62,7 +69,7 @@ func Open(folder string, keys registry.Keys, o Options) (*Store, error) {
 	opts := &pebble.Options{
 		Comparer:           comparer,
 		FormatMajorVersion: pebble.FormatColumnarBlocks,
-		FS:                 o.FS,
+		FS:                 cmp.Or[vfs.FS](o.FS, vfs.Default),
 		Logger:             o.Logger,
 		MemTableSize:       64 << 20,
 		CacheSize:          256 << 20,
@@ -70,13 +77,15 @@ func Open(folder string, keys registry.Keys, o Options) (*Store, error) {
 	for i := range opts.Levels {
 		opts.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 	}
+	opts.EnsureDefaults()
 	db, err := pebble.Open(folder, opts)
 	if err != nil {
 		return nil, fmt.Errorf("pebblestore: %w", err)
 	}
 	s := &Store{
-		db: db, keys: keys,
-		commits: make(chan *commit, 256), stop: make(chan struct{}), committed: make(chan struct{}),
+		db: db, fs: opts.FS, folder: folder, tables: opts.MakeWriterOptions(0, db.TableFormat()), keys: keys,
+		ingestAbove: cmp.Or(o.Ingest, ingestAbove),
+		commits:     make(chan *commit, 256), stop: make(chan struct{}), committed: make(chan struct{}),
 	}
 	s.feeds.init(db)
 	if err := s.loadIncarnation(); err != nil {
@@ -123,20 +132,67 @@ func (s *Store) Update(ctx context.Context, idx registry.Idx, fn func(registry.T
 		return ErrClosed
 	default:
 	}
-	lock := &s.locks[(int(idx[0])<<8|int(idx[1]))%idxLocks]
-	lock.Lock()
-	defer lock.Unlock()
+	defer s.locks.lock(idx)()
 
-	t := &tx{store: s, idx: idx, batch: s.db.NewBatch()}
-	defer t.batch.Close()
-	if err := fn(t); err != nil {
+	it, err := s.db.NewIter(nil)
+	if err != nil {
 		return err
 	}
-	if t.batch.Empty() && len(t.events) == 0 {
+	t := &tx{store: s, idx: idx, it: it}
+	if err := errors.Join(fn(t), it.Close()); err != nil {
+		return err
+	}
+	return s.commit(&commit{writes: t.writes, events: t.events})
+}
+
+// UpdateAll implements registry.Store.
+func (s *Store) UpdateAll(ctx context.Context, idxs []registry.Idx, fn func(registry.Idx, registry.Tx) error) error {
+	// Locks are taken in order, and a transaction that waits for its commit waits
+	// for no lock: so nobody waits in a circle.
+	idxs = slices.SortedFunc(slices.Values(idxs), func(a, b registry.Idx) int { return bytes.Compare(a[:], b[:]) })
+	for _, idx := range idxs {
+		defer s.locks.lock(idx)()
+	}
+	workers := runtime.GOMAXPROCS(0)
+	parts := make([]commit, workers)
+	g, ctx := errgroup.WithContext(ctx)
+	for w := range workers {
+		mine := idxs[len(idxs)*w/workers : len(idxs)*(w+1)/workers]
+		g.Go(func() (err error) {
+			it, err := s.db.NewIter(nil)
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, it.Close()) }()
+			for _, idx := range mine {
+				t := &tx{store: s, idx: idx, it: it}
+				if err := errors.Join(ctx.Err(), fn(idx, t)); err != nil {
+					return err
+				}
+				parts[w].writes = append(parts[w].writes, t.writes...)
+				parts[w].events = append(parts[w].events, t.events...)
+			}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	all := &parts[0]
+	for _, p := range parts[1:] {
+		all.writes = append(all.writes, p.writes...)
+		all.events = append(all.events, p.events...)
+	}
+	return s.commit(all)
+}
+
+// commit hands writes to the committer and waits until they are on disk. From here
+// the outcome is the disk's to tell, so no context counts.
+func (s *Store) commit(c *commit) error {
+	if len(c.writes) == 0 && len(c.events) == 0 {
 		return nil
 	}
-	// From here the outcome is the disk's to tell, so the context no longer counts.
-	c := &commit{batch: t.batch, events: t.events, done: make(chan error, 1)}
+	c.done = make(chan error, 1)
 	select {
 	case s.commits <- c:
 		return <-c.done

@@ -33,7 +33,13 @@ func newKeys(t testing.TB) registry.Keys {
 
 func open(t testing.TB, fs vfs.FS, keys registry.Keys) *pebblestore.Store {
 	t.Helper()
-	s, err := pebblestore.Open("db", keys, pebblestore.Options{FS: fs, Logger: loud{}})
+	return openWith(t, keys, pebblestore.Options{FS: fs})
+}
+
+func openWith(t testing.TB, keys registry.Keys, o pebblestore.Options) *pebblestore.Store {
+	t.Helper()
+	o.Logger = loud{}
+	s, err := pebblestore.Open("db", keys, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -333,13 +339,20 @@ func TestDamagedRowIsRefused(t *testing.T) {
 // TestPowerLoss cuts the power after every acknowledged step of a script, with
 // none, half or all of what was not synced left on disk: what was acknowledged is
 // there, and no transaction is there by half.
+//
+// With ingest set, every commit becomes a table of its own.
 func TestPowerLoss(t *testing.T) {
+	t.Run("log", func(t *testing.T) { powerLoss(t, 0) })
+	t.Run("ingest", func(t *testing.T) { powerLoss(t, 1) })
+}
+
+func powerLoss(t *testing.T, ingest int) {
 	keys := newKeys(t)
 	for _, kept := range []int{0, 50, 100} {
 		for seed := range uint64(4) {
 			r := rand.New(rand.NewPCG(seed, uint64(kept)))
 			fs := vfs.NewCrashableMem()
-			s := open(t, fs, keys)
+			s := openWith(t, keys, pebblestore.Options{FS: fs, Ingest: ingest})
 			steps := 1 + r.IntN(60)
 			for n := range steps {
 				update(t, s, idxOf(n), func(tx registry.Tx) error {
@@ -360,5 +373,58 @@ func TestPowerLoss(t *testing.T) {
 			}
 			after.Close()
 		}
+	}
+}
+
+// TestUpdateAll has transactions on many idxs, in shuffled order and overlapping
+// with others, end all together or not at all.
+func TestUpdateAll(t *testing.T) {
+	s := openWith(t, newKeys(t), pebblestore.Options{FS: vfs.NewMem(), Ingest: 1})
+	defer s.Close()
+	const rounds, idxs = 12, 40
+	var g errgroup.Group
+	for round := range rounds {
+		order := rand.New(rand.NewPCG(uint64(round), 0)).Perm(idxs)
+		list := make([]registry.Idx, idxs)
+		for i, n := range order {
+			list[i] = idxOf(n)
+		}
+		g.Go(func() error {
+			return s.UpdateAll(t.Context(), list, func(idx registry.Idx, tx registry.Tx) error {
+				sig := signal(t, round, day)
+				have, err := tx.Signals()
+				if err == nil && len(have) > 0 && have[len(have)-1].Party == sig.Party {
+					err = errors.New("a transaction ran twice")
+				}
+				return errors.Join(err, tx.PutSignal(sig), tx.Emit(event(round, int(idx[0])<<8|int(idx[1]))))
+			})
+		})
+	}
+	if err := g.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	err := s.Scan(t.Context(), registry.Idx{}, func(_ registry.Idx, signals []registry.Signal, _ registry.Match) error {
+		seen++
+		if len(signals) != rounds {
+			t.Errorf("an idx has %d signals, want %d", len(signals), rounds)
+		}
+		return nil
+	})
+	if err != nil || seen != idxs {
+		t.Errorf("%d idxs, %v", seen, err)
+	}
+	no := errors.New("no")
+	err = s.UpdateAll(t.Context(), []registry.Idx{idxOf(100), idxOf(101)}, func(idx registry.Idx, tx registry.Tx) error {
+		if idx == idxOf(101) {
+			return no
+		}
+		return tx.PutSignal(signal(t, 1, day))
+	})
+	if !errors.Is(err, no) {
+		t.Fatal(err)
+	}
+	if _, ok, _ := s.Signal(t.Context(), idxOf(100), party(1)); ok {
+		t.Error("half of a failed bulk is there")
 	}
 }

@@ -15,17 +15,27 @@ import (
 )
 
 // A tx reads what stands under its idx once, and keeps its own changes beside the
-// batch that will write them.
+// writes that will make them last.
 type tx struct {
-	store *Store
-	idx   registry.Idx
-	batch *pebble.Batch
+	store  *Store
+	idx    registry.Idx
+	it     *pebble.Iterator // made after the idx was locked
+	writes []write
 
 	loaded  bool
 	signals []registry.Signal
 	match   registry.Match
 	events  []feedEvent
 }
+
+// A write sets a key, or deletes it. Of two writes of one key the later counts.
+type write struct {
+	key, value []byte
+	delete     bool
+}
+
+func (t *tx) set(key, value []byte) { t.writes = append(t.writes, write{key: key, value: value}) }
+func (t *tx) delete(key []byte)     { t.writes = append(t.writes, write{key: key, delete: true}) }
 
 // A feedEvent is a sealed-to-be event on its way to a feed; the committer gives it
 // its position.
@@ -38,19 +48,14 @@ func (t *tx) load() error {
 	if t.loaded {
 		return nil
 	}
-	it, err := t.store.db.NewIter(nil)
-	if err != nil {
-		return err
-	}
-	defer it.Close()
-	for valid := it.SeekPrefixGE(idxPrefix(t.idx)); valid; valid = it.Next() {
-		if err := t.store.openUnder(it, &t.signals, &t.match); err != nil {
+	for valid := t.it.SeekPrefixGE(idxPrefix(t.idx)); valid; valid = t.it.Next() {
+		if err := t.store.openUnder(t.it, &t.signals, &t.match); err != nil {
 			return err
 		}
 	}
 	t.sort()
-	t.loaded = it.Error() == nil
-	return it.Error()
+	t.loaded = t.it.Error() == nil
+	return t.it.Error()
 }
 
 func (t *tx) sort() {
@@ -81,27 +86,22 @@ func (t *tx) PutSignal(s registry.Signal) error {
 		return err
 	}
 	slot := t.store.keys.Slot(t.idx, s.Party)
-	if err := t.forget(s.Party, slot); err != nil {
-		return err
-	}
+	t.forget(s.Party, slot)
 	t.signals = append(t.signals, s)
 	t.sort()
-	return errors.Join(
-		t.put(tableSignal, signalKey(t.idx, slot), s),
-		t.batch.Set(signalExpiryKey(s.Expires, t.idx, slot), nil, nil),
-	)
+	t.set(signalExpiryKey(s.Expires, t.idx, slot), nil)
+	return t.put(tableSignal, signalKey(t.idx, slot), s)
 }
 
 // forget takes a party's signal, and its day of expiry, out of the transaction's
 // view and the index.
-func (t *tx) forget(party api.PartyID, slot [16]byte) error {
+func (t *tx) forget(party api.PartyID, slot [16]byte) {
 	i := slices.IndexFunc(t.signals, func(s registry.Signal) bool { return s.Party == party })
 	if i < 0 {
-		return nil
+		return
 	}
-	expires := t.signals[i].Expires
+	t.delete(signalExpiryKey(t.signals[i].Expires, t.idx, slot))
 	t.signals = slices.Delete(t.signals, i, i+1)
-	return t.batch.Delete(signalExpiryKey(expires, t.idx, slot), nil)
 }
 
 // EndSignal implements registry.Tx.
@@ -111,12 +111,10 @@ func (t *tx) EndSignal(s registry.Signal, tomb registry.Tombstone) error {
 	}
 	slot := t.store.keys.Slot(t.idx, s.Party)
 	grave := t.store.keys.Grave(s.Party, s.SID)
-	return errors.Join(
-		t.forget(s.Party, slot),
-		t.batch.Delete(signalKey(t.idx, slot), nil),
-		t.put(tableTombstone, tombstoneKey(t.idx, grave), tomb),
-		t.batch.Set(tombstoneExpiryKey(tomb.Until, t.idx, grave), nil, nil),
-	)
+	t.forget(s.Party, slot)
+	t.delete(signalKey(t.idx, slot))
+	t.set(tombstoneExpiryKey(tomb.Until, t.idx, grave), nil)
+	return t.put(tableTombstone, tombstoneKey(t.idx, grave), tomb)
 }
 
 // PutMatch implements registry.Tx.
@@ -126,7 +124,8 @@ func (t *tx) PutMatch(m registry.Match) error {
 	}
 	if len(m.Members) == 0 {
 		t.match = registry.Match{}
-		return t.batch.Delete(matchKey(t.idx), nil)
+		t.delete(matchKey(t.idx))
+		return nil
 	}
 	t.match = m
 	return t.put(tableMatch, matchKey(t.idx), m)
@@ -157,5 +156,6 @@ func (t *tx) put(table string, key []byte, v encoding.BinaryMarshaler) error {
 	if err != nil {
 		return err
 	}
-	return t.batch.Set(key, sealed, nil)
+	t.set(key, sealed)
+	return nil
 }

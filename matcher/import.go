@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package matcher
+
+import (
+	"context"
+	"errors"
+	"runtime"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/seinhuis/seinhuis/api"
+	"github.com/seinhuis/seinhuis/registry"
+)
+
+// MaxImport is how many submissions one Import takes. They become durable
+// together, so a greater number makes each of them wait longer.
+const MaxImport = 10_000
+
+// An Imported is what became of one submission of an import: an outcome, or the
+// refusal.
+type Imported struct {
+	Outcome
+	Refused error // *api.Error, or nil
+}
+
+// Import takes many submissions of one party, as if each had been sent alone, and
+// answers in their order. All that are not refused become durable at once, with
+// their matches and the events to all concerned. A refusal concerns its own
+// submission only. An error means that nothing was stored; the same submissions can
+// be sent again, now or after a crash.
+func (m *Matcher) Import(ctx context.Context, from api.PartyID, subs []api.Submission) ([]Imported, error) {
+	if len(subs) > MaxImport {
+		return nil, api.Refuse(api.CodeTooLarge, nil)
+	}
+	adm := m.admission()
+	out := make([]Imported, len(subs))
+	signals := make([]registry.Signal, len(subs))
+	inParallel(len(subs), func(i int) {
+		var st api.Statement
+		st, out[i].Refused = adm.Statement(from, subs[i])
+		signals[i] = registry.Signal{Statement: st, Signed: subs[i].Signed, Sealed: subs[i].Faces}
+	})
+
+	// Several of one child are taken one after the other, in their order.
+	rows := make(map[registry.Idx][]int, len(subs))
+	idxs := make([]registry.Idx, 0, len(subs))
+	for i := range signals {
+		if out[i].Refused != nil {
+			continue
+		}
+		idx := m.idxOf(signals[i].Statement)
+		if rows[idx] == nil {
+			idxs = append(idxs, idx)
+		}
+		rows[idx] = append(rows[idx], i)
+	}
+	err := m.Store.UpdateAll(ctx, idxs, func(idx registry.Idx, tx registry.Tx) error {
+		return m.changeIn(adm, idx, tx, func(c *change) error {
+			for _, i := range rows[idx] {
+				var err error
+				out[i].Created, err = c.submit(&signals[i])
+				if _, refused := errors.AsType[*api.Error](err); refused {
+					out[i].Refused = err
+				} else if err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	failed := make([]error, len(subs))
+	inParallel(len(subs), func(i int) {
+		if out[i].Refused == nil {
+			out[i].Outcome, failed[i] = m.receiptOf(signals[i], out[i].Created)
+		}
+	})
+	return out, errors.Join(failed...)
+}
+
+// inParallel calls do for 0 to n-1, on all processors.
+func inParallel(n int, do func(i int)) {
+	var g errgroup.Group
+	workers := runtime.GOMAXPROCS(0)
+	for w := range workers {
+		g.Go(func() error {
+			for i := n * w / workers; i < n*(w+1)/workers; i++ {
+				do(i)
+			}
+			return nil
+		})
+	}
+	g.Wait()
+}
