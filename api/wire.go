@@ -18,6 +18,8 @@ const (
 	MaxEvents     = 100      // events in one answer
 	MaxWait       = 60       // seconds of a long poll
 	MaxEventsBody = 2 << 20  // bytes of an answer with events
+	MaxImport     = 10_000   // submissions in one import: they become durable together
+	MaxImportBody = 32 << 20 // bytes of a body of an import
 )
 
 // Evaluate asks an evaluator to evaluate blinded elements under its share of one
@@ -59,6 +61,16 @@ type Accepted struct {
 	SID     SID    `json:"sid"`
 	Rev     uint64 `json:"rev"`
 	Receipt Signed `json:"receipt"`
+}
+
+// Imported answers one submission of an import: the status and the body that it
+// would have got alone, or the status and code of its refusal.
+type Imported struct {
+	Status  int     `json:"status"`
+	Code    Code    `json:"code,omitempty"`
+	SID     SID     `json:"sid,omitzero"`
+	Rev     uint64  `json:"rev,omitempty"`
+	Receipt *Signed `json:"receipt,omitempty"`
 }
 
 // ActRequest carries a signed act.

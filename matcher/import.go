@@ -13,10 +13,6 @@ import (
 	"github.com/seinhuis/seinhuis/registry"
 )
 
-// MaxImport is how many submissions one Import takes. They become durable
-// together, so a greater number makes each of them wait longer.
-const MaxImport = 10_000
-
 // An Imported is what became of one submission of an import: an outcome, or the
 // refusal.
 type Imported struct {
@@ -24,13 +20,13 @@ type Imported struct {
 	Refused error // *api.Error, or nil
 }
 
-// Import takes many submissions of one party, as if each had been sent alone, and
+// Import takes at most api.MaxImport submissions of one party, as if each had been sent alone, and
 // answers in their order. All that are not refused become durable at once, with
 // their matches and the events to all concerned. A refusal concerns its own
 // submission only. An error means that nothing was stored; the same submissions can
 // be sent again, now or after a crash.
 func (m *Matcher) Import(ctx context.Context, from api.PartyID, subs []api.Submission) ([]Imported, error) {
-	if len(subs) > MaxImport {
+	if len(subs) > api.MaxImport {
 		return nil, api.Refuse(api.CodeTooLarge, nil)
 	}
 	adm := m.admission()

@@ -119,7 +119,7 @@ const bodyTime = 15 * time.Second
 func JSON[Req, Resp any](limit int64, log *slog.Logger, fn func(ctx context.Context, r *http.Request, req Req) (status int, resp Resp, err error)) http.Handler {
 	return handler(log, "application/json", func(w http.ResponseWriter, r *http.Request) (int, []byte, error) {
 		var req Req
-		body, err := readJSON(w, r, limit)
+		body, err := readBody(w, r, "application/json", limit, bodyTime)
 		if err != nil {
 			return 0, nil, err
 		}
@@ -227,15 +227,15 @@ func recovered(err *error) {
 	*err = fmt.Errorf("edge: panic of type %T in %s", v, strings.Join(places, " < "))
 }
 
-func readJSON(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+func readBody(w http.ResponseWriter, r *http.Request, want string, limit int64, within time.Duration) ([]byte, error) {
 	media, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	charset, ok := params["charset"]
-	if err != nil || media != "application/json" || ok && !strings.EqualFold(charset, "utf-8") || r.Header.Get("Content-Encoding") != "" {
+	if err != nil || media != want || ok && !strings.EqualFold(charset, "utf-8") || r.Header.Get("Content-Encoding") != "" {
 		return nil, api.Refuse(api.CodeMediaType, nil)
 	}
 	// A writer without deadlines is a test's recorder, and a test's body is there.
 	deadlines := http.NewResponseController(w)
-	_ = deadlines.SetReadDeadline(time.Now().Add(bodyTime))
+	_ = deadlines.SetReadDeadline(time.Now().Add(within))
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	_ = deadlines.SetReadDeadline(time.Time{})
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {

@@ -57,6 +57,7 @@ func (s *Server) Parties() http.Handler {
 	router := edge.Router()
 	v1 := router.PathPrefix("/v1").Subrouter()
 	v1.Handle("/signals", edge.JSON(api.MaxBody, s.Log, s.submit)).Methods(http.MethodPost)
+	v1.Handle("/imports", edge.Lines(api.MaxImportBody, api.MaxImport, s.Log, s.imports)).Methods(http.MethodPost)
 	v1.Handle("/acts", edge.JSON(api.MaxBody, s.Log, s.act)).Methods(http.MethodPost)
 	v1.Handle("/events", edge.Get(s.Log, s.events)).Methods(http.MethodGet)
 	s.notes(v1)
@@ -121,11 +122,45 @@ func (s *Server) change(r *http.Request, what string, do func(api.PartyID) (matc
 	}
 	out, err := do(from)
 	s.metrics.observe(what, out.Created, err, time.Since(start))
-	status := http.StatusOK
-	if out.Created {
-		status = http.StatusCreated
+	return statusOf(out.Created), out.Accepted, err
+}
+
+// imports answers line by line, in the order of the submissions.
+func (s *Server) imports(ctx context.Context, r *http.Request, lines []edge.Line[api.Submission]) ([]api.Imported, error) {
+	from, err := s.caller(r)
+	if err != nil {
+		return nil, err
 	}
-	return status, out.Accepted, err
+	start := time.Now()
+	subs := make([]api.Submission, len(lines))
+	for i, line := range lines {
+		subs[i] = line.Value
+	}
+	got, err := s.Matcher.Import(ctx, from, subs)
+	if err != nil {
+		return nil, err
+	}
+	answers := make([]api.Imported, len(lines))
+	for i, one := range got {
+		if lines[i].Fault != nil { // an empty submission was refused in its place
+			one.Refused = lines[i].Fault
+		}
+		s.metrics.observe("import", one.Created, one.Refused, time.Since(start))
+		if one.Refused != nil {
+			code := api.CodeOf(one.Refused)
+			answers[i] = api.Imported{Status: code.Refusal().Status, Code: code}
+			continue
+		}
+		answers[i] = api.Imported{Status: statusOf(one.Created), SID: one.SID, Rev: one.Rev, Receipt: &one.Receipt}
+	}
+	return answers, nil
+}
+
+func statusOf(created bool) int {
+	if created {
+		return http.StatusCreated
+	}
+	return http.StatusOK
 }
 
 func (s *Server) events(ctx context.Context, r *http.Request) (int, api.Events, error) {

@@ -317,3 +317,65 @@ func TestNothingOfASignalIsLogged(t *testing.T) {
 		}
 	}
 }
+
+func TestImportAnswersLineByLine(t *testing.T) {
+	h := newHouse(t, 2)
+	h.Signal(1, matchertest.Child(1))
+	a, b := h.Write(0, matchertest.Child(1), api.NewSID(), 1), h.Write(0, matchertest.Child(2), api.NewSID(), 1)
+	foreign := h.Write(1, matchertest.Child(2), api.NewSID(), 1)
+	var body strings.Builder
+	for _, s := range []any{a.Submission, b.Submission, "not a submission", foreign.Submission, a.Submission} {
+		line, err := json.Marshal(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body.Write(append(line, '\n'))
+	}
+	send := func() (rows []api.Imported) {
+		t.Helper()
+		req, err := http.NewRequest("POST", h.parties+"/v1/imports", strings.NewReader(body.String()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "application/x-ndjson")
+		resp, err := h.clients[0].Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		for d := json.NewDecoder(resp.Body); d.More(); {
+			var row api.Imported
+			if err := d.Decode(&row); err != nil {
+				t.Fatal(err)
+			}
+			rows = append(rows, row)
+		}
+		return rows
+	}
+	want := func(rows []api.Imported, statuses ...int) {
+		t.Helper()
+		if len(rows) != len(statuses) {
+			t.Fatalf("%d rows, want %d", len(rows), len(statuses))
+		}
+		for i, r := range rows {
+			if r.Status != statuses[i] || (r.Receipt == nil) != (r.Code != "") {
+				t.Errorf("row %d: %d %s, want %d", i, r.Status, r.Code, statuses[i])
+			}
+		}
+	}
+	first := send()
+	want(first, 201, 201, 400, 403, 200)
+	again := send() // as after a crash
+	want(again, 200, 200, 400, 403, 200)
+	if !bytes.Equal(first[0].Receipt.Signature, again[0].Receipt.Signature) {
+		t.Error("the second time there is another receipt")
+	}
+	if told := h.Told(1); len(told) != 1 || told[0] != "joined "+string(matchertest.Party(0)) {
+		t.Errorf("the other party was told %q", told)
+	}
+	many := strings.Repeat("{}\n", api.MaxImport+1)
+	var problem api.Problem
+	if resp := h.ask(h.clients[0], "POST", h.parties+"/v1/imports", many, &problem, "Content-Type", "application/x-ndjson"); resp.StatusCode != http.StatusRequestEntityTooLarge {
+		t.Errorf("an import that is too long: %s", resp.Status)
+	}
+}
