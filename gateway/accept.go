@@ -359,9 +359,16 @@ func (r *Registration) end(s State, now time.Time) {
 }
 
 // Renew has a signal stand longer, or under another card. Card and TermDays of
-// the terms count, zero for what stays as it is.
-func (p *Party) Renew(id ID, t Terms) (Status, error) {
+// the terms count, zero for what stays as it is. The subject is needed only when
+// an epoch has opened since; otherwise it is zero.
+func (p *Party) Renew(id ID, s Subject, t Terms) (Status, error) {
+	now := p.g.now()
 	var faults []Fault
+	var child identity.Identity
+	if s != (Subject{}) {
+		child, faults = identify(s, identity.Today(now))
+		faults = append(faults, repeats(s.Number, child, t)...)
+	}
 	if t.TermDays < 0 || t.TermDays > maxTermDays {
 		faults = append(faults, Fault{FieldTerm, CodeForm})
 	}
@@ -373,7 +380,6 @@ func (p *Party) Renew(id ID, t Terms) (Status, error) {
 	if len(faults) > 0 {
 		return Status{}, &InputError{faults}
 	}
-	now := p.g.now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	reg, err := p.original(p.g.store.view, id)
@@ -404,6 +410,12 @@ func (p *Party) Renew(id ID, t Terms) (Status, error) {
 		return Status{}, ErrBusy
 	}
 	job := Job{ID: newID(now), Kind: JobRenew, Created: now.UTC(), Registration: reg.ID, SID: reg.SID, Card: t.Card, TermDays: t.TermDays}
+	if s != (Subject{}) {
+		if job.Identity, err = child.MarshalBinary(); err != nil {
+			return Status{}, err
+		}
+		job.Cohort = child.Cohort()
+	}
 	reg.Job, reg.Faults = job.ID, nil
 	b := p.g.store.batch()
 	defer b.close()

@@ -110,7 +110,7 @@ func TestPowerCutAtEveryStage(t *testing.T) {
 					status, err = h.Of(0).Signal(child(1), terms("jansen", "A-1"))
 					id = status.ID
 				case "renew":
-					_, err = h.Of(0).Renew(id, gateway.Terms{})
+					_, err = h.Of(0).Renew(id, gateway.Subject{}, gateway.Terms{})
 				case "withdraw":
 					_, err = h.Of(0).Withdraw(id, api.ReasonEnded)
 				}

@@ -45,7 +45,7 @@ func (p *Party) readFeed(ctx context.Context) {
 // poll asks once for what is behind the cursor. To ask with a cursor says that all
 // before it is kept, so the cursor is stored with the messages.
 func (p *Party) poll(ctx context.Context) error {
-	m, d, err := p.g.roots.inForce()
+	m, d, err := p.roots(ctx)
 	if err != nil {
 		return api.Refuse(api.CodeUnavailable, err)
 	}

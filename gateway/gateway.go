@@ -111,6 +111,7 @@ func (g *Gateway) start(pins manifest.Pins) error {
 		if err := p.countQueue(); err != nil {
 			return err
 		}
+		p.compareKeys()
 	}
 	return nil
 }

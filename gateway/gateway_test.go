@@ -206,7 +206,7 @@ func TestRenewalShowsTheNewCard(t *testing.T) {
 	inbox(t, b, 1)
 
 	card := gateway.Card{Name: "P. Pieters", Email: "p.pieters@school.example"}
-	if _, err := a.Renew(one.ID, gateway.Terms{Card: card, TermDays: 200}); err != nil {
+	if _, err := a.Renew(one.ID, gateway.Subject{}, gateway.Terms{Card: card, TermDays: 200}); err != nil {
 		t.Fatal(err)
 	}
 	s := settled(t, a, one.ID)
@@ -217,7 +217,7 @@ func TestRenewalShowsTheNewCard(t *testing.T) {
 	if m.Kind != api.EventCard || m.Other.Card != card || m.Problem != "" {
 		t.Errorf("B got %s (%s)", m.Kind, m.Problem)
 	}
-	if _, err := a.Renew(one.ID, gateway.Terms{}); err != nil {
+	if _, err := a.Renew(one.ID, gateway.Subject{}, gateway.Terms{}); err != nil {
 		t.Fatal(err)
 	}
 	if s := settled(t, a, one.ID); s.Signal.Rev != 3 || s.Signal.Card != card {
@@ -383,7 +383,7 @@ func TestWithoutMemoryAnEventOpens(t *testing.T) {
 	if s.State != gateway.StateMerged || s.SID != before.SID || s.Signal.Rev != 1 {
 		t.Fatalf("it ended as %s", s.State)
 	}
-	if _, err := a.Renew(s.ID, gateway.Terms{}); err != nil {
+	if _, err := a.Renew(s.ID, gateway.Subject{}, gateway.Terms{}); err != nil {
 		t.Fatal(err)
 	}
 	if s := settled(t, a, s.ID); s.Signal.Rev != 2 || s.Signal.Expires.IsZero() || len(s.Faults) > 0 {
@@ -459,7 +459,7 @@ func TestExpiryByTheClock(t *testing.T) {
 	if s, err := a.Registration(s.ID); err != nil || s.State != gateway.StateExpired {
 		t.Errorf("after its term it is %s (%v)", s.State, err)
 	}
-	if _, err := a.Renew(s.ID, gateway.Terms{}); !errors.Is(err, gateway.ErrNotLive) {
+	if _, err := a.Renew(s.ID, gateway.Subject{}, gateway.Terms{}); !errors.Is(err, gateway.ErrNotLive) {
 		t.Errorf("renewing it: %v", err)
 	}
 }
@@ -482,11 +482,24 @@ func TestANewEpochGivesASecondFace(t *testing.T) {
 	if s := signal(t, a, child(3), terms("jansen", "A-3")); s.State != gateway.StateRegistered || len(s.Signal.Faces) != 2 {
 		t.Errorf("a new signal is %s", s.State)
 	}
-	if _, err := a.Renew(old.ID, gateway.Terms{}); err != nil {
-		t.Fatal(err)
+	renew := func(subject gateway.Subject) gateway.Status {
+		t.Helper()
+		if _, err := a.Renew(old.ID, subject, gateway.Terms{}); err != nil {
+			t.Fatal(err)
+		}
+		return settled(t, a, old.ID)
 	}
-	if s := settled(t, a, old.ID); s.State != gateway.StateRegistered || len(s.Faults) != 1 || s.Faults[0].Code != gateway.CodeNewEpoch {
-		t.Error("a renewal across epochs must ask for the identity")
+	if s := renew(gateway.Subject{}); s.State != gateway.StateRegistered || len(s.Faults) != 1 || s.Faults[0].Code != gateway.CodeNumberNeeded {
+		t.Errorf("a renewal across epochs must ask for the identity: %v", s.Faults)
+	}
+	if s := renew(child(9)); s.State != gateway.StateRegistered || len(s.Faults) != 1 || s.Faults[0].Code != gateway.CodeOtherChild {
+		t.Errorf("a renewal with another child: %v", s.Faults)
+	}
+	if s := renew(child(1)); s.State != gateway.StateRegistered || len(s.Faults) != 0 || s.Signal.Rev != 2 || len(s.Signal.Faces) != 2 {
+		t.Errorf("a renewal with the child: %v, rev %d", s.Faults, s.Signal.Rev)
+	}
+	if jobs, err := a.Jobs(); err != nil || len(jobs) != 0 {
+		t.Errorf("%d jobs are left (%v)", len(jobs), err)
 	}
 	b := w.Run(1).Of(1)
 	if s := signal(t, b, child(1), terms("bakker", "B-1")); s.State != gateway.StateRegistered || s.Signal.Others != 1 {
@@ -494,5 +507,45 @@ func TestANewEpochGivesASecondFace(t *testing.T) {
 	}
 	if m := inbox(t, b, 1)[0]; m.Problem != "" || m.Other.Card.Desk != "Balie 0" {
 		t.Errorf("the card of one face does not open: %q", m.Problem)
+	}
+}
+
+func TestAnExpiredManifestStopsTheQueueUntilThereIsANewOne(t *testing.T) {
+	w := gatewaytest.New(t, 1)
+	w.Manifest.NotAfter, w.Directory.NotAfter = w.Now().AddDate(0, 0, 1), w.Now().AddDate(0, 0, 1)
+	w.Publish()
+	h := w.Run(0)
+	a := h.Of(0)
+	signal(t, a, child(1), terms("jansen", "A-1"))
+	w.Advance(48 * time.Hour)
+	s, err := a.Signal(child(2), terms("jansen", "A-2"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	waitsFor(t, a, s.ID, gateway.WaitEvaluators)
+	h.Stop()
+
+	w.Manifest.NotAfter, w.Directory.NotAfter = w.Now().AddDate(1, 0, 0), w.Now().AddDate(1, 0, 0)
+	h = w.RunOn(h.FS, 0) // it starts with what it kept, though that has expired
+	a = h.Of(0)
+	waitsFor(t, a, s.ID, gateway.WaitEvaluators)
+	w.Publish()
+	if s := settled(t, a, s.ID); s.State != gateway.StateRegistered {
+		t.Errorf("it ended as %s", s.State)
+	}
+}
+
+func TestAResharingIsFollowed(t *testing.T) {
+	w := gatewaytest.New(t, 2)
+	h := w.Run(0, 1)
+	signal(t, h.Of(0), child(1), terms("jansen", "A-1"))
+	w.Reshare()
+	w.Publish()
+	// The evaluators answer 409, and the gateway fetches the manifest.
+	if s := signal(t, h.Of(1), child(1), terms("bakker", "B-1")); s.State != gateway.StateRegistered || s.Signal.Others != 1 {
+		t.Errorf("after resharing: %s, met %d", s.State, s.Signal.Others)
+	}
+	if m := inbox(t, h.Of(0), 1)[0]; m.Problem != "" {
+		t.Errorf("the card does not open: %q", m.Problem)
 	}
 }

@@ -92,6 +92,25 @@ func openParty(g *Gateway, c PartyConfig) (*Party, error) {
 	return p, nil
 }
 
+// compareKeys warns of keys that the directory does not have, or not any more:
+// with them nothing will work, and the refusals of others tell less.
+func (p *Party) compareKeys() {
+	_, d := p.g.roots.known()
+	if d == nil {
+		return
+	}
+	now := p.g.now()
+	if _, ok := d.SignKey(p.id, p.signID, now); !ok {
+		p.g.log.Warn("the directory does not have this key", "party", string(p.id), "use", "sign", "key", p.signID.String())
+	}
+	if _, id, ok := d.HPKEKey(p.id, now); !ok || id != p.hpkeID {
+		p.g.log.Warn("the directory does not have this key", "party", string(p.id), "use", "hpke", "key", p.hpkeID.String())
+	}
+	if owner, ok := d.ByTLS(keys.SPKIHash(p.cert.Leaf), now); !ok || owner.ID != p.id {
+		p.g.log.Warn("the directory does not have this key", "party", string(p.id), "use", "tls")
+	}
+}
+
 // ReadToken reads an API token as a client sends it: the base64 line in the file.
 func ReadToken(path string) (string, error) {
 	secret, err := keys.Secret(path)

@@ -157,33 +157,30 @@ func (pr *Prepared) faces() []Face {
 	return list
 }
 
-// prepareSignals takes jobs of one cohort from waiting to prepared.
-func (p *Party) prepareSignals(ctx context.Context, cohort int, jobs []Job) ([]Job, error) {
+// prepareCohort takes jobs with an identity, all of one cohort, from waiting to
+// prepared.
+func (p *Party) prepareCohort(ctx context.Context, cohort int, jobs []Job) ([]Job, error) {
 	now := p.g.now()
 	today := identity.Today(now)
 	var ids []identity.Identity
 	var young []Job
 	for _, job := range jobs {
 		id, err := identity.Unmarshal(job.Identity)
+		fault := Fault{FieldBirthDate, CodeAdult} // while it was waiting
 		if err != nil {
 			p.halt("identity in the queue not readable", err)
-			if err := p.refuse(job, StateRefused, Fault{FieldNumber, CodeForm}); err != nil {
-				return nil, err
-			}
-			continue
+			fault = Fault{FieldNumber, CodeForm}
 		}
-		if id.Birthday23().Compare(today) <= 0 { // while it was waiting
-			if err := p.refuse(job, StateRefused, Fault{FieldBirthDate, CodeAdult}); err != nil {
-				return nil, err
-			}
-			continue
+		if err == nil && id.Birthday23().Compare(today) > 0 {
+			ids, young = append(ids, id), append(young, job)
+		} else if err := p.reject(job, fault); err != nil {
+			return nil, err
 		}
-		ids, young = append(ids, id), append(young, job)
 	}
 	if len(young) == 0 {
 		return nil, nil
 	}
-	m, _, err := p.g.roots.inForce()
+	m, _, err := p.roots(ctx)
 	if err != nil {
 		return nil, &waitError{For: WaitEvaluators, Err: err}
 	}
@@ -204,15 +201,36 @@ func (p *Party) prepareSignals(ctx context.Context, cohort int, jobs []Job) ([]J
 	if err != nil {
 		return nil, err
 	}
-	for i := range young {
-		job := &young[i]
-		job.Prepared, err = p.statement(m, children[i], api.NewSID(), 1, job.Card, job.TermDays, now)
-		if err != nil {
+	var prepared []Job
+	for i, job := range young {
+		job.Identity, job.Cohort = nil, 0
+		if job.Kind == JobRenew {
+			next, err := p.prepareRenewal(m, job, &children[i])
+			if err != nil {
+				return nil, err
+			}
+			if next != nil {
+				prepared = append(prepared, *next)
+			}
+			continue
+		}
+		if job.Prepared, err = p.statement(m, children[i], api.NewSID(), 1, job.Card, job.TermDays, now); err != nil {
 			return nil, err
 		}
-		job.Identity, job.Cohort = nil, 0
+		prepared = append(prepared, job)
 	}
-	return p.keepPrepared(young)
+	return p.keepPrepared(prepared)
+}
+
+// reject ends a job for a fault of what it is about, before anything was sent. A
+// signal that stands goes on standing.
+func (p *Party) reject(job Job, fault Fault) error {
+	if job.Kind != JobRenew {
+		return p.refuse(job, StateRefused, fault)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.failed(job, fault)
 }
 
 // keepPrepared stores prepared jobs, in one batch, but for those that were
@@ -236,14 +254,31 @@ func (p *Party) keepPrepared(jobs []Job) (kept []Job, err error) {
 	return kept, p.commit(b)
 }
 
-// prepareAct takes a renewal or a withdrawal from waiting to prepared. It gives
-// nil when there is nothing to send: a withdrawal of a signal that has an owner
-// again, or an act on one that has ended.
-func (p *Party) prepareAct(job Job) (*Job, error) {
-	m, _, err := p.g.roots.inForce()
+// prepareAct takes a renewal without an identity, or a withdrawal, from waiting to
+// prepared. It gives nil when there is nothing to send: a withdrawal of a signal
+// that has an owner again, or an act on one that has ended.
+func (p *Party) prepareAct(ctx context.Context, job Job) (*Job, error) {
+	m, _, err := p.roots(ctx)
 	if err != nil {
 		return nil, &waitError{For: WaitRegistry, Err: err}
 	}
+	prepared := &job
+	if job.Kind == JobRenew {
+		prepared, err = p.prepareRenewal(m, job, nil)
+	} else {
+		prepared, err = p.prepareWithdrawal(m, job)
+	}
+	if err != nil || prepared == nil {
+		return nil, err
+	}
+	kept, err := p.keepPrepared([]Job{*prepared})
+	if err != nil || len(kept) == 0 {
+		return nil, err
+	}
+	return prepared, nil
+}
+
+func (p *Party) prepareWithdrawal(m *manifest.Manifest, job Job) (*Job, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	signal, err := get[Signal](p.g.store.view, p.key.signal(job.SID))
@@ -253,43 +288,67 @@ func (p *Party) prepareAct(job Job) (*Job, error) {
 	if err != nil {
 		return nil, err
 	}
-	now := p.g.now()
-	switch job.Kind {
-	case JobWithdraw:
-		owners, err := p.owners(p.g.store.view, job.SID)
-		if err != nil {
-			return nil, err
-		}
-		if len(owners) > 0 { // somebody joined before anything was sent
-			return nil, p.ended(job, "joined")
-		}
-		job.Prepared, err = p.withdrawal(m, signal, job.Reason, now)
-		if err != nil {
-			return nil, err
-		}
-	case JobRenew:
-		c, err := p.openFaces(m, signal.Faces)
-		if errors.Is(err, errNewEpoch) {
-			return nil, p.failed(job, Fault{"", CodeNewEpoch})
-		}
-		if err != nil {
-			return nil, err
-		}
-		if job.Card.IsZero() {
-			job.Card = signal.Card
-		}
-		if job.Card.IsZero() {
-			job.Card = p.card
-		}
-		job.Prepared, err = p.statement(m, c, signal.SID, signal.Rev+1, job.Card, job.TermDays, now)
-		if err != nil {
-			return nil, err
-		}
+	owners, err := p.owners(p.g.store.view, job.SID)
+	if err != nil {
+		return nil, err
 	}
-	b := p.g.store.batch()
-	defer b.close()
-	b.put(p.key.job(job.ID), job)
-	return &job, p.commit(b)
+	if len(owners) > 0 { // somebody joined before anything was sent
+		return nil, p.ended(job, "joined")
+	}
+	job.Prepared, err = p.withdrawal(m, signal, job.Reason, p.g.now())
+	return &job, err
+}
+
+// prepareRenewal makes the next revision of a signal. Without a child it takes the
+// tokens out of the signal's keyboxes; with one, the child must be the signal's.
+func (p *Party) prepareRenewal(m *manifest.Manifest, job Job, c *child) (*Job, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	signal, err := get[Signal](p.g.store.view, p.key.signal(job.SID))
+	if errors.Is(err, errAbsent) {
+		return nil, p.ended(job, "gone")
+	}
+	if err != nil {
+		return nil, err
+	}
+	if c == nil {
+		known, err := p.openFaces(m, signal.Faces)
+		if errors.Is(err, errNewEpoch) {
+			return nil, p.failed(job, Fault{FieldNumber, CodeNumberNeeded})
+		}
+		if err != nil {
+			return nil, err
+		}
+		c = &known
+	} else if same, err := p.sameChild(m, signal, *c); err != nil {
+		return nil, err
+	} else if !same {
+		return nil, p.failed(job, Fault{FieldNumber, CodeOtherChild})
+	}
+	if job.Card.IsZero() {
+		job.Card = signal.Card
+	}
+	if job.Card.IsZero() {
+		job.Card = p.card
+	}
+	job.Prepared, err = p.statement(m, *c, signal.SID, signal.Rev+1, job.Card, job.TermDays, p.g.now())
+	return &job, err
+}
+
+// sameChild tells whether a child has the signal's tag in an epoch of both.
+func (p *Party) sameChild(m *manifest.Manifest, s Signal, c child) (bool, error) {
+	for _, f := range s.Faces {
+		i := slices.Index(c.epochs, f.Epoch)
+		if i < 0 {
+			continue
+		}
+		box, err := p.openKeybox(seal.Context{Dep: m.Dep, Party: string(p.id), SID: f.SID, Rev: f.Rev, Epoch: f.Epoch}, f.Keybox)
+		if err != nil {
+			return false, err
+		}
+		return box.Token.Tag == c.tokens[i].Tag, nil
+	}
+	return false, nil
 }
 
 // prepareAgain makes a new statement, under a new sid, of one that the registry
@@ -302,14 +361,14 @@ func (p *Party) prepareAgain(job Job) error {
 	}
 	c, err := p.openFaces(m, job.Prepared.faces())
 	if errors.Is(err, errNewEpoch) {
-		return p.refuse(job, StateRefused, Fault{"", CodeNewEpoch})
+		return p.reject(job, Fault{"", CodeNewEpoch})
 	}
 	if err != nil {
 		return err
 	}
 	now := p.g.now()
 	if c.birthday23.Compare(identity.Today(now)) <= 0 {
-		return p.refuse(job, StateRefused, Fault{FieldBirthDate, CodeAdult})
+		return p.reject(job, Fault{FieldBirthDate, CodeAdult})
 	}
 	if job.Prepared, err = p.statement(m, c, api.NewSID(), 1, job.Card, job.TermDays, now); err != nil {
 		return err

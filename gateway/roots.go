@@ -182,6 +182,19 @@ func (r *roots) inForce() (*manifest.Manifest, *manifest.Directory, error) {
 	return r.manifest, r.directory, nil
 }
 
+// roots gives the manifest and directory in force. When they are not, it asks the
+// registry, but not every time.
+func (p *Party) roots(ctx context.Context) (*manifest.Manifest, *manifest.Directory, error) {
+	m, d, err := p.g.roots.inForce()
+	if err == nil {
+		return m, d, nil
+	}
+	if err := p.g.roots.refresh(ctx, p, time.Now().Add(-backoffMost)); err != nil {
+		return nil, nil, err
+	}
+	return p.g.roots.inForce()
+}
+
 // known gives what there is, in force or not; either may be nil.
 func (r *roots) known() (*manifest.Manifest, *manifest.Directory) {
 	r.mu.Lock()

@@ -164,8 +164,8 @@ type Job struct {
 	TermDays     int       `json:"termDays,omitempty"`
 	Reason       string    `json:"reason,omitempty"` // of a withdrawal
 
-	// Identity and Cohort are there while a signal waits for the evaluators, and
-	// are erased in the batch that stores Prepared.
+	// Identity and Cohort are there while the job waits for the evaluators, and are
+	// erased in the batch that stores Prepared.
 	Identity []byte    `json:"identity,omitempty"`
 	Cohort   int       `json:"cohort,omitempty"`
 	Prepared *Prepared `json:"prepared,omitempty"`

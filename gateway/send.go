@@ -22,7 +22,7 @@ const (
 // send sends a prepared job, and stores what comes of it. An error means that the
 // job stays as it is; *waitError says why.
 func (p *Party) send(ctx context.Context, job Job) error {
-	m, _, err := p.g.roots.inForce()
+	m, _, err := p.roots(ctx)
 	if err != nil {
 		return &waitError{For: WaitRegistry, Err: err}
 	}

@@ -108,6 +108,10 @@ func (p *Party) complete(v view, reg Registration) (Status, error) {
 	s := Status{Registration: reg}
 	if !reg.Into.IsZero() {
 		original, err := p.original(v, reg.ID)
+		if errors.Is(err, ErrNotFound) { // swept, long after it ended
+			s.State = StateExpired
+			return s, nil
+		}
 		if err != nil {
 			return Status{}, err
 		}

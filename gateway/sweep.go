@@ -13,6 +13,8 @@ const (
 	sweepEvery  = time.Hour
 	keepEnded   = 30 * 24 * time.Hour // registrations and messages, after the end
 	keepReplays = 7 * 24 * time.Hour  // what idempotency keys led to
+
+	keepReportYears = 2 // reports with somebody who has no number
 )
 
 func (g *Gateway) keepSweeping(ctx context.Context) {
@@ -51,6 +53,9 @@ func (p *Party) sweepSignals() error {
 		if s.Live(today) {
 			return true, nil
 		}
+		if busy, err := p.renewing(s.SID); busy || err != nil {
+			return true, err // the registry may have taken the renewal, and the answer is to come
+		}
 		owners, err := p.owners(p.g.store.view, s.SID)
 		if err != nil {
 			return false, err
@@ -81,17 +86,22 @@ func (p *Party) sweepRest() error {
 	b := p.g.store.batch()
 	defer b.close()
 	err := scan(v, p.key.table(tableRegistration), nil, false, func(key []byte, reg Registration) (bool, error) {
-		s, err := p.complete(v, reg)
-		if err == ErrNotFound { // a repeat of one that has been swept
-			b.delete(key)
-			return true, nil
-		}
-		if err == nil && reg.State.Ended() && reg.Ended.Before(old) && s.Settled() {
+		if reg.State.Ended() && reg.Ended.Before(old) {
 			b.delete(key)
 		}
-		return true, err
+		if !reg.Into.IsZero() { // a repeat goes when what it repeats is gone
+			if _, err := p.original(v, reg.ID); err == ErrNotFound {
+				b.delete(key)
+			} else if err != nil {
+				return false, err
+			}
+		}
+		return true, nil
 	})
 	if err != nil {
+		return err
+	}
+	if err := p.sweepReports(b, v); err != nil {
 		return err
 	}
 	err = scan(v, p.key.table(tableMessage), nil, false, func(key []byte, msg Message) (bool, error) {
@@ -120,4 +130,33 @@ func (p *Party) sweepRest() error {
 		return err
 	}
 	return p.commit(b)
+}
+
+// sweepReports forgets a report when all its registrations are forgotten and
+// nobody in it may still be signalled, or else when it is too old for that.
+func (p *Party) sweepReports(b *batch, v view) error {
+	tooOld := p.g.now().AddDate(-keepReportYears, 0, 0)
+	recent := p.g.now().Add(-keepEnded)
+	return scan(v, p.key.table(tableReport), nil, false, func(key []byte, r Report) (bool, error) {
+		if r.Created.After(recent) {
+			return true, nil
+		}
+		status, err := p.withStatus(v, r)
+		if err != nil {
+			return false, err
+		}
+		inUse := r.Open() && r.Created.After(tooOld)
+		for _, s := range status.Status {
+			inUse = inUse || s != nil
+		}
+		if inUse {
+			return true, nil
+		}
+		b.delete(key)
+		first := p.key.reportKey(p.g.store.index.of("report", p.key, r.Reference))
+		if id, err := get[ID](v, first); err == nil && id == r.ID {
+			b.delete(first)
+		}
+		return true, nil
+	})
 }

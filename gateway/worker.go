@@ -46,7 +46,7 @@ func (t *trouble) of(job Job) wait {
 	if w, ok := t.jobs[job.ID]; ok {
 		return w
 	}
-	if job.Kind == JobSignal && job.Prepared == nil {
+	if len(job.Identity) > 0 {
 		return t.cohorts[job.Cohort]
 	}
 	return t.registry
@@ -140,7 +140,7 @@ func (p *Party) round(ctx context.Context) (progress bool, next time.Duration) {
 			return true, nil
 		case job.Prepared != nil:
 			ready = append(ready, job)
-		case job.Kind == JobSignal:
+		case len(job.Identity) > 0:
 			waiting[job.Cohort] = append(waiting[job.Cohort], job)
 		default:
 			acts = append(acts, job)
@@ -156,7 +156,7 @@ func (p *Party) round(ctx context.Context) (progress bool, next time.Duration) {
 	}
 
 	for _, job := range acts {
-		prepared, err := p.prepareAct(job)
+		prepared, err := p.prepareAct(ctx, job)
 		switch {
 		case err != nil:
 			p.troubled(err, job.ID, p.trouble.atRegistry)
@@ -171,7 +171,7 @@ func (p *Party) round(ctx context.Context) (progress bool, next time.Duration) {
 	for cohort, jobs := range waiting {
 		rand.Shuffle(len(jobs), func(i, j int) { jobs[i], jobs[j] = jobs[j], jobs[i] })
 		jobs = jobs[:min(len(jobs), api.MaxElements)]
-		prepared, err := p.prepareSignals(ctx, cohort, jobs)
+		prepared, err := p.prepareCohort(ctx, cohort, jobs)
 		if err != nil {
 			p.troubled(err, jobs[0].ID, func(e *waitError) { p.trouble.cohort(cohort, e) })
 			sooner(later)

@@ -90,6 +90,9 @@ const renewHelp = `gateway renew: een signaal verlengen of de contactkaart verva
 
   gateway renew ID
 
+  -soort -nummer -geboortedatum
+                    alleen als de poort erom vraagt: er is een nieuwe sleutelperiode.
+                    Met -nummer - leest de opdracht het nummer van de standaardinvoer
   -termijn DAGEN    hoe lang het signaal hooguit staat; anders die van het beleid
   -wacht SECONDEN   hoe lang op het register te wachten; anders 5
   -sleutel TEKST    herkent een herhaling (Idempotency-Key)
@@ -158,12 +161,9 @@ func (c *command) signal(args []string) error {
 		return usageError("signal heeft alleen opties; gateway signal -h legt ze uit")
 	}
 	body.Nummersoort = rest.NieuwSignaalNummersoort(*kind)
-	if body.Nummer == "-" {
-		number, err := c.readNumber()
-		if err != nil {
-			return err
-		}
-		body.Nummer = number
+	var err error
+	if body.Nummer, err = c.number(body.Nummer); err != nil {
+		return err
 	}
 	client, err := c.client()
 	if err != nil {
@@ -176,9 +176,12 @@ func (c *command) signal(args []string) error {
 	return c.told(resp.Body, first(resp.JSON201, resp.JSON202), resp.ApplicationproblemJSONDefault)
 }
 
-// readNumber asks for the number where somebody sits at a terminal, and otherwise
-// just reads it.
-func (c *command) readNumber() (string, error) {
+// number is what the flag says; for "-" it asks for the number where somebody sits
+// at a terminal, and otherwise just reads it.
+func (c *command) number(flag string) (string, error) {
+	if flag != "-" {
+		return flag, nil
+	}
 	if f, ok := c.stdin.(*os.File); ok {
 		if info, err := f.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
 			fmt.Fprint(c.stderr, "Nummer: ")
@@ -357,6 +360,9 @@ func (c *command) withdraw(args []string) error {
 func (c *command) renew(args []string) error {
 	fs := c.flags("renew")
 	var body rest.Verlenging
+	kind := fs.String("soort", "", "")
+	fs.StringVar(&body.Nummer, "nummer", "", "")
+	fs.StringVar(&body.Geboortedatum, "geboortedatum", "", "")
 	fs.IntVar(&body.TermijnDagen, "termijn", 0, "")
 	wait := fs.Int("wacht", defaultWait, "")
 	key := fs.String("sleutel", "", "")
@@ -368,6 +374,13 @@ func (c *command) renew(args []string) error {
 	if id == "" {
 		return usageError("renew vraagt een id; gateway renew -h legt het uit")
 	}
+	if body.Nummer, err = c.number(body.Nummer); err != nil {
+		return err
+	}
+	if body.Nummer != "" && *kind == "" {
+		*kind = "bsn"
+	}
+	body.Nummersoort = rest.VerlengingNummersoort(*kind)
 	client, err := c.client()
 	if err != nil {
 		return err

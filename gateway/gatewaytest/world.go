@@ -64,6 +64,7 @@ type World struct {
 	folder  string
 	engines []*evaluator.Evaluator
 	shares  [Evaluators][]evaluator.Share
+	secrets map[evaluator.Key][]byte // the keys undivided, to share them anew
 
 	mu      sync.Mutex
 	clock   time.Time
@@ -165,7 +166,7 @@ func New(t testing.TB, parties int) *World {
 	t.Helper()
 	w := &World{
 		World: manifesttest.New(t, Threshold, Evaluators), Registry: new(Fault), Log: new(Log),
-		t: t, folder: t.TempDir(), clock: manifesttest.Now,
+		t: t, folder: t.TempDir(), secrets: map[evaluator.Key][]byte{}, clock: manifesttest.Now,
 	}
 	for _, cohort := range Cohorts {
 		w.deal(1, cohort)
@@ -194,17 +195,32 @@ func (w *World) must(err error) {
 	}
 }
 
-// deal makes the key of a cohort.
+// deal makes the key of a cohort, and shares it.
 func (w *World) deal(epoch uint64, cohort int) {
-	commitments, dealt, err := oprf.Deal(Threshold, Evaluators)
+	var key [oprf.ScalarSize]byte
+	rand.Read(key[:oprf.ScalarSize-1]) // under the group's order, so canonical
+	w.secrets[evaluator.Key{Epoch: epoch, Cohort: cohort}] = key[:]
+	w.Manifest.Sharings = append(w.Manifest.Sharings, w.share(epoch, cohort, 1))
+}
+
+func (w *World) share(epoch uint64, cohort int, number uint64) manifest.Sharing {
+	key := evaluator.Key{Epoch: epoch, Cohort: cohort}
+	commitments, dealt, err := oprf.Split(w.secrets[key], Threshold, Evaluators)
 	w.must(err)
-	sharing := manifest.Sharing{Epoch: epoch, Cohort: cohort, Number: 1}
+	sharing := manifest.Sharing{Epoch: epoch, Cohort: cohort, Number: number}
 	for _, c := range commitments.Bytes() {
 		sharing.Commitments = append(sharing.Commitments, c)
 	}
-	w.Manifest.Sharings = append(w.Manifest.Sharings, sharing)
 	for i := range w.shares {
-		w.shares[i] = append(w.shares[i], evaluator.Share{Key: evaluator.Key{Epoch: epoch, Cohort: cohort}, Sharing: 1, Value: dealt[i]})
+		w.shares[i] = append(w.shares[i], evaluator.Share{Key: key, Sharing: number, Value: dealt[i]})
+	}
+	return sharing
+}
+
+// Reshare shares every key anew.
+func (w *World) Reshare() {
+	for i, s := range w.Manifest.Sharings {
+		w.Manifest.Sharings[i] = w.share(s.Epoch, s.Cohort, s.Number+1)
 	}
 }
 

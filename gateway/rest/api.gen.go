@@ -237,6 +237,24 @@ func (e UitkomstUitkomst) Valid() bool {
 	}
 }
 
+// Defines values for VerlengingNummersoort.
+const (
+	VerlengingNummersoortBsn  VerlengingNummersoort = "bsn"
+	VerlengingNummersoortInsz VerlengingNummersoort = "insz"
+)
+
+// Valid indicates whether the value is a known member of the VerlengingNummersoort enum.
+func (e VerlengingNummersoort) Valid() bool {
+	switch e {
+	case VerlengingNummersoortBsn:
+		return true
+	case VerlengingNummersoortInsz:
+		return true
+	default:
+		return false
+	}
+}
+
 // Ander defines model for Ander.
 type Ander struct {
 	// Contactkaart Wat een andere organisatie die hetzelfde kind signaleert te zien krijgt, en niets anders. Zonder kaart geldt de
@@ -596,15 +614,22 @@ type Uitkomst struct {
 // het beleid staat de rol niet toe).
 type UitkomstUitkomst string
 
-// Verlenging defines model for Verlenging.
+// Verlenging Het nummer hoort er alleen bij als er sinds de aanmelding een nieuwe sleutelperiode is begonnen: dan meldt een
+// verlenging zonder nummer de fout `nummerNodig`. Een ander kind dan dat van het signaal wordt geweigerd.
 type Verlenging struct {
 	// Contactkaart Wat een andere organisatie die hetzelfde kind signaleert te zien krijgt, en niets anders. Zonder kaart geldt de
 	// kaart uit de instellingen van de poort.
-	Contactkaart Contactkaart `json:"contactkaart,omitempty,omitzero"`
+	Contactkaart  Contactkaart          `json:"contactkaart,omitempty,omitzero"`
+	Geboortedatum string                `json:"geboortedatum,omitempty,omitzero"`
+	Nummer        string                `json:"nummer,omitempty,omitzero"`
+	Nummersoort   VerlengingNummersoort `json:"nummersoort,omitempty,omitzero"`
 
 	// TermijnDagen Hoe lang het signaal hooguit mag staan; nooit langer dan het beleid toestaat.
 	TermijnDagen TermijnDagen `json:"termijnDagen,omitempty,omitzero"`
 }
+
+// VerlengingNummersoort defines model for Verlenging.Nummersoort.
+type VerlengingNummersoort string
 
 // Waarschuwing defines model for Waarschuwing.
 type Waarschuwing struct {
@@ -5482,97 +5507,99 @@ func (sh *strictHandler) VerlengSignaal(w http.ResponseWriter, r *http.Request, 
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"3Fzrkts2sn4VFM9WbbJLaSRNfInmTyaxk52ziT117LWr4vFZQWKLwogEFBDU2OOaB0rtY/jFtroBguBF",
-	"Gvmayz9dQKDR6OvXDb6JFirfKAnSFNH0TbQCnoCmj6fnZ89AF0JJ/JZAsdBiY+hr9ADYVmUZJCIFtsVR",
-	"wLZcsgSugZ2enw2jOCoWK8g5PguveL7JIJpG4+FoOIriyLze4NfCaCHTKI5eDVI1wB8HxVpsBorW4dlg",
-	"o4Q0oKPpkmcF3NzE0Y9qwU0vTc8512wFhnEuU8g5XxtgBlgG1yCZKJo0NSm4wak3XPMcTLV9Lg3Pusv8",
-	"Q8EWIGMrpdJSGGZAlymuk8IW5AkbMVEw/EijeFYwKcDQ6gKf/6UE/TqKI8lzJIDbZULSEljyMjPR9M4o",
-	"jnL+SuRlHk0nI/wmpP028jxEBqWgI9zBWdJDLxgmEpZwwxJgG6W0YSlfxux4wlbwiiewEDnPkFVrkDWd",
-	"G25WNZkiieJIwy+l0JBEU6NLCEnecGNA42P//2I0+JoPli/fHE9u/tI5aksl5BtlQC5e/xNedyl+CJJd",
-	"Q7ZMYa3w6IoMSgMZSwQwAMlWoFc8EzLFT2uQczx4Ou8h+wHmuhRrthKgt0ppluITG9CFUrJIgQ7J79FK",
-	"e73LgLIBkhZuMeevfgSZmlU0HU/u01FU3+/37fIR71WbK851Amwm4ZWZMRQgFNmt0qhJXJorpXRywq6V",
-	"TECzOaRC0sFl4rLAcUpzLncJk+TRrlM5HfzMB9ejwdf/Hrx8M47Hk/s7Tuc5X6zMbrEvYIGkSZT4KxwK",
-	"kqkNUghCJkZBYbhMdhFIT+wQ9kDWj/eL+uH24gaFttgoWQAp9feqpL0tlDQg6SPfbDJhbcrRRqt5Bvnf",
-	"LwtrYGoy/6JhGU2j/zmqzeWR/bc4OqenILdWpCvLS1WamAnJ6Gyt+DXt7CAwtH0rudFHgUm+ocUcCTQN",
-	"CgydulYb0EbYHeNO+cKsOdfmto18F46lrUAmIbfT9loVa/MZx7WBKZ1yKQpuBMTsWpHtywbr7Xo6nhx/",
-	"defuvfvDrsihbPC8xyTHUYHGqvcf1IMMoFioBLrE/QwFW4jLJehiyJ4LYHPIDMPxpEoAujDAEo1OSykd",
-	"+y2QonFuqr9j+h9NJ2gyPWshE3aldGJYClJBngwvZBS37d/LN3d3aFdtQl8E7H3ph6r5JSyI+d+CFk4T",
-	"myfKq4Ped5RWGm5iNNwd/nybicslGR40s7j5rCAzNLdrMqlS3G7B1io3vWeWc7NY9Ro4PM1KLmhU7/NK",
-	"mi26aRL5pdI5N9E0SriBgRE59D2yqdSs1/OrvLkDAeiaGYq/VhloNFNL/EVtQIJkV7wYsp/VX6V/ZA5X",
-	"ZGO9u+7Ko9jhX0Gk6KdEKjnP2FxcEi0aUlEY0DvmSiXPoD+2svNxLnPIEoFsIueHEyfC+IVWSjtnZiAv",
-	"bhOJhzgp5yQVjhyuNX/d0LQmKQM2o2CqyNApzqakA11lZ24zoEOhQl25kAM224I2Wq3XNMMKnXW1AVGw",
-	"FN7+R8hEpHbsHMB+w8W0HQDSChLLATSNIgv1DLQUUF7h0GtiOSwNUUg/27OvzBk9pragRTqbMjxhFxFd",
-	"t+JXFyGR/KxBGlJvkOiIXkQBM6I4qvcVxZEnPIqjJnlRHNmFAzWv5cDAuuizcS1bQfFXrTTViVXPx84q",
-	"BHK1x6ZYqWtaFS9CB8lSZZx6RAkDmwP2Q6u40X2kftfyWzxJhHXy5wHd5ObjjjkwuwQVtagpoaHsGmDX",
-	"Aq28FpepiZkVJVPYmchekJcgolgKWYISdCHtd4zlEmBCFgayzGptKFPOUzRt+TIBHNrMkp4Cz9kj9DxR",
-	"HMad90c9AjQHDWKNMfAKrH2qJ8p5zBKB+0gU+3owvsfKUjfnHE/6JoWci6w5Fx9eclmA/OYyvR5WPzen",
-	"GvVNtSzlwghoTnYJZZpwbYrmDHdHe8KD+unTIftfouUA9hjIYKlsaFXP8PfjMZuM2J07d9hozEaj5kTH",
-	"kz7X3RFRb1A7yrQqs80WdAbSeuoOVWuQOeh1f9RjjeOtMZf3DsNbI41qynrhuEljnwb+AJiEVELV3GBh",
-	"uCnpU2UaFc6JkW6PlWtTYx/uW/MfLcZ1chDceUg5mwuJ7jypnGao7SsAw75AU5DatBB0QeGJWtqUUAJk",
-	"FEN+OWwFcT5dGv77G0qY7n7VF9HF0Zk0GtZrp8N7rVSThRqSPu8/48vA3ybArpVO0Q9iJDoXlyfkT1NR",
-	"FEKiK8NAw8cDPEGnSb4rV4Cp2bW4pAjBe7Bl04G5iW4/NEtu35mdya0CvXSZVTv7sPF5h20JGGdhemw3",
-	"prhojBPlgZvOBEKG0jdXCWaZVbbpsAuX3r/sNSo59GvYFrIkplALBcem3TlY8IRyA1RAvmSjKZs5IZLD",
-	"46Es8xz07HZdFLJKh2PLHs+MPub+szYUu8LORBWFICAER8ZMKuVQBUsTGQz8iu5u2LR0d5pAxriHUz9Z",
-	"I9OTh3iY7fAY3kM33Q09XqLs8ozY7iybZbygSAw3R1F7Pe9cqQy4pIlvs7jWir2TIa5O9+Co6F/CrFVe",
-	"9IRFfdFcwL+ddjnkWEBQn6T8VKUKHxrbVQe+J7ZrnZw0cw2wJuSVJA1DYR9QkwodoBdEW9/OHmEY/aT2",
-	"iu9gZD8E/UhhjmEbJNyUPUnnM9CbzCaOzlZ8++TRkD2Wc1gDbj/hKTqanHOZnGAas2QJl+x4zBJYQD4P",
-	"NPOSc8oSG0q0DyZvKlVL9vdtsuFgm/K/77HKDKEMkFHpN0j2vxO2KaUBGbPCaIDNJRQYghYbdMoFy1Vq",
-	"s9b9EVe10o7UdDYv5Ix98QgS0BmXyZfI65mQxfWMffEtZKl4+58vQ883LySBksX1jjxM5+JSPuBOg/Zx",
-	"42k4ti3HIdWeW+8UeJG8Q2B3P5PAf145emfrem5BfIs+vTqzj4xdVaT62rVZH+1gd5rovWb58SbR/Yj6",
-	"87AiI1VKEV4D36lCIEI2hp3kcaNSb/DbxSBMI2RSHO6ZvZpV+uLyYl1Fihk45EHYiLex3xCZzVI0f+dE",
-	"3OHrU2Xg8aYXg9qCvgK9tgGvZ5koGOgcgM3hWqQE8LhK0UqVmK/PplSkACFFypp/UVzM6tSZnq7wOhdV",
-	"V19xISVbYw2kChI30n6p/F2YgeCjmxOWK51SKIshzhWhWIFlqrcXxVGTTiq6WTII68F1DkiwnPGpeFoJ",
-	"Q1yLTK+o1oR3Y4hUWGnq1oEb6BkOc58duF00HJuQ5u5XUdwjrzsCtJxLsYTC3LY2nkM19sAVd9YdkOXq",
-	"HSsS9mxA9uu5haYzEAkmnhQa2LKkDQ+YrZtxc8JkmVUCh2FEj9aDfsDTfp3fgP4J5+v7tyUjbprgmT6R",
-	"IAnS4rI3+t9bHlfO7qHYk2TQVAx3KYe9x6HKpDBwqMVobceR091DX+TtdxUcW9/uK4/zbvDjw7e/+opz",
-	"BQpWSA0joc0SkFRFcjJQDZ4DFQghSyzSjjk1VbKJbcYxsnRZhm+4uJDVBOgrVEmopEM/ZVUJwZirB4C8",
-	"Jcg9zQo2GY3vDEbHg9HXhwRt610JK6FlPpHzzSKOdF/xdqgqN76GVINcrcR1R8DYXfpHAArF+fIKXYUv",
-	"d7n8mDhk1c2hDR8hMvXR6CHzadWjSTPM12cxm821Av1zWeBncgv4YQs6R8nNxOUazjNUIruoxapnnqHC",
-	"7tXONnwvoPN8Z+Xt/77/jn391Z17XTNVAzxdcFlrpQ/PRwN8qa9y5ZHIrkUxwmT98JP9IUSESy2nBQi5",
-	"KkUxdX0AU0FL32p86F9PSrXuXlwnSGc/HFVxqr7bGHcrIYWFVRoFkMS2cpAnVTlIr4Jz2EJhROrU8DbX",
-	"enB7RvxB6QqhX3z/vsMKqttMFybeWVbtShRK4TukLPtF90DMak8R4PqWMsB+fCuvM8x9hYYKi7vivJme",
-	"oG9bq9zEZFCpO0vvgmtVkAbt45hPl0jFtqIQzYigEjnfHTTuO6aC55itbBWkyU9gbtshyb4OeckSysXA",
-	"FQobFYccGlXuCna1PDCtDrWEc42riHfoKAibKEJ4v91XsK+Fr2vxXGfWrSlwNe4mjkq0Y2kvgdV0rbam",
-	"bjoIOlNq05vZPahbcbgVL2d9qg3bQgaAZlmVAe9HyChi5bpYrMornxofpKnPg8feA75tIQI1VODZ7rnZ",
-	"IdFblZ1+IvtwULfyN78bUPdpC5bpVvoyTh2eoV22Hbc5T20eceJqHTiSsioZJlpVTuViHmsu7h2PbzMe",
-	"TwNN6UARQj4A6pCcTW2fsURPGRN+4+JI6yuTEzarjN7QJeIzdg2pcZJOMEIKVpk1mqBWNc/G/G2ltzhH",
-	"YN8sJNLbjZNA7eV5dtJ2GBgaon2iapsCN5+j6wr9pKfJYyFqWQMwbgiEVJ+wawFsZiV6RnOhlNf9P8G3",
-	"ysh2XXLVNpSpTVUGdTAe5cZ5Az7xRxLFUYOfUdMR0N+OZoKxPCEO4MLFejEtX9fpKOFHjQf2+WqXIexr",
-	"FjhQ/ctgM7vNesv3xJRaoID/ALV4zcjpgWuyDpq68Gy5BTXXXGKQAJJ9QaNcieBCBppqJT0BppUz+kbB",
-	"l8NPeMpx1N5L78HvcYA+C68dYEyhwdWhFeytytJdGesDX2y2OT9uozBlqSvTG7sq9Lg/Tv0cXjCg38pn",
-	"6Pe8lAV+zylLh7o+9/DMAs6ftwDyQaWCzhYazNzZGdHK+Rt4zHNxuTanS5vXO97+iL892tlsEO9OvFvH",
-	"d1vvARoXWJRamNdPcM+u8cfC070Se3p+NqjuaqD9ePvr218DIDj2tx3mzsjMjEKngDJOeLx7OOcbf1eH",
-	"yvzAdZiFr4zZ2F57IZcqOHTK6G3nWlTl8t+UBehiKJWGTfY6aFxzNxKeuHEoqDpzsxfTo6NUmFU5Hy5U",
-	"flTN5T9EnT7/B5VTrL02et9q70P2ENOCMI1QS0oVXPdG8bowADklWw7zC20qBTve8VLUyTAWwDHzzGfx",
-	"3DIef4QrGuRW6WmF3NkGOWR1KZfZ1qqGVF5I3AM30G6XrUHNFK5EYdi1SjRvxDRVHxNoEMnwQl7Ih03P",
-	"kYbdH1VhXUiUFySa5nacRLGRSiVTdCMU/I3Hk5g9A5GJlD3Fc2Kj+6PRYDIajZhaxkzIC/ks4w4uidn4",
-	"3nhCRJwui43mGJJQDY5nGSAHbVEG5BTHDNjDbO1v6LhuY+Se2rBZcIdjNmTfk6GzMj3bdb9kRt6ClhI+",
-	"LKB7NSmBeicXkgUoMGaUPDMu4rVOBhlWe4Yh0QiSnT9+8tTB7Ws8HHs9xzUPFyZAc7yb9/HdFzN6cPbl",
-	"kJ1VOX1MzHU4omfAZDTGHSCVrcs/J65flk1Gk6p1ygcWfwuqAX+zalHH0V4SUlQiEipy2ZrA6wGbtS5o",
-	"zXBv4LY8rfP1ygrZxd2PQq5UmbAMts0+9WpNCm3db04CY9xdeweUAfEKIyNI3yqBksai7xBcWruGLUVD",
-	"Hn/PxAJkQbbfmaCH/zr/cTAeTjomCMpNNoTyaDycHMnsKIA0vdkabFytb1vdIHJ3LAlzAck3IppGx8PR",
-	"8Nj1xZEZP1oBz8zKVgDIbqJvIiE9S6JplAEUQf9n6xbVZDTac4nq3S5PBav0XJ/yvJUAuamMFInMx7pF",
-	"FUd3RsefezsYFcsyiJvdptBZfMSd+ct1/Y/5Qz2ie3Ghy4+mL17GUVHmOdevbXdekPdpAj0MTwsqJZII",
-	"vsTHj7bjo3l4ySDtQ9+eac5tb99M8hmqeGKbofiSbEx1BauyNWSLXKGmsLc7CmuUrJXzlFUIgTNi/rLi",
-	"yYV0Fy4p5UUngiaWoA0kwWpmSwUwzK4vTDSvB7/oZ2g95OgRj27iW0e5S8Y48p2uW/pbLtXtpfe4cBle",
-	"Lr57293il5/QBNRM3nGBEsOouhbhBv+mWuL1wtNOlwhtCduimoGC1BrhlSQPuzX7TTDKX93U+Znl7zTL",
-	"gkiM7stxTQFXygTk6AfJPadBCu0S3T4xdEl3jxS6JK7d0ftJBa7m6gEC55HO317YbAndnwmJnLWGPUJX",
-	"S9jLmzjaqD7E5wwwEkaTUt1+nRz76631wcbsCrK1hWdW4pIptXY9aczO4DsY7M0pMk8W1KtwAGpouJAU",
-	"y7rkCDrdCmGvAt3bDRAjF3DP7dVVUR8NYVBdaIpCywsZNpITVdbXuPsgdWO5KFqFG5BVpEhEmCuABGpf",
-	"rTZ9PgMTs6pv810V9rkre906sPX6BKspv5RQmG9V8vqjKUmzC/WmCR8YXcJNR0PHH1tD+/SzJXH1rc/2",
-	"+wc+XF+bbxvZ95QfRwRPRpPPwYkHdW1WFEEWdULsUEtbOvMiSyWTsBnrt2XSBxnC1hWRvKrg+lbcfjvY",
-	"dr5Hb0RyszcJel9tPkuiz+HC9ovF78Rrvf21daEnQM+D9rf9Z+aS2WHFpp0n9thlvR/I/H7I2b73po2U",
-	"9hzBNUaqxWKlxeVWyNS2ByBpp+dnjNLxj6V9p4sFFMXgO/uig8FplqmrwWMtUiH3OPycpzaarmm0L0q6",
-	"5S1JHzWp7LBpd1Kpmr3Ju08/GPcJ1S9cpl8F2w1GVwIckkqBR41Rrehu+O9CUx/0dUdZmNfC2uF19t1n",
-	"Fb7aYndq4zsbfpvMxrtF4Rqpbnt1UdDJcZiM1J00n9QTeD7+EXOZ6hT2pzL1Oy12ZjI/Ud3EVpxsvwN3",
-	"YL79LSy9DNmT+p0PSfsFEb5fwiFMlA21esAwr0hgAO4FAB5Gp8IWpjIeVLa3PkL4uNm8sSuLeOJv7P8J",
-	"sgjfffB5k4jGst3+P99WRBkEFWv+nCnEgXxo5BDMJQzmz5MwhGVO3UgRAvvScmG3Jwjvq6ifOkE47NB/",
-	"RxlC/Y6SA4/lSDRevdHvF55qWJtu45scsp9J4TVbqCyDlP+12PNyIKoWozeY+zen1QV3dDKrKr8+uZCu",
-	"+GkdB45Uat1p4wv74IbsUfW+NX+3ku6LN17RVtVCehwGPuPO+0y+lyTGfzjHErx35SC3MvoNzGl4xh9N",
-	"0T6TZ3gArNavz+YbPoad9wfg7ykfblK2jbazyqQ0tc2N+RDD/8dTt6Af73erbu5gkj+irtWC94fUNf9+",
-	"ANcgHnZh4p/+tYV9ithEiIIewxcvUZwL0NtKt3a0U2QlOVXbThW8kJjKZXyxEhJiZkBei8uqN8n2TUFG",
-	"0lK33UyPjsaTe8PRcDQcT+9/NRmRRjmqO1BC+3pZkH8mO3LPGlDwLOhiFL5A2Y9uB5PUSGl3FvsuLZbC",
-	"HKhxWCuZhK8qzRoz1UXq7kye0RiMBM9Y4Ofm5c1/AwAA//8=",
+	"3Fzrchs3sn4V1Jyt2mR3SJFUfAn1J0rsZHU2sVXHXrsqls8S5DSHEGcABgNStlx6oNQ+hl9sqxsYDObC",
+	"i2zZufzjBYNr99fdXzfmXTRT+UpJkKaIxu+iBfAENH08PT97AboQSuK3BIqZFitDX6NHwDYqyyARKbAN",
+	"tgK24ZIlcA3s9PysH8VRMVtAzvFZeMPzVQbROBr2B/1BFEfm7Qq/FkYLmUZx9KaXqh7+2CuWYtVTNA7P",
+	"eislpAEdjec8K+DmJo5+VDNuOuf0knPNFmAY5zKFnPOlAWaAZXANkomiPqf6DG6w6xXXPAdTLp9Lw7P2",
+	"MP9QsAHI2EKpdC0MM6DXKY6TwgbkCRswUTD8SK14VjApwNDoAp//ZQ36bRRHkuc4AW6HCaeWwJyvMxON",
+	"7w3iKOdvRL7Oo/FogN+EtN8Gfg9xg1LQEa7gLOmYLxgmEpZwwxJgK6W0YSmfx+x4xBbwhicwEznPcKuW",
+	"IKt5rrhZVNMUSRRHGn5ZCw1JNDZ6DeGUV9wY0PjY/78a9L7mvfnrd8ejm7+0jtrOEvKVMiBnb/8Jb9sz",
+	"fgySXUM2T2Gp8OiKDNYGMpYIYACSLUAveCZkip+WIKd48HTeffYDTPVaLNlCgN4opVmKT6xAF0rJIgU6",
+	"JL9GK+3VKoOZ9XBq4RJz/uZHkKlZROPh6CEdRfn9Ydcqn/BOtbniXCfAJhLemAlDAUKR3SiNmsSluVJK",
+	"JyfsWskENJtCKiQdXCYuC2ynNOdymzBJHm07ldPez7x3Peh9/e/e63fDeDh6uOV0XvLZwmwX+wJmODWJ",
+	"En+FTUEytcIZgpCJUVAYLpNtE6Qntgh7IOvHu0X9cLy4QaEtVkoWQEr9vVrT2mZKGpD0ka9WmbCYcrTS",
+	"appB/vfLwgJMNc2/aJhH4+h/jiq4PLL/Fkfn9BTkFkXasjxXaxMzIRmdrRW/Os72AqDtGsm1Pgog+YYG",
+	"c1OgblBg6NS1WoE2wq4YV8pnZsm5NvsW8l3YlpYCmYTcdtuJKhbzGcexgSmdcikKbgTE7FoR9mW95WY5",
+	"Ho6Ov7p3/8HDflvkUDZ43gHJcVQgWHX+g3qQARQzlUB7cj9DwWbicg666LOXAtgUMsOwPakSgC4MsESj",
+	"0VJKx34JpGicm/LvmP5H6ARN0LMUMmFXSieGpSAV5En/QkZxE/9ev7u/RbsqCH0VbO9r31RNL2FGm/8t",
+	"aOE0sX6ivDzoXUdppeEmRuBu7c+3mbicE/AgzOLis4JgaGrHZFKluNyCLVVuOs8s52a26AQ4PM1SLqhV",
+	"5/NKmg2aaRL5udI5N9E4SriBnhE5dD2yKtWs0/KrvL4CAWiaGYq/VhlohKk5/qJWIEGyK1702c/qr9I/",
+	"MoUrwlhvrtvyKLbYVxAp2imRSs4zNhWXNBcNqSgM6C19pZJn0O1b2f44lzlkicBtIuOHHSfC+IEWSjtj",
+	"ZiAv9onEY+yUc5IKNx2uNX9b07T6VHpsQs5UkaFRnIxJB9rKztxiQIdChbpyIXtssgFttFouqYcFGuty",
+	"AaJgKbz/j5CJSG3bKYD9hoNp2wCkFSSWA2hqRQj1ArQUsL7Cpte05TA3NEP62Z59CWf0mNqAFulkzPCE",
+	"nUd03fBfnYdE8rMEaUi9QaIhehUFmxHFUbWuKI78xKM4qk8viiM7cKDmlRwYWBZdGNfACvK/KqUpT6x8",
+	"PnaoEMjVDkyxUldHFS9CB8lSCU4dooSOzQHroVFc666pftewWzxJhDXy58G8yczHLTgw2wQVtaguoaHs",
+	"GmDXAlFei8vUxMyKkilsT4QXZCVoUiyFLEEJupD2O/pyCTAhCwNZZrU2lClnKepYPk8Am9ajpOfAc/YE",
+	"LU8Uh37nw0GHAE1Bg1iiD7wAi09VRzmPWSJwHYliX/eGD9h6ret9DkddnULORVbvi/cvuSxAfnOZXvfL",
+	"n+tdDbq6mq/lzAiod3YJ6zTh2hT1Hu4PdrgH1dOnffa/NJcDtsdABnNlXauqh78fD9lowO7du8cGQzYY",
+	"1Ds6HnWZ7paIekBtKdNina02oDOQ1lK3ZrUEmYNedns9Fhz3+lzeOvT3ehpll9XAcX2OXRr4A2AQUgpV",
+	"fYGF4WZNn0poVNgnerodKNecjX24a8x/NDauFYPgysOZs6mQaM6T0miG2r4AMOwLhILUhoWgC3JP1NyG",
+	"hBIgIx/yy37DifPhUv/f31DAdP+rLo8ujs6k0bBcOh3eiVL1LdSQdFn/CZ8H9jYBdq10inYQPdGpuDwh",
+	"e5qKohASTRk6Gt4f4AkaTbJduQIMza7FJXkI3oLN6wbMdbT/0Ox0u87sTG4U6LmLrJrRh/XPW9uWgHEI",
+	"04HdGOIiGCfKEzetDoQMpW+qEowyy2jTcRcuvH/dCSo5dGvYBrIkJlcLBceG3TlY8oRiA1RAPmeDMZs4",
+	"IZL9475c5znoyX5dFLIMh2O7PX4zujb3nxVQbHM7E1UUgogQbBkzqZRjFeycCDDwK5q7fh3p7tWJjGHH",
+	"Tv1kQaYjDvE02+E+vKdu2gt6OkfZ5Rltu0M2u/GCPDFcHHntVb9TpTLgkjreh7gWxW4FxOXpHuwV/UuY",
+	"pcqLDreoy5sL9m8rLoc7FkyoS1J+KkOFj/XtygPf4ds1Tk6aqQZYEvNKkoausHeoSYUO0AuaW9fKnqAb",
+	"/ayyircA2Y9hP1KYotsGCTfrjqDzBehVZgNHhxXfPnvSZ0/lFJaAy094ioYm51wmJxjGzFnCJTsesgRm",
+	"kE8DzbzknKLEmhLtosnrStWQ/V2LrBnYuvzveqyEIZQBApVuQLL/nbDVWhqQMSuMBlhdQoEuaLFCo1yw",
+	"XKU2at3tcZUjbQlNJ9NCTtgXTyABnXGZfIl7PRGyuJ6wL76FLBXv//NlaPmmhSRSsrjeEofpXFzKR9xp",
+	"0K7deB62bcpxOGu/W7dyvEjeIcDdzyTwn1eObo2u55bEt+zTmzP7yNBlRcqvbcy6s4PdCtE7YfnpKtHd",
+	"jPrLMCMjVUoeXo3fKV0gYjb6reBxpVIP+M1kEIYRMikOt8xezUp9cXGxLj3FDBzzIKzHW1tvyMxmKcLf",
+	"OU3u8PEpM/B01clBbUBfgV5ah9dvmSgY6ByATeFapETwuEzRQq0xXp+MKUkBQoqU1f8iv5hVoTM9XfJ1",
+	"zqsuv+JASjbaGkgVJK6l/VLauzACwUdXJyxXOiVXFl2cK2KxAmSqlhfFUX2elHSz0yCuB8c5IMBy4FPu",
+	"aSkMcSUynaJaTbztQ6TCSlM7D1xjz7CZ++zI7aJm2IQ097+K4g553eKg5VyKORRm39h4DmXbA0fcmnfA",
+	"LVe3zEjYswHZreeWms5AJBh4kmtg05LWPWA2b8bNCZPrrBQ4dCM6tB70I5526/wK9E/YX9e/DRlx3QTP",
+	"dIkESZAWl53e/870uHK4h2JPkkFdMVyl7Hceh1onhYFDEaOxHDed9hq6PG+/quDYulZfWpzb0Y+P3//q",
+	"M84lKVgyNYyENktAUhbJyUDZeAqUIIQssUw7xtSUyaZtM24j1y7K8AUXF7LsAG2FWhMr6dhPWWZC0Ofq",
+	"ICD3OLmnWcFGg+G93uC4N/j6EKdtuS1gJbbMB3K+WMRN3We8HavKjc8hVSRXI3Dd4jC2h/4RgFxxPr9C",
+	"U+HTXS4+ph2y6ubYhjvwTL03ekh/WnVo0gTj9UnMJlOtQP+8LvAzmQX8sAGdo+Rm4nIJ5xkqkR3UctUT",
+	"v6HCrtX21v8govN8a+bt/77/jn391b0HbZiqCJ42uay10ofHowG/1JW58kxkG1GMMFk3/WR/CBnhtZbj",
+	"AoRcrEUxdnUAY0FD7wUf+tdPpRx3J68ThLMfz6o4Vd8Oxu1MSGFplVoCJLGlHGRJVQ7Sq+AUNlAYkTo1",
+	"3GdaDy7PiD8qXCH2i+9ed5hBdYtp08Rb06ptiUIpvEXIslt0D+SsdiQBrvekAXbzW3kVYe5KNJRc3BXn",
+	"9fAEbdtS5SYmQKXqLL2NrlVBGLRrx3y4RCq2EYWoewSlyPnqoGHXMRU8x2hloyBNfgKzb4Uk+zrcS5ZQ",
+	"LAYuUVjLOORQy3KXtKvdA9OoUEs41ziKuEVFQVhEEdL7zbqCXSV8bcRzlVl7Q+Cy3U0crRHH0s4Jlt01",
+	"ypra4SDoTKlVZ2T3qCrF4Va8HPqUC7aJDADNsjIC3s2QkcfKdTFbrK98aHyQpr4MHvsA+rbBCFRUgd92",
+	"v5utKXpU2Wonso8ndUt787shdZ83aJl2pi/jVOEZ4rKtuM15auOIE5frwJYUVckw0CpjKufzWLh4cDzc",
+	"Bx7PA01pURFCPgKqkJyMbZ2xREsZE3/j/EhrK5MTNilBr+8C8Qm7htQ4SScaIQWrzBohqJHNsz5/U+kt",
+	"zxHgm6VEOqtxEqisPM9OmgYDXUPEJ8q2KXD9uXldoZ30c/JciJpXBIxrAuGsT9i1ADaxEj2hvlDKq/qf",
+	"4FsJsm2TXJYNZWpVpkEdjUexcV6jT/yRRHFU28+obgjobzdnorH8RBzBhYN1clo+r9NSwjv1B3bZahch",
+	"7CoWOFD918FitsN6w/bEFFqggP8AlXhNyOiBK7IOirrwbLklNZdcopMAkn1BrVyK4EIGmmolPQGmlQN9",
+	"o+DL/ic85ThqrqXz4HcYQB+FVwYwJtfg6tAM9kZl6baI9ZFPNtuYH5dRmPVal9Abuyz0sNtP/RxWMJi/",
+	"lc/Q7nkpC+yeU5bW7LrMwwtLOB+SANmWhkJ7oY1NKmcoegilTmCJD61X0YSVg46EXYEWKiEWdwqpkhLk",
+	"mKxMTiQFgLyQGz/RMuB2oydg+ZuJ/f5EJSKd9NnjsjDNwjL2VpIdIfiXNcZOkruomzvNbX5Y5rES31sy",
+	"Jp8jKdeSqZp0by1VaZAwtZ16KS6X5nRuiRYn7D/ib0+2Vn/E25mQhj7tKwZBtIfZWgvz9hmu2VViWVHt",
+	"hJDT87NeeXkGBez9r+9/DZj52F8/mTrUnxiFVhpBhxIk7uGcr/zlKaq7AK5DWmRhzMpefhByrgLZpKO2",
+	"pYRRSa58sy5AF32pNKyyt0Elobsi8sy1Q+TQmeu9GB8dpcIs1tP+TOVHZV/+Q9S6ePGo9FIqNwrdoXLt",
+	"VhFrcZ2aEwS4cpribWEAcqfqRMKGRo68T+8JURjA0DkjnMk8rcLtxuOPcEWN3Cgdtalb61L7LAA1W+tW",
+	"k0oLQtxAs365YplTuBKFYdcq0byGM2VhGWgQiDIX8nHdlKdhOU5Z6SAkygtOmvp2O4liI5VKxmjXCdmG",
+	"w1HMXoDIRMqe4zmxwcPBoDcaDAZMzWMm5IV8kXHHX8Vs+GA4okmczouV5ugjUlIUARx30GbJQI6xTY89",
+	"zpb+ypQr/8bdUys2CS7VTPrse7I8VqYn2y78TMh801DC+2l00SkllvXkQrKAlscQn2fGhSDW6uOGVaa6",
+	"T3MEyc6fPnvu8h9LPBx7X8pVcxcmoNe8HfAO9xcTenDyZZ+dlSRLTJvriF2/AaPBEFeAs2zcxjpxBcxs",
+	"NBiVtWze0/tbkJ75m7NPPrDxkpCiEpFQkQ+lKZvQY5PGjbkJrg3ckscVgVKikB3c/SjkQq0TlsGmfnGg",
+	"HJNiDfebk8AYV9dcwcbZUEtaUo7FKoGSxqZDILhFeA0bck99QiQTM5AFYb+DoMf/Ov+xN+yPWhAE61XW",
+	"h/XRsD86ktlRwDF72OqtXPJ1U17pcpdeiQQDyVciGkfH/UH/2BUqEowfLYBnZmFTMoSbaJtISM+SaBxl",
+	"AEVQkNu41jYaDHbcarvdbbZglI77bH5vJUBuSpAikbmra21xdG9w/LmXg2GKXAeBjFsUGos7XJm/7dj9",
+	"mD/UI7qoGJr8aPzqdRwV6zzn+q0tlwwCcU0slOFpQbldEsHX+PjRZng0DW99pF106AvNuS22nEg+QRVP",
+	"bHUanxPGlHfiSqwhLHKZs8I6zYUFJYtyfmYlZeNAzN8ePbmQ7gYscRBoRBBiiWvCKVjNbKgAxj3VDZb6",
+	"fe1X3RtaNTl6wqObeG8rd+sbW97q/qsPHsrrZB9wAza87X1/32Xv158QAqpN3nKjFd2oKjnkGv+mWuL1",
+	"ws+dbnXamgJLMwcKUmmEV5I8LJ/thmCUv6rK9jPL36mNYat0FgbR5HClTECOdpDMcxpwGo556BJDx4J0",
+	"SKGLqpsl1p9U4KpdPUDgPPX82wubrWnwZ0IiZ9GwQ+gqCXt9E0cr1UXBnQF6wggp5XXk0bHnAqqDjdkV",
+	"ZEvLly3EJVNq6YoEme3Bl5TYq2wET5ZlLYmZsaUvyJd1wRG0ykfC4hG6SB1QeM7hntq7xKI6GuJY2lwh",
+	"uZYXMqzsp1lZW+Mu6FSV/qJoZNJAlp4iTcJcASRQ2Wq16rIZGJiVhbS3VdiXLg+5t2HjfRZWU35ZQ2G+",
+	"VcnbO1OSelnwTZ0+MHoNNy0NHd61hnbpZ0Piqmu4zRdCfLy+1l//susp344mPBqMPsdOPKqS5aIIoqgT",
+	"2g41t7lML7KUwwqr437bTfooIGzc2cnLlLqvje7GwabxPXonkpudQdCHavNZEn0OE7ZbLH4nVuv9r40b",
+	"VkE6I6hH3H1mLpjtl9u09cSeuqj3Ize/OwdgX0TUZEo7juAaPdVittDiciNkaus1cGqn52eMwvG70r7T",
+	"2QyKovedffNE7zTL1FXvqRapkDsMfs5T601Xc7Rvrtrz2qo7DSpb27Q9qFT1YvHtpx+0+4TqFw7TrYLN",
+	"iq8rAY5JJcej4qgobfT70NRHXeVqlua1tHb4foHtZxW+a2R7aONLTX6byMabReEq2/a9SyoorTlMRqrS",
+	"pk9qCfw+/hFjmfIUdocy1UtGtkYyP1HexGacbAEKd2S+/S1MvfTZs+olHEnzjR2+gMUxTBQNNYryMK5I",
+	"oAfujQyeRqfEFoYynlS213BC+rheTbMtinjmX6HwJ4gifDnI5w0iasO20/a+zosiCErW/DlDiAP3oRZD",
+	"MBcwmD9PwBCmOXUtRAjwpWHC9gcIH6qonzpAOOzQf0cRQvXSmAOP5UjU3oXSbReea1iadiWi7LOfSeE1",
+	"m6ksg5T/tdjxtibKFqM1mPpX2VUJdzQyizK+PrmQLvlpDQe2VGrZqqsMCxP77En5Ajx/2ZUu8NfemVfm",
+	"QjoMBj7jzvtMfpAkxn84wxK8COcgszL4DeA0POM7U7TPZBkeAav067PZhrvAeX8A/uL44ZCyqdUBlpBS",
+	"1zbX5mOA/4+nbkGB5O9W3dzBJH9EXQvqOv+IuuZf2OAq9sNiUfzTv0eySxHrDFFQY/jqNYpzAXpT6taW",
+	"copsTUbVlKW35RuiKV3GZwshIWYG5LW4LGuTbN0UZCQtVdnN+OhoOHrQH/QH/eH44VejAWmUm3WLSmje",
+	"9wviz2RL7FkRCn4L2hyFT1B2s9tBJxVT2u7FvtyMpTAFquTWSibhu2OzWk9Vkrrdk99odEaCZyzxc/P6",
+	"5r8BAAD//w==",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

@@ -120,7 +120,8 @@ func (o *operations) VerlengSignaal(ctx context.Context, r VerlengSignaalRequest
 	}
 	p := partyOf(ctx)
 	terms := gateway.Terms{Card: cardOf(r.Body.Contactkaart), TermDays: r.Body.TermijnDagen, Key: r.Params.IdempotencyKey}
-	if _, err := p.Renew(id, terms); err != nil {
+	subject := gateway.Subject{Kind: string(r.Body.Nummersoort), Number: r.Body.Nummer, BirthDate: r.Body.Geboortedatum}
+	if _, err := p.Renew(id, subject, terms); err != nil {
 		return nil, err
 	}
 	if err := o.settle(ctx, r.Params.Wacht, id); err != nil {
