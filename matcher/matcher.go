@@ -32,6 +32,10 @@ const (
 	graveDays  = 30
 )
 
+// rememberYears is how long a feed knows what it has held. Nobody is signalled any
+// longer than that.
+const rememberYears = 23
+
 // A Matcher changes the matches of one store. Its methods may be called at the
 // same time.
 type Matcher struct {
@@ -339,7 +343,7 @@ func (c *change) emit(e registry.Event) (err error) {
 	if err != nil {
 		return err
 	}
-	return c.tx.Emit(e)
+	return c.tx.Emit(e, c.today.AddDate(rememberYears, 0, 0))
 }
 
 // grant logs what is done and gives what the receipt will say of it.

@@ -42,11 +42,16 @@ type Store interface {
 	// the context's error.
 	Wait(ctx context.Context, party api.PartyID, after uint64) error
 
+	// Held tells whether the party was told an event: whether its feed holds the id,
+	// or held it and has trimmed the event.
+	Held(ctx context.Context, party api.PartyID, id api.EventID) (bool, error)
+
 	// Acknowledge says that the party has kept everything up to a position; Trim
 	// may drop it. It need not survive a crash: the reader will say it again.
 	Acknowledge(party api.PartyID, upTo uint64)
 
-	// Trim drops acknowledged events, and tombstones whose time is over.
+	// Trim drops acknowledged events, and tombstones and event ids whose time is
+	// over.
 	Trim(ctx context.Context, today encoding.Date) error
 
 	// Due lists idxs that hold a signal which has expired by today, max at most.
@@ -77,8 +82,9 @@ type Tx interface {
 	EndSignal(Signal, Tombstone) error
 	// PutMatch stores the match; one without members is removed.
 	PutMatch(Match) error
-	// Emit puts an event in its recipient's feed, unless the feed holds its id.
-	Emit(Event) error
+	// Emit puts an event in its recipient's feed, unless the feed holds its id or has
+	// held it. The id is remembered up to the given day.
+	Emit(e Event, remember encoding.Date) error
 	// Log puts a leaf in the outbox, from where the sequencer takes it.
 	Log(LogEntry) error
 }

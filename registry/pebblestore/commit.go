@@ -5,7 +5,6 @@ package pebblestore
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"slices"
 
@@ -89,7 +88,8 @@ func (s *Store) commitGroup(group []*commit) error {
 				return err
 			}
 			c.writes = append(c.writes, write{key: key, value: sealed},
-				write{key: eventIDKey(e.feed, e.event.ID), value: binary.BigEndian.AppendUint64(nil, f.next)})
+				write{key: eventIDKey(e.feed, e.event.ID)},
+				write{key: eventIDExpiryKey(e.remember, e.feed, e.event.ID)})
 		}
 		for _, w := range c.writes {
 			size += len(w.key) + len(w.value)

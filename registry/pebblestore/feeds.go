@@ -27,6 +27,7 @@ type feed struct {
 	mu      sync.Mutex
 	durable uint64        // the last position on disk: readers go no further
 	acked   uint64        // what the reader has kept
+	trimmed uint64        // up to where trim has removed
 	grown   chan struct{} // closed when durable grows
 }
 
@@ -134,30 +135,20 @@ func (s *Store) Acknowledge(party api.PartyID, upTo uint64) {
 	f.acked = max(f.acked, min(upTo, f.durable))
 }
 
-// trim puts the removal of acknowledged events into a batch.
-func (f *feeds) trim(ctx context.Context, s *Store, batch *pebble.Batch) error {
+// trim puts the removal of acknowledged events into a batch. The last event of a
+// feed stays.
+func (f *feeds) trim(batch *pebble.Batch) error {
 	f.mu.Lock()
-	acked := make(map[[16]byte]uint64, len(f.by))
+	defer f.mu.Unlock()
 	for id, known := range f.by {
 		known.mu.Lock()
-		acked[id] = min(known.acked, max(known.durable, 1)-1)
+		from, upTo := known.trimmed, min(known.acked, max(known.durable, 1)-1)
+		known.trimmed = upTo
 		known.mu.Unlock()
-	}
-	f.mu.Unlock()
-	for id, upTo := range acked {
-		it, err := f.db.NewIter(&pebble.IterOptions{LowerBound: feedKey(id, 0), UpperBound: feedKey(id, upTo+1)})
-		if err != nil {
-			return err
+		if upTo == from {
+			continue
 		}
-		for it.First(); it.Valid() && err == nil; it.Next() {
-			var sealed []byte
-			var e registry.Event
-			if sealed, err = it.ValueAndErr(); err == nil {
-				err = errors.Join(ctx.Err(), s.open(tableEvent, it.Key(), sealed, &e),
-					batch.Delete(it.Key(), nil), batch.Delete(eventIDKey(id, e.ID), nil))
-			}
-		}
-		if err := errors.Join(err, it.Error(), it.Close()); err != nil {
+		if err := batch.DeleteRange(feedKey(id, from), feedKey(id, upTo+1), nil); err != nil {
 			return err
 		}
 	}

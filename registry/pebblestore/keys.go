@@ -24,8 +24,9 @@ import (
 //	t shard(2) grave(16)               tombstone
 //	x day(4) s idx(16) slot(16)        empty: the signal expires on this day
 //	x day(4) t shard(2) grave(16)      empty: the tombstone goes on this day
+//	x day(4) e feed(16) event id(16)   empty: the event id goes on this day
 //	f feed(16) position(8)             event
-//	e feed(16) event id(16)            position(8), not sealed: the feed holds this id
+//	e feed(16) event id(16)            empty: the feed holds this id, or has held it
 //	o leaf hash(16)                    outbox: salt and record of a leaf
 //	i                                  incarnation(16), not sealed
 const (
@@ -96,6 +97,10 @@ func signalExpiryKey(d encoding.Date, idx registry.Idx, slot [16]byte) []byte {
 
 func tombstoneExpiryKey(d encoding.Date, idx registry.Idx, grave [16]byte) []byte {
 	return append(expiryDayKey(d), tombstoneKey(idx, grave)...)
+}
+
+func eventIDExpiryKey(d encoding.Date, feed [16]byte, id api.EventID) []byte {
+	return append(expiryDayKey(d), eventIDKey(feed, id)...)
 }
 
 // expiryTarget takes an expiry key apart: what it points to, behind the day.

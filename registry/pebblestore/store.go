@@ -316,18 +316,30 @@ func (s *Store) expired(today enc.Date, fn func(key []byte) (more bool, err erro
 	return it.Error()
 }
 
+// Held implements registry.Store.
+func (s *Store) Held(_ context.Context, party api.PartyID, id api.EventID) (bool, error) {
+	_, closer, err := s.db.Get(eventIDKey(s.keys.Feed(party), id))
+	if errors.Is(err, pebble.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return true, closer.Close()
+}
+
 // Trim implements registry.Store.
 func (s *Store) Trim(ctx context.Context, today enc.Date) error {
 	batch := s.db.NewBatch()
 	defer batch.Close()
 	err := s.expired(today, func(key []byte) (bool, error) {
-		if target := expiryTarget(key); target[0] == prefixTombstone {
+		if target := expiryTarget(key); target[0] != prefixIdx {
 			return true, errors.Join(ctx.Err(), batch.Delete(target, nil), batch.Delete(key, nil))
 		}
 		return true, ctx.Err()
 	})
 	if err == nil {
-		err = s.feeds.trim(ctx, s, batch)
+		err = s.feeds.trim(batch)
 	}
 	if err != nil {
 		return err

@@ -148,7 +148,7 @@ func TestFailedTransactionWritesNothing(t *testing.T) {
 	defer s.Close()
 	no := errors.New("no")
 	err := s.Update(t.Context(), idxOf(1), func(tx registry.Tx) error {
-		return errors.Join(tx.PutSignal(signal(t, 1, day)), tx.Emit(event(1, 1)), no)
+		return errors.Join(tx.PutSignal(signal(t, 1, day)), tx.Emit(event(1, 1), day), no)
 	})
 	if !errors.Is(err, no) {
 		t.Fatal(err)
@@ -171,7 +171,7 @@ func TestFeedIsNeverSkipped(t *testing.T) {
 	for w := range writers {
 		g.Go(func() error {
 			for n := range each {
-				err := s.Update(ctx, idxOf(w*each+n), func(tx registry.Tx) error { return tx.Emit(event(1, w*each+n)) })
+				err := s.Update(ctx, idxOf(w*each+n), func(tx registry.Tx) error { return tx.Emit(event(1, w*each+n), day) })
 				if err != nil {
 					return err
 				}
@@ -213,10 +213,43 @@ func TestFeedHoldsAnIDOnce(t *testing.T) {
 	s := open(t, vfs.NewMem(), newKeys(t))
 	defer s.Close()
 	for range 3 {
-		update(t, s, idxOf(1), func(tx registry.Tx) error { return tx.Emit(event(1, 1)) })
+		update(t, s, idxOf(1), func(tx registry.Tx) error { return tx.Emit(event(1, 1), day) })
 	}
 	if events, _, err := s.Events(t.Context(), party(1), 0, 10); err != nil || len(events) != 1 {
 		t.Errorf("%d events, %v", len(events), err)
+	}
+}
+
+func TestFeedRemembersWhatItHeld(t *testing.T) {
+	s := open(t, vfs.NewMem(), newKeys(t))
+	defer s.Close()
+	tell := func(n int) {
+		t.Helper()
+		update(t, s, idxOf(n), func(tx registry.Tx) error { return tx.Emit(event(1, n), day) })
+	}
+	held := func(n int) bool {
+		t.Helper()
+		ok, err := s.Held(t.Context(), party(1), event(1, n).ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ok
+	}
+	tell(1)
+	tell(2)
+	s.Acknowledge(party(1), 2)
+	if err := s.Trim(t.Context(), day.AddDate(0, 0, -1)); err != nil {
+		t.Fatal(err)
+	}
+	tell(1) // trimmed, but told
+	if events, _, _ := s.Events(t.Context(), party(1), 0, 10); len(events) != 1 || !held(1) || held(3) {
+		t.Errorf("%d events, held %v", len(events), held(1))
+	}
+	if err := s.Trim(t.Context(), day); err != nil {
+		t.Fatal(err)
+	}
+	if held(1) {
+		t.Error("an id is remembered beyond its day")
 	}
 }
 
@@ -224,7 +257,7 @@ func TestPositionsGoOnAfterTrimAndRestart(t *testing.T) {
 	fs, keys := vfs.NewMem(), newKeys(t)
 	s := open(t, fs, keys)
 	for n := range 5 {
-		update(t, s, idxOf(n), func(tx registry.Tx) error { return tx.Emit(event(1, n)) })
+		update(t, s, idxOf(n), func(tx registry.Tx) error { return tx.Emit(event(1, n), day) })
 	}
 	_, last, err := s.Events(t.Context(), party(1), 0, 10)
 	if err != nil || last != 5 {
@@ -246,7 +279,7 @@ func TestPositionsGoOnAfterTrimAndRestart(t *testing.T) {
 	if s.Incarnation() != incarnation {
 		t.Error("a restart changed the incarnation")
 	}
-	update(t, s, idxOf(9), func(tx registry.Tx) error { return tx.Emit(event(1, 9)) })
+	update(t, s, idxOf(9), func(tx registry.Tx) error { return tx.Emit(event(1, 9), day) })
 	events, at, err := s.Events(t.Context(), party(1), last, 10)
 	if err != nil || len(events) != 1 || at != 6 {
 		t.Errorf("after a restart the feed goes on at %d with %d events (%v)", at, len(events), err)
@@ -285,7 +318,7 @@ func TestNothingReadableAtRest(t *testing.T) {
 			Event: "signal.register", Action: audit.Create, Outcome: audit.Success, Time: time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC),
 			Party: string(party(1)), ObjectType: "signal", ObjectID: sig.SID.String(), System: "registry",
 		})
-		return errors.Join(err, tx.PutSignal(sig), tx.Emit(event(1, 1)), tx.Log(registry.LogEntry{Leaf: leaf}),
+		return errors.Join(err, tx.PutSignal(sig), tx.Emit(event(1, 1), day), tx.Log(registry.LogEntry{Leaf: leaf}),
 			tx.PutMatch(registry.Match{ID: api.NewMatchID(), Members: []registry.Member{{Party: party(1), SID: sig.SID}}}))
 	})
 	if err := s.Close(); err != nil {
@@ -356,7 +389,7 @@ func powerLoss(t *testing.T, ingest int) {
 			steps := 1 + r.IntN(60)
 			for n := range steps {
 				update(t, s, idxOf(n), func(tx registry.Tx) error {
-					return errors.Join(tx.PutSignal(signal(t, 1, day)), tx.Emit(event(1, n)))
+					return errors.Join(tx.PutSignal(signal(t, 1, day)), tx.Emit(event(1, n), day))
 				})
 			}
 			crashed := fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: kept, RNG: r})
@@ -396,7 +429,7 @@ func TestUpdateAll(t *testing.T) {
 				if err == nil && len(have) > 0 && have[len(have)-1].Party == sig.Party {
 					err = errors.New("a transaction ran twice")
 				}
-				return errors.Join(err, tx.PutSignal(sig), tx.Emit(event(round, int(idx[0])<<8|int(idx[1]))))
+				return errors.Join(err, tx.PutSignal(sig), tx.Emit(event(round, int(idx[0])<<8|int(idx[1])), day))
 			})
 		})
 	}

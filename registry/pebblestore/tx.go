@@ -4,13 +4,14 @@ package pebblestore
 
 import (
 	"cmp"
+	"context"
 	"encoding"
-	"errors"
 	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/seinhuis/seinhuis/api"
+	enc "github.com/seinhuis/seinhuis/crypto/encoding"
 	"github.com/seinhuis/seinhuis/registry"
 )
 
@@ -40,8 +41,9 @@ func (t *tx) delete(key []byte)     { t.writes = append(t.writes, write{key: key
 // A feedEvent is a sealed-to-be event on its way to a feed; the committer gives it
 // its position.
 type feedEvent struct {
-	feed  [16]byte
-	event registry.Event
+	feed     [16]byte
+	event    registry.Event
+	remember enc.Date
 }
 
 func (t *tx) load() error {
@@ -133,16 +135,12 @@ func (t *tx) PutMatch(m registry.Match) error {
 
 // Emit implements registry.Tx. An event id belongs to one idx, so the lock of the
 // idx keeps two transactions from telling it twice.
-func (t *tx) Emit(e registry.Event) error {
-	feed := t.store.keys.Feed(e.Recipient.Party)
-	_, closer, err := t.store.db.Get(eventIDKey(feed, e.ID))
-	switch {
-	case err == nil:
-		return closer.Close()
-	case !errors.Is(err, pebble.ErrNotFound):
+func (t *tx) Emit(e registry.Event, remember enc.Date) error {
+	held, err := t.store.Held(context.Background(), e.Recipient.Party, e.ID)
+	if held || err != nil {
 		return err
 	}
-	t.events = append(t.events, feedEvent{feed, e})
+	t.events = append(t.events, feedEvent{t.store.keys.Feed(e.Recipient.Party), e, remember})
 	return nil
 }
 
