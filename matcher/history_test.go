@@ -200,4 +200,7 @@ func playHistory(t *testing.T, seed uint64, steps int) {
 		}
 	}
 	implied(t, w)
+	if _, found := checked(t, w); len(found) > 0 {
+		t.Errorf("seed %d: %q", seed, found)
+	}
 }

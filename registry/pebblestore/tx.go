@@ -136,6 +136,9 @@ func (t *tx) PutMatch(m registry.Match) error {
 // Emit implements registry.Tx. An event id belongs to one idx, so the lock of the
 // idx keeps two transactions from telling it twice.
 func (t *tx) Emit(e registry.Event, remember enc.Date) error {
+	if slices.ContainsFunc(t.events, func(f feedEvent) bool { return f.event.ID == e.ID }) {
+		return nil
+	}
 	held, err := t.store.Held(context.Background(), e.Recipient.Party, e.ID)
 	if held || err != nil {
 		return err

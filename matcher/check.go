@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package matcher
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/seinhuis/seinhuis/api"
+	"github.com/seinhuis/seinhuis/registry"
+)
+
+// A Difference is something in a store that is not as the signals in it imply. It
+// names signals by party and sid, never by what they match on.
+type Difference struct {
+	What string
+	Of   registry.Member // whose signal, or who was to be told
+	And  registry.Member // the other one, if it takes two
+}
+
+func (d Difference) String() string {
+	if d.And == (registry.Member{}) {
+		return fmt.Sprintf("%s: %s %s", d.What, d.Of.Party, d.Of.SID)
+	}
+	return fmt.Sprintf("%s: %s %s and %s %s", d.What, d.Of.Party, d.Of.SID, d.And.Party, d.And.SID)
+}
+
+// What can differ.
+const (
+	Misplaced    = "a signal is not found by its tag"
+	PartyTwice   = "a party signals one child twice"
+	NotMatched   = "two live signals of one child are not in one match"
+	MatchedWrong = "a match holds somebody who has no live signal of that child"
+	NotTold      = "a party was not told of another in its match"
+)
+
+// Checked counts what a check has looked at.
+type Checked struct {
+	Signals     int `json:"signals"` // that live
+	Matches     int `json:"matches"`
+	Pairs       int `json:"pairs"` // of two signals of one child
+	Differences int `json:"differences"`
+}
+
+// Check joins all live signals of a store anew, by their tags, and holds the stored
+// matches and the events that were told against the result. It looks at neither the
+// places where signals stand nor the rules that made the matches. What differs is
+// given to report, one at a time. Nothing may write to the store meanwhile.
+func (m *Matcher) Check(ctx context.Context, report func(Difference)) (Checked, error) {
+	var (
+		done    Checked
+		keys    []registry.Idx // of each live signal, by its tag
+		live    []checkedSignal
+		matches = make(map[registry.Member]api.MatchID) // who is in which
+		today   = registry.Today(m.Now())
+	)
+	differs := func(d Difference) { done.Differences++; report(d) }
+	err := m.Store.Scan(ctx, registry.Idx{}, func(at registry.Idx, signals []registry.Signal, match registry.Match) error {
+		here := make(map[registry.Member]bool)
+		for _, s := range signals {
+			if !s.Live(today) {
+				continue
+			}
+			here[member(s)] = true
+			key := at
+			if i := slices.IndexFunc(s.Faces, func(f api.Face) bool { return m.Keys.Idx(f.Epoch, f.Tag) == at }); i < 0 {
+				differs(Difference{What: Misplaced, Of: member(s)})
+				key = m.idxOf(s.Statement)
+			}
+			keys, live = append(keys, key), append(live, checkedSignal{member(s), s.Rev})
+		}
+		if match.ID.IsZero() {
+			return nil
+		}
+		done.Matches++
+		for _, member := range match.Members {
+			matches[member] = match.ID
+			if !here[member] && !slices.ContainsFunc(signals, func(s registry.Signal) bool { return s.SID == member.SID }) {
+				// Of one that has expired and is not swept yet the match may still know.
+				differs(Difference{What: MatchedWrong, Of: member})
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return done, err
+	}
+	done.Signals = len(live)
+
+	var mu sync.Mutex
+	paired := make(map[registry.Member]bool)
+	err = Join(ctx, keys, keys, func(pairs []Pair) error {
+		mu.Lock()
+		defer mu.Unlock()
+		for _, p := range pairs {
+			if p.Build >= p.Probe { // each pair comes twice, and each signal meets itself
+				continue
+			}
+			done.Pairs++
+			a, b := live[p.Build], live[p.Probe]
+			paired[a.Member], paired[b.Member] = true, true
+			if a.Party == b.Party {
+				differs(Difference{PartyTwice, a.Member, b.Member})
+				continue
+			}
+			if id := matches[a.Member]; id.IsZero() || id != matches[b.Member] {
+				differs(Difference{NotMatched, a.Member, b.Member})
+			}
+			for _, side := range [][2]checkedSignal{{a, b}, {b, a}} {
+				told, err := m.told(ctx, side[0], side[1])
+				if err != nil {
+					return err
+				}
+				if !told {
+					differs(Difference{NotTold, side[0].Member, side[1].Member})
+				}
+			}
+		}
+		return nil
+	})
+	for _, s := range live {
+		if !matches[s.Member].IsZero() && !paired[s.Member] && err == nil {
+			differs(Difference{What: MatchedWrong, Of: s.Member})
+		}
+	}
+	return done, err
+}
+
+type checkedSignal struct {
+	registry.Member
+	rev uint64
+}
+
+// told tells whether a party's feed holds, or has held, that another joined: under
+// whichever revision that had by then.
+func (m *Matcher) told(ctx context.Context, to, of checkedSignal) (bool, error) {
+	for rev := uint64(1); rev <= of.rev; rev++ {
+		id, err := api.EventIDOf(to.Party, to.SID, of.Party, of.SID, api.EventJoined, rev)
+		if err != nil {
+			return false, err
+		}
+		if held, err := m.Store.Held(ctx, to.Party, id); held || err != nil {
+			return held, err
+		}
+	}
+	return false, nil
+}
+
+// Rebuild makes the matches and the days of expiry anew from the signals, and tells
+// every party of a match what it was not told: after a restore, or when Check found
+// a difference. Where everything is as it should be it changes nothing that a party
+// can see. It returns how many idxs it visited.
+func (m *Matcher) Rebuild(ctx context.Context) (int, error) {
+	visited := 0
+	adm := m.admission()
+	err := m.Store.Scan(ctx, registry.Idx{}, func(idx registry.Idx, _ []registry.Signal, _ registry.Match) error {
+		visited++
+		return m.change(ctx, adm, idx, func(c *change) error { return c.rebuild(ctx) })
+	})
+	return visited, err
+}
+
+func (c *change) rebuild(ctx context.Context) error {
+	for _, s := range c.live {
+		if err := c.tx.PutSignal(s); err != nil {
+			return err
+		}
+	}
+	if err := c.settle(); err != nil {
+		return err
+	}
+	match, err := c.tx.Match()
+	if err != nil || match.ID.IsZero() {
+		return err
+	}
+	// Settling told the newcomers and of them; whoever was a member before and was
+	// not told is told now.
+	slices.SortFunc(c.live, func(a, b registry.Signal) int { return cmp.Compare(a.Party, b.Party) })
+	for _, to := range c.live {
+		for _, of := range c.live {
+			if to.Party == of.Party {
+				continue
+			}
+			told, err := c.m.told(ctx, checkedSignal{member(to), to.Rev}, checkedSignal{member(of), of.Rev})
+			if !told && err == nil {
+				err = c.emit(registry.Event{
+					Kind: api.EventJoined, Match: match.ID, Recipient: member(to), Other: member(of), Rev: of.Rev,
+				})
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

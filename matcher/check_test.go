@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package matcher_test
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/seinhuis/seinhuis/api"
+	"github.com/seinhuis/seinhuis/matcher"
+	"github.com/seinhuis/seinhuis/matcher/matchertest"
+	"github.com/seinhuis/seinhuis/registry"
+)
+
+func checked(t *testing.T, w *matchertest.World) (matcher.Checked, []string) {
+	t.Helper()
+	var found []string
+	done, err := w.Check(t.Context(), func(d matcher.Difference) { found = append(found, d.What) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(found)
+	return done, slices.Compact(found)
+}
+
+// TestCheckFindsAndRebuildMends plants each kind of damage in a store.
+func TestCheckFindsAndRebuildMends(t *testing.T) {
+	tag := matchertest.Child(1)
+	member := func(p matchertest.Paper) registry.Member {
+		return registry.Member{Party: p.Statement.Party, SID: p.Statement.SID}
+	}
+	stored := func(p matchertest.Paper) registry.Signal {
+		return registry.Signal{Statement: p.Statement, Signed: p.Submission.Signed, Sealed: p.Submission.Faces}
+	}
+	for _, c := range []struct {
+		name  string
+		plant func(w *matchertest.World, tx registry.Tx, a, b matchertest.Paper) error
+		want  []string
+		mends bool
+	}{
+		{"nothing", func(*matchertest.World, registry.Tx, matchertest.Paper, matchertest.Paper) error { return nil }, nil, true},
+		{"match_lost", func(_ *matchertest.World, tx registry.Tx, a, b matchertest.Paper) error {
+			return tx.PutMatch(registry.Match{})
+		}, []string{matcher.NotMatched}, true},
+		{"ghost_in_match", func(_ *matchertest.World, tx registry.Tx, a, b matchertest.Paper) error {
+			m, err := tx.Match()
+			if err != nil {
+				return err
+			}
+			m.Members = append(m.Members, registry.Member{Party: matchertest.Party(2), SID: api.NewSID()})
+			return tx.PutMatch(m)
+		}, []string{matcher.MatchedWrong}, true},
+		{"signal_put_past_the_rules", func(w *matchertest.World, tx registry.Tx, a, b matchertest.Paper) error {
+			return tx.PutSignal(stored(w.Write(2, tag, api.NewSID(), 1)))
+		}, []string{matcher.NotTold, matcher.NotMatched}, true},
+		{"told_to_nobody", func(w *matchertest.World, tx registry.Tx, a, b matchertest.Paper) error {
+			third := w.Write(2, tag, api.NewSID(), 1)
+			m, err := tx.Match()
+			if err != nil {
+				return err
+			}
+			m.Members = append(m.Members, member(third))
+			if err := tx.PutSignal(stored(third)); err != nil {
+				return err
+			}
+			return tx.PutMatch(m)
+		}, []string{matcher.NotTold}, true},
+		{"signal_lost", func(_ *matchertest.World, tx registry.Tx, a, b matchertest.Paper) error {
+			return tx.EndSignal(stored(a), registry.Tombstone{Rev: 1, Until: a.Statement.Expires})
+		}, []string{matcher.MatchedWrong}, true},
+		{"signal_under_another_child", func(w *matchertest.World, tx registry.Tx, a, b matchertest.Paper) error {
+			return tx.PutSignal(stored(w.Write(2, matchertest.Child(9), api.NewSID(), 1)))
+		}, []string{matcher.Misplaced}, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := matchertest.New(t, 3)
+			a, b := w.Signal(0, tag), w.Signal(1, tag)
+			w.Signal(0, matchertest.Child(2))
+			err := w.Store.Update(t.Context(), w.Keys.Idx(1, tag), func(tx registry.Tx) error { return c.plant(w, tx, a, b) })
+			if err != nil {
+				t.Fatal(err)
+			}
+			done, found := checked(t, w)
+			if !slices.Equal(found, c.want) || (done.Differences > 0) != (len(c.want) > 0) {
+				t.Errorf("found %q, want %q", found, c.want)
+			}
+			before := len(w.Feed(0))
+			if _, err := w.Rebuild(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if _, found := checked(t, w); c.mends && len(found) > 0 {
+				t.Errorf("after a rebuild there is still %q", found)
+			}
+			if c.want == nil && len(w.Feed(0)) != before {
+				t.Error("a rebuild of a sound store told somebody something")
+			}
+		})
+	}
+}
+
+func TestCheckOfASoundStore(t *testing.T) {
+	w := matchertest.New(t, 4)
+	for child := range 30 {
+		for p := range 1 + child%4 {
+			paper := w.Signal(p, matchertest.Child(child))
+			switch {
+			case child%5 == 0:
+				if _, err := w.Send(w.Write(p, matchertest.Child(child), paper.Statement.SID, 2)); err != nil {
+					t.Fatal(err)
+				}
+			case child%7 == 3:
+				w.Withdraw(paper)
+			}
+		}
+	}
+	done, found := checked(t, w)
+	if len(found) > 0 || done.Signals == 0 || done.Matches == 0 || done.Pairs <= done.Matches {
+		t.Errorf("%+v, %q", done, found)
+	}
+	w.Feed(0) // acknowledged and trimmed events were told all the same
+	if _, err := w.Sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, found := checked(t, w); len(found) > 0 {
+		t.Errorf("after a trim: %q", found)
+	}
+	// What has expired and is not swept is no difference.
+	w.SetClock(w.Now().AddDate(2, 0, 0))
+	if done, found := checked(t, w); len(found) > 0 || done.Signals != 0 {
+		t.Errorf("%d live signals, %q", done.Signals, found)
+	}
+}
