@@ -27,6 +27,13 @@ const usage = `registry: the blind signal registry of Seinhuis
   registry serve -config FILE
       Serves until SIGTERM or SIGINT. SIGHUP reads manifest, directory and
       certificate anew.
+  registry check -config FILE
+      Joins all signals of a stopped registry anew, and holds the stored matches
+      and the events that were told against the result. Prints what differs, and
+      last a line of JSON with counts; the exit status is 0 if nothing does.
+  registry rebuild -config FILE
+      Makes the matches of a stopped registry anew from its signals, and tells
+      every party what it was not told: after a restore, or a check that failed.
 
 FILE is JSON; unknown fields are refused; paths are relative to its folder:
   {
@@ -68,6 +75,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return keygen(args[1:], stdout, stderr)
 	case "serve":
 		return serve(ctx, args[1:], stderr)
+	case "check":
+		return check(ctx, args[1:], stdout, stderr)
+	case "rebuild":
+		return rebuild(ctx, args[1:], stdout, stderr)
 	case "-h", "-help", "--help", "help":
 		fmt.Fprint(stdout, usage)
 		return nil

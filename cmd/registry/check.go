@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+
+	"github.com/seinhuis/seinhuis/matcher"
+)
+
+// errDiffers makes the exit status tell what the last line says.
+var errDiffers = errors.New("the store is not as its signals imply; registry rebuild mends its matches")
+
+// check holds a store that nobody serves against what its signals imply.
+func check(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	return onStore("check", args, stderr, func(m *matcher.Matcher) error {
+		done, err := m.Check(ctx, func(d matcher.Difference) { fmt.Fprintln(stdout, d) })
+		if err != nil {
+			return err
+		}
+		if err := json.NewEncoder(stdout).Encode(done); err != nil {
+			return err
+		}
+		if done.Differences > 0 {
+			return errDiffers
+		}
+		return nil
+	})
+}
+
+// rebuild makes the matches of a store that nobody serves anew.
+func rebuild(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	return onStore("rebuild", args, stderr, func(m *matcher.Matcher) error {
+		visited, err := m.Rebuild(ctx)
+		if err != nil {
+			return err
+		}
+		return json.NewEncoder(stdout).Encode(struct {
+			Visited int `json:"visited"`
+		}{visited})
+	})
+}
+
+func onStore(command string, args []string, stderr io.Writer, do func(*matcher.Matcher) error) error {
+	fs := flags("registry "+command, stderr)
+	path := fs.String("config", "", "")
+	if err := fs.Parse(args); err != nil {
+		return err
+	}
+	if *path == "" || fs.NArg() > 0 {
+		return fmt.Errorf("%s needs -config FILE; registry -h shows how", command)
+	}
+	c, err := readConfig(*path)
+	if err != nil {
+		return err
+	}
+	m, _, err := c.open(slog.New(slog.NewJSONHandler(stderr, nil)))
+	if err != nil {
+		return fmt.Errorf("%w (is the registry still running?)", err)
+	}
+	return errors.Join(do(m), m.Store.Close())
+}
