@@ -16,6 +16,7 @@ import (
 	"github.com/seinhuis/seinhuis/crypto/encoding"
 	"github.com/seinhuis/seinhuis/crypto/identity"
 	"github.com/seinhuis/seinhuis/crypto/seal"
+	"github.com/seinhuis/seinhuis/manifest"
 )
 
 // A Subject is who is signalled, as it was entered. It prints as [identity].
@@ -60,6 +61,7 @@ var (
 	ErrReplay   = errors.New("gateway: the idempotency key was used for another request")
 	ErrBusy     = errors.New("gateway: another renewal of this signal is under way")
 	ErrNotLive  = errors.New("gateway: the signal does not stand")
+	ErrNoBasis  = errors.New("gateway: the policy's legal basis has ended")
 )
 
 var ownerForm = regexp.MustCompile(`^[A-Za-z0-9._@-]{1,64}$`)
@@ -210,6 +212,19 @@ func warnings(id identity.Identity, reference string) (list []Code) {
 	return list
 }
 
+// basis gives ErrNoBasis when the legal basis has ended: then nothing new is taken
+// on. A withdrawal always is.
+func (p *Party) basis(now time.Time) error {
+	if m, _ := p.g.roots.known(); m != nil && basisEnded(m, now) {
+		return ErrNoBasis
+	}
+	return nil
+}
+
+func basisEnded(m *manifest.Manifest, now time.Time) bool {
+	return identity.Today(now).Compare(m.Policy.LegalBasisEnds) >= 0
+}
+
 // CheckSignal gives every fault that Signal would refuse.
 func (p *Party) CheckSignal(s Subject, t Terms) []Fault {
 	_, faults := p.checkSignal(s, &t, p.g.now())
@@ -229,6 +244,9 @@ func (p *Party) Signal(s Subject, t Terms) (Status, error) {
 	id, faults := p.checkSignal(s, &t, now)
 	if len(faults) > 0 {
 		return Status{}, &InputError{faults}
+	}
+	if err := p.basis(now); err != nil {
+		return Status{}, err
 	}
 
 	p.mu.Lock()
@@ -379,6 +397,9 @@ func (p *Party) Renew(id ID, s Subject, t Terms) (Status, error) {
 	}
 	if len(faults) > 0 {
 		return Status{}, &InputError{faults}
+	}
+	if err := p.basis(now); err != nil {
+		return Status{}, err
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/seinhuis/seinhuis/api"
+	"github.com/seinhuis/seinhuis/crypto/encoding"
 	"github.com/seinhuis/seinhuis/gateway"
 	"github.com/seinhuis/seinhuis/gateway/gatewaytest"
 )
@@ -547,5 +548,55 @@ func TestAResharingIsFollowed(t *testing.T) {
 	}
 	if m := inbox(t, h.Of(0), 1)[0]; m.Problem != "" {
 		t.Errorf("the card does not open: %q", m.Problem)
+	}
+}
+
+func TestTheEndOfTheLegalBasis(t *testing.T) {
+	w := gatewaytest.New(t, 1)
+	w.Manifest.Policy.LegalBasisEnds = encoding.Date{Year: 2027, Month: 3, Day: 5} // tomorrow
+	w.Publish()
+	a := w.Run(0).Of(0)
+	s := signal(t, a, child(1), terms("jansen", "A-1"))
+	w.Faults[0].Set(gatewaytest.Away)
+	w.Faults[1].Set(gatewaytest.Away)
+	waiting, err := a.Signal(child(2), terms("jansen", "A-2"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	waitsFor(t, a, waiting.ID, gateway.WaitEvaluators)
+	w.Advance(24 * time.Hour)
+	w.Faults[0].Set(gatewaytest.Works)
+	if s := settled(t, a, waiting.ID); s.State != gateway.StateRefused || s.Faults[0].Code != gateway.CodeLegalBasis {
+		t.Errorf("what was in the queue is %s", s.State)
+	}
+	if _, err := a.Signal(child(3), terms("jansen", "A-3")); !errors.Is(err, gateway.ErrNoBasis) {
+		t.Errorf("a new signal: %v", err)
+	}
+	if _, err := a.Report(persons(), terms("vt", "M-1")); !errors.Is(err, gateway.ErrNoBasis) {
+		t.Errorf("a report: %v", err)
+	}
+	if _, err := a.Renew(s.ID, gateway.Subject{}, gateway.Terms{}); !errors.Is(err, gateway.ErrNoBasis) {
+		t.Errorf("a renewal: %v", err)
+	}
+	if _, err := a.Withdraw(s.ID, api.ReasonEnded); err != nil {
+		t.Fatal(err)
+	}
+	if s := settled(t, a, s.ID); s.State != gateway.StateWithdrawn {
+		t.Errorf("a withdrawal: %s", s.State)
+	}
+}
+
+func TestAWithdrawalDoesNotNeedAManifestInForce(t *testing.T) {
+	w := gatewaytest.New(t, 1)
+	w.Manifest.NotAfter, w.Directory.NotAfter = w.Now().AddDate(0, 0, 1), w.Now().AddDate(0, 0, 1)
+	w.Publish()
+	a := w.Run(0).Of(0)
+	s := signal(t, a, child(1), terms("jansen", "A-1"))
+	w.Advance(48 * time.Hour)
+	if _, err := a.Withdraw(s.ID, api.ReasonEnded); err != nil {
+		t.Fatal(err)
+	}
+	if s := settled(t, a, s.ID); s.State != gateway.StateWithdrawn {
+		t.Errorf("it is %s", s.State)
 	}
 }

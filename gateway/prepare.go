@@ -123,17 +123,14 @@ func (p *Party) statement(m *manifest.Manifest, c child, sid api.SID, rev uint64
 }
 
 // withdrawal makes the signed act that withdraws a signal, on its tag in the
-// oldest open epoch.
+// oldest open epoch; without one there the registry says that it has no such signal.
 func (p *Party) withdrawal(m *manifest.Manifest, s Signal, reason string, now time.Time) (*Prepared, error) {
-	open := m.Open()
-	if len(open) == 0 {
-		return nil, errNewEpoch
+	f := s.Faces[0]
+	if open := m.Open(); len(open) > 0 {
+		if i := slices.IndexFunc(s.Faces, func(f Face) bool { return f.Epoch == open[0].Number }); i >= 0 {
+			f = s.Faces[i]
+		}
 	}
-	i := slices.IndexFunc(s.Faces, func(f Face) bool { return f.Epoch == open[0].Number })
-	if i < 0 {
-		return nil, errNewEpoch
-	}
-	f := s.Faces[i]
 	box, err := p.openKeybox(seal.Context{Dep: m.Dep, Party: string(p.id), SID: f.SID, Rev: f.Rev, Epoch: f.Epoch}, f.Keybox)
 	if err != nil {
 		return nil, err
@@ -183,6 +180,14 @@ func (p *Party) prepareCohort(ctx context.Context, cohort int, jobs []Job) ([]Jo
 	m, _, err := p.roots(ctx)
 	if err != nil {
 		return nil, &waitError{For: WaitEvaluators, Err: err}
+	}
+	if basisEnded(m, now) {
+		for _, job := range young {
+			if err := p.reject(job, Fault{"", CodeLegalBasis}); err != nil {
+				return nil, err
+			}
+		}
+		return nil, nil
 	}
 	began := time.Now()
 	children, err := p.evaluateJobs(ctx, m, cohort, ids, young)
@@ -258,7 +263,7 @@ func (p *Party) keepPrepared(jobs []Job) (kept []Job, err error) {
 // prepared. It gives nil when there is nothing to send: a withdrawal of a signal
 // that has an owner again, or an act on one that has ended.
 func (p *Party) prepareAct(ctx context.Context, job Job) (*Job, error) {
-	m, _, err := p.roots(ctx)
+	m, err := p.manifestFor(ctx, job)
 	if err != nil {
 		return nil, &waitError{For: WaitRegistry, Err: err}
 	}

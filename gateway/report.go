@@ -87,6 +87,9 @@ func (p *Party) Report(persons []Person, t Terms) (ReportStatus, error) {
 	if len(faults) > 0 {
 		return ReportStatus{}, &InputError{faults}
 	}
+	if err := p.basis(now); err != nil {
+		return ReportStatus{}, err
+	}
 
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -195,6 +195,18 @@ func (p *Party) roots(ctx context.Context) (*manifest.Manifest, *manifest.Direct
 	return p.g.roots.inForce()
 }
 
+// manifestFor gives the manifest to go by: one that is in force, but for a
+// withdrawal at least the last one, for nothing may keep a signal in.
+func (p *Party) manifestFor(ctx context.Context, job Job) (*manifest.Manifest, error) {
+	m, _, err := p.roots(ctx)
+	if err != nil && job.Kind == JobWithdraw {
+		if last, _ := p.g.roots.known(); last != nil {
+			return last, nil
+		}
+	}
+	return m, err
+}
+
 // known gives what there is, in force or not; either may be nil.
 func (r *roots) known() (*manifest.Manifest, *manifest.Directory) {
 	r.mu.Lock()

@@ -22,7 +22,7 @@ const (
 // send sends a prepared job, and stores what comes of it. An error means that the
 // job stays as it is; *waitError says why.
 func (p *Party) send(ctx context.Context, job Job) error {
-	m, _, err := p.roots(ctx)
+	m, err := p.manifestFor(ctx, job)
 	if err != nil {
 		return &waitError{For: WaitRegistry, Err: err}
 	}
@@ -124,6 +124,8 @@ func (p *Party) notTaken(ctx context.Context, job Job, err error) error {
 		return p.anew(job, wait)
 	case code == api.CodeRevision && job.Kind == JobSignal:
 		return p.anew(job, wait)
+	case code == api.CodeLegalBasis:
+		return p.reject(job, Fault{"", CodeLegalBasis})
 	case job.Kind == JobWithdraw:
 		return wait // a withdrawal is never given up
 	case job.Kind == JobRenew:
@@ -138,15 +140,15 @@ func (p *Party) notTaken(ctx context.Context, job Job, err error) error {
 // retired key, or for other epochs than those that are open. Otherwise it waits:
 // the clock or the directory may be wrong, and that mends without us.
 func (p *Party) anew(job Job, wait *waitError) error {
-	m, _, err := p.g.roots.inForce()
-	if err != nil || !p.outdated(m, job) {
+	m, _ := p.g.roots.known()
+	if m == nil || !p.outdated(m, job) {
 		return wait
 	}
 	if job.Kind == JobSignal {
 		return p.prepareAgain(job)
 	}
 	job.Prepared = nil
-	_, err = p.keepPrepared([]Job{job})
+	_, err := p.keepPrepared([]Job{job})
 	return err
 }
 

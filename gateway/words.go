@@ -36,6 +36,7 @@ const (
 	CodeNewEpoch        Code = "nieuweSleutelperiode"
 	CodeNumberNeeded    Code = "nummerNodig"
 	CodeOtherChild      Code = "anderKind"
+	CodeLegalBasis      Code = "grondslagVervallen"
 )
 
 // Codes of warnings.
@@ -118,6 +119,7 @@ var faultWords = map[Fault]string{
 	{"", CodeUnknownField}:          "Hier staat een veld dat er niet hoort. Haal het weg of kijk de naam na.",
 	{"", CodeRegistryRefused}:       "Het register heeft het signaal geweigerd. Neem contact op met de beheerder van de poort.",
 	{"", CodeRegistryGone}:          "Het signaal is bij het register beëindigd. Meld het kind opnieuw aan als dat nodig is.",
+	{"", CodeLegalBasis}:            "De wettelijke grondslag is vervallen: er wordt niets meer aangemeld of verlengd. Intrekken kan nog.",
 	{"", CodeNewEpoch}:              "Er is een nieuwe sleutelperiode. Meld het kind opnieuw aan; de poort heeft daarvoor het nummer weer nodig.",
 }
 

@@ -35,6 +35,7 @@ var (
 	problemReplay  = problem{"idempotentie", http.StatusConflict, "Sleutel al gebruikt", "Deze Idempotency-Key hoort bij een ander verzoek. Kies voor elk verzoek een nieuwe.", nil}
 	problemBusy    = problem{"bezig", http.StatusConflict, "Er loopt al een verlenging", "Wacht tot de vorige verlenging van dit signaal klaar is.", nil}
 	problemNotLive = problem{"toestand", http.StatusConflict, "Het signaal staat niet", "Alleen een signaal dat bij het register staat is te verlengen. Meld het kind anders opnieuw aan.", nil}
+	problemBasis   = problem{"grondslag", http.StatusForbidden, "De wettelijke grondslag is vervallen", "Er wordt niets meer aangemeld of verlengd. Intrekken kan nog.", nil}
 	problemOurs    = problem{"intern", http.StatusInternalServerError, "Fout in de poort", "De fout is van ons en staat in het logboek. Probeer het later opnieuw.", nil}
 )
 
@@ -60,6 +61,7 @@ func problemOf(err error) *problem {
 		{gateway.ErrReplay, &problemReplay},
 		{gateway.ErrBusy, &problemBusy},
 		{gateway.ErrNotLive, &problemNotLive},
+		{gateway.ErrNoBasis, &problemBasis},
 	} {
 		if errors.Is(err, known.err) {
 			return known.problem
