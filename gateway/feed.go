@@ -61,8 +61,9 @@ func (p *Party) poll(ctx context.Context) error {
 	if err := p.call(ctx, endpoint{m.Registry.URL, m.Registry.TLS}, http.MethodGet, path, nil, &got, api.MaxEventsBody); err != nil {
 		return err
 	}
+	arrived := time.Now()
 	if len(got.Items) == 0 && got.Next == at.Cursor {
-		if time.Since(began) < time.Second && !sleep(ctx, time.Second) { // who answers nothing at once is not asked at once
+		if arrived.Sub(began) < time.Second && !sleep(ctx, time.Second) { // who answers nothing at once is not asked at once
 			return ctx.Err()
 		}
 		return nil
@@ -70,7 +71,7 @@ func (p *Party) poll(ctx context.Context) error {
 	messages := p.readEvents(m, d, got.Items)
 	if slices.ContainsFunc(messages, func(msg Message) bool { return msg.Problem != "" }) {
 		// A party or key may be newer than our directory.
-		if err := p.g.roots.refresh(ctx, p, began); err == nil {
+		if err := p.g.roots.refresh(ctx, p, arrived); err == nil {
 			if m, d, err = p.g.roots.inForce(); err == nil {
 				messages = p.readEvents(m, d, got.Items)
 			}

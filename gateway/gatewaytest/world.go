@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -80,6 +81,7 @@ type Fault struct {
 	mu      sync.Mutex
 	mode    Mode
 	onAsked func(r *http.Request)
+	rewrite func(path string, answer []byte) []byte
 }
 
 // A Mode is a way to fail.
@@ -108,6 +110,13 @@ func (f *Fault) OnAsked(fn func(*http.Request)) {
 	f.onAsked = fn
 }
 
+// Rewrite has fn change every answer, or with nil none.
+func (f *Fault) Rewrite(fn func(path string, answer []byte) []byte) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.rewrite = fn
+}
+
 func (f *Fault) wrap(next http.Handler, forged string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		f.mu.Lock()
@@ -122,19 +131,32 @@ func (f *Fault) wrap(next http.Handler, forged string) http.Handler {
 		case Hangs:
 			io.Copy(io.Discard, r.Body)
 			<-r.Context().Done()
-		case Forges:
-			answer := &recorder{header: http.Header{}, status: http.StatusOK}
-			next.ServeHTTP(answer, r)
-			w.Header().Set("Content-Type", answer.header.Get("Content-Type"))
-			w.WriteHeader(answer.status)
-			w.Write(forge(answer.body.Bytes(), forged))
 		case Loses:
 			next.ServeHTTP(&recorder{header: http.Header{}}, r)
 			panic(http.ErrAbortHandler)
 		default:
-			next.ServeHTTP(w, r)
+			answer := &recorder{header: http.Header{}, status: http.StatusOK}
+			next.ServeHTTP(answer, r)
+			maps.Copy(w.Header(), answer.header)
+			w.Header().Del("Content-Length")
+			w.WriteHeader(answer.status)
+			w.Write(f.changed(r.URL.Path, answer.body.Bytes(), forged))
 		}
 	})
+}
+
+// changed is an answer as it is given; who waited for it long gets it as it is
+// given now.
+func (f *Fault) changed(path string, body []byte, forged string) []byte {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case f.mode == Forges:
+		return forge(body, forged)
+	case f.rewrite != nil:
+		return f.rewrite(path, body)
+	}
+	return body
 }
 
 // forge changes the first character of the last field of this name.
