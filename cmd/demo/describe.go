@@ -22,7 +22,7 @@ func (n *Network) describe(w io.Writer, today encoding.Date) error {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 
-	line("\nSeinhuis runs, in %s", n.root)
+	line("\nSeinhuis runs, in %s; each part has a folder there, with its log", n.root)
 	file := object{
 		"manifest": n.folder("governance", "manifest.txt"), "directory": n.folder("governance", "directory.txt"),
 		"pins": n.folder("governance", "pins.json"), "deployment": deployment,
@@ -36,7 +36,7 @@ func (n *Network) describe(w io.Writer, today encoding.Date) error {
 	}
 	cert := n.folder("registry", "keys", "tls.crt")
 	line("  %-22s %s  %s", "registry, for parties", n.registryURL, cert)
-	line("  %-22s %s", "registry, for anybody", n.publicURL)
+	line("  %-22s %s  the same", "registry, for anybody", n.publicURL)
 	file["evaluators"] = evaluators
 	file["registry"] = object{"url": n.registryURL, "publicUrl": n.publicURL, "certificate": cert}
 

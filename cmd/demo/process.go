@@ -134,6 +134,11 @@ func (p *process) end(sig syscall.Signal) error {
 	if in == nil {
 		return nil
 	}
+	select {
+	case <-in.ended: // by itself, which has been told
+		return nil
+	default:
+	}
 	if err := in.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -162,6 +163,9 @@ func TestNamesWhoDied(t *testing.T) {
 // TestLeavesNobodyBehind kills the demonstration itself. A connection to the
 // registry ends with the registry.
 func TestLeavesNobodyBehind(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("only Linux ties the life of a child to its parent's")
+	}
 	demo := startDemo(t)
 	at, err := url.Parse(demo.Registry.URL)
 	if err != nil {
