@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,14 +21,14 @@ import (
 )
 
 // keygen makes the evaluator's keys and prints its part of the manifest.
-func keygen(args []string, stdout, stderr io.Writer) error {
-	fs := flags("keygen", stderr)
+func keygen(_ context.Context, args []string, stdout, stderr io.Writer) error {
+	fs := program.Flags("keygen", stderr)
 	out := fs.String("out", "", "")
 	name := fs.String("name", "", "")
 	url := fs.String("url", "", "")
 	var hosts []string
 	fs.Func("host", "", func(h string) error { hosts = append(hosts, h); return nil })
-	if err := parse(fs, args, "host"); err != nil {
+	if err := program.Parse(fs, args, "host"); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(*out, 0o700); err != nil {
@@ -64,13 +65,13 @@ const signedNote = "signed.txt"
 // sign signs a manifest that this evaluator can stand for: one in which it is
 // itself, with shares that verify, and that follows what it has signed or used
 // before.
-func sign(args []string, stdout, stderr io.Writer) error {
-	fs := flags("sign", stderr)
+func sign(_ context.Context, args []string, stdout, stderr io.Writer) error {
+	fs := program.Flags("sign", stderr)
 	configPath := fs.String("config", "", "")
 	keyPath := fs.String("key", "", "")
 	in := fs.String("in", "", "")
 	out := fs.String("out", "", "")
-	if err := parse(fs, args); err != nil {
+	if err := program.Parse(fs, args); err != nil {
 		return err
 	}
 	c, err := readConfig(*configPath)
@@ -112,7 +113,7 @@ func sign(args []string, stdout, stderr io.Writer) error {
 	return nil
 }
 
-func (c config) approve(m *manifest.Manifest, signer note.Signer, stdout io.Writer) error {
+func (c *config) approve(m *manifest.Manifest, signer note.Signer, stdout io.Writer) error {
 	pinsText, err := os.ReadFile(c.Pins)
 	if err != nil {
 		return err
@@ -163,7 +164,7 @@ func (c config) approve(m *manifest.Manifest, signer note.Signer, stdout io.Writ
 }
 
 // self finds this evaluator in the manifest, by its TLS key.
-func (c config) self(m *manifest.Manifest) (manifest.Evaluator, error) {
+func (c *config) self(m *manifest.Manifest) (manifest.Evaluator, error) {
 	cert, err := keys.ReadTLS(c.TLS.Cert, c.TLS.Key)
 	if err != nil {
 		return manifest.Evaluator{}, err
@@ -176,7 +177,7 @@ func (c config) self(m *manifest.Manifest) (manifest.Evaluator, error) {
 	return m.Evaluators[i], nil
 }
 
-func (c config) lastSigned() (*manifest.Manifest, error) {
+func (c *config) lastSigned() (*manifest.Manifest, error) {
 	text, err := os.ReadFile(filepath.Join(c.Data, signedNote))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil

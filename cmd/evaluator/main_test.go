@@ -50,7 +50,7 @@ func newSite(t *testing.T) *site {
 	t.Helper()
 	s := &site{World: manifesttest.New(t, 2, 3), dir: t.TempDir(), cohort: time.Now().Year() - 10}
 	var stdout bytes.Buffer
-	err := run(t.Context(), []string{"keygen", "-out", s.in("keys"), "-name", "evaluator-2", "-url", "https://127.0.0.1:8451", "-host", "127.0.0.1"}, &stdout, io.Discard)
+	err := program.Run(t.Context(), []string{"keygen", "-out", s.in("keys"), "-name", "evaluator-2", "-url", "https://127.0.0.1:8451", "-host", "127.0.0.1"}, &stdout, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -178,7 +178,7 @@ func (s *site) sign(t *testing.T) (string, error) {
 	}
 	s.write(t, "unsigned.txt", []byte(text))
 	var stdout bytes.Buffer
-	err = run(t.Context(), []string{"sign", "-config", s.in("evaluator.json"), "-key", s.in("keys/note.key"),
+	err = program.Run(t.Context(), []string{"sign", "-config", s.in("evaluator.json"), "-key", s.in("keys/note.key"),
 		"-in", s.in("unsigned.txt"), "-out", s.in("signed.txt")}, &stdout, io.Discard)
 	return stdout.String(), err
 }
@@ -309,7 +309,7 @@ func (s *site) serve(t *testing.T) *running {
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &running{log: bufio.NewScanner(reader), ended: make(chan error, 1), stop: cancel, addr: map[string]string{}}
 	go func() {
-		err := run(ctx, []string{"serve", "-config", s.in("evaluator.json")}, io.Discard, writer)
+		err := program.Run(ctx, []string{"serve", "-config", s.in("evaluator.json")}, io.Discard, writer)
 		writer.Close()
 		r.ended <- err
 	}()
@@ -423,7 +423,7 @@ func TestServe(t *testing.T) {
 	if err := <-r.ended; err != nil {
 		t.Fatal(err)
 	}
-	if err := run(t.Context(), []string{"serve", "-config", s.in("evaluator.json")}, io.Discard, io.Discard); !errors.Is(err, manifest.ErrVersion) {
+	if err := program.Run(t.Context(), []string{"serve", "-config", s.in("evaluator.json")}, io.Discard, io.Discard); !errors.Is(err, manifest.ErrVersion) {
 		t.Errorf("an older directory after a restart: %v", err)
 	}
 
@@ -504,7 +504,7 @@ func TestServeRefuses(t *testing.T) {
 		t.Run("rejects/"+reason, func(t *testing.T) {
 			s := newSite(t)
 			c.spoil(t, s)
-			err := run(t.Context(), []string{"serve", "-config", s.in("evaluator.json")}, io.Discard, io.Discard)
+			err := program.Run(t.Context(), []string{"serve", "-config", s.in("evaluator.json")}, io.Discard, io.Discard)
 			if err == nil || !strings.Contains(err.Error(), c.text) {
 				t.Errorf("got %v, want %q", err, c.text)
 			}
@@ -514,16 +514,16 @@ func TestServeRefuses(t *testing.T) {
 
 func TestCommandLine(t *testing.T) {
 	var stdout bytes.Buffer
-	if err := run(t.Context(), []string{"-h"}, &stdout, io.Discard); err != nil || !strings.Contains(stdout.String(), "evaluator serve -config FILE") {
+	if err := program.Run(t.Context(), []string{"-h"}, &stdout, io.Discard); err != nil || !strings.Contains(stdout.String(), "evaluator serve -config FILE") {
 		t.Errorf("-h: %v", err)
 	}
-	if err := run(t.Context(), nil, io.Discard, io.Discard); !errors.Is(err, flag.ErrHelp) {
+	if err := program.Run(t.Context(), nil, io.Discard, io.Discard); !errors.Is(err, flag.ErrHelp) {
 		t.Errorf("nothing: %v", err)
 	}
 	for _, args := range [][]string{
 		{"fly"}, {"serve"}, {"serve", "-config", "x", "y"}, {"serve", "-verbose"}, {"sign", "-config", "x"}, {"keygen", "-out", t.TempDir()},
 	} {
-		if err := run(t.Context(), args, io.Discard, io.Discard); err == nil {
+		if err := program.Run(t.Context(), args, io.Discard, io.Discard); err == nil {
 			t.Errorf("%v: no error", args)
 		}
 	}
@@ -536,7 +536,7 @@ func TestKeygenTwice(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = run(t.Context(), []string{"keygen", "-out", s.in("keys"), "-name", "evaluator-2", "-url", "https://127.0.0.1"}, io.Discard, io.Discard)
+	err = program.Run(t.Context(), []string{"keygen", "-out", s.in("keys"), "-name", "evaluator-2", "-url", "https://127.0.0.1"}, io.Discard, io.Discard)
 	if !errors.Is(err, keys.ErrExists) {
 		t.Errorf("got %v, want ErrExists", err)
 	}

@@ -98,8 +98,8 @@ const renewHelp = `gateway renew: een signaal verlengen of de contactkaart verva
   -sleutel TEKST    herkent een herhaling (Idempotency-Key)
 ` + cardHelp + connectionHelp
 
-// A command is one act at a running gateway.
-type command struct {
+// A console is one act at a running gateway.
+type console struct {
 	ctx            context.Context
 	stdin          io.Reader
 	stdout, stderr io.Writer
@@ -108,7 +108,7 @@ type command struct {
 	json       bool
 }
 
-func (c *command) flags(name string) *flag.FlagSet {
+func (c *console) flags(name string) *flag.FlagSet {
 	fs := flags(name)
 	fs.StringVar(&c.url, "url", "http://"+gateway.DefaultListen, "")
 	fs.StringVar(&c.token, "token", filepath.Join("keys", gateway.FileToken), "")
@@ -130,7 +130,7 @@ const (
 	patience    = 90 * time.Second
 )
 
-func (c *command) client() (*rest.ClientWithResponses, error) {
+func (c *console) client() (*rest.ClientWithResponses, error) {
 	token, err := gateway.ReadToken(c.token)
 	if err != nil {
 		return nil, err
@@ -143,7 +143,7 @@ func (c *command) client() (*rest.ClientWithResponses, error) {
 		}))
 }
 
-func (c *command) signal(args []string) error {
+func (c *console) signal(args []string) error {
 	fs := c.flags("signal")
 	var body rest.NieuwSignaal
 	kind := fs.String("soort", "bsn", "")
@@ -178,7 +178,7 @@ func (c *command) signal(args []string) error {
 
 // number is what the flag says; for "-" it asks for the number where somebody sits
 // at a terminal, and otherwise just reads it.
-func (c *command) number(flag string) (string, error) {
+func (c *console) number(flag string) (string, error) {
 	if flag != "-" {
 		return flag, nil
 	}
@@ -194,7 +194,7 @@ func (c *command) number(flag string) (string, error) {
 	return strings.TrimSpace(line), nil
 }
 
-func (c *command) report(args []string) error {
+func (c *console) report(args []string) error {
 	fs := c.flags("report")
 	var terms rest.NieuweMelding
 	fs.StringVar(&terms.Kenmerk, "kenmerk", "", "")
@@ -270,7 +270,7 @@ func reportExit(m rest.Melding) error {
 	return exit(code)
 }
 
-func (c *command) inbox(args []string) error {
+func (c *console) inbox(args []string) error {
 	fs := c.flags("inbox")
 	var params rest.LijstBerichtenParams
 	fs.StringVar(&params.Na, "na", "", "")
@@ -305,7 +305,7 @@ func (c *command) inbox(args []string) error {
 	return nil
 }
 
-func (c *command) printMessage(m rest.Bericht) {
+func (c *console) printMessage(m rest.Bericht) {
 	fmt.Fprintf(c.stdout, "%s  %s\n", m.Ontvangen.Local().Format("2006-01-02 15:04"), m.Tekst)
 	for _, s := range m.Signalen {
 		fmt.Fprintf(c.stdout, "    ons dossier %s, %s (id %s)\n", s.Kenmerk, s.Hulpverlener, s.Signaal)
@@ -334,7 +334,7 @@ func printable(s string) string {
 	}, s)
 }
 
-func (c *command) withdraw(args []string) error {
+func (c *console) withdraw(args []string) error {
 	fs := c.flags("withdraw")
 	reason := fs.String("reden", "", "")
 	wait := fs.Int("wacht", defaultWait, "")
@@ -357,7 +357,7 @@ func (c *command) withdraw(args []string) error {
 	return c.told(resp.Body, first(resp.JSON200, resp.JSON202), resp.ApplicationproblemJSONDefault)
 }
 
-func (c *command) renew(args []string) error {
+func (c *console) renew(args []string) error {
 	fs := c.flags("renew")
 	var body rest.Verlenging
 	kind := fs.String("soort", "", "")
@@ -400,7 +400,7 @@ func first(a, b *rest.Signaal) *rest.Signaal {
 }
 
 // told prints what became of a signal.
-func (c *command) told(body []byte, s *rest.Signaal, p *rest.Probleem) error {
+func (c *console) told(body []byte, s *rest.Signaal, p *rest.Probleem) error {
 	if s == nil {
 		return c.refused(body, p)
 	}
@@ -425,7 +425,7 @@ func (c *command) told(body []byte, s *rest.Signaal, p *rest.Probleem) error {
 }
 
 // refused prints a problem.
-func (c *command) refused(body []byte, p *rest.Probleem) error {
+func (c *console) refused(body []byte, p *rest.Probleem) error {
 	if p == nil {
 		return errors.New("de poort gaf een antwoord dat geen antwoord van een poort is; klopt -url?")
 	}
@@ -444,7 +444,7 @@ func (c *command) refused(body []byte, p *rest.Probleem) error {
 }
 
 // raw prints an answer as it came, on one line.
-func (c *command) raw(body []byte, outcome error) error {
+func (c *console) raw(body []byte, outcome error) error {
 	var v json.RawMessage
 	if err := json.Unmarshal(body, &v); err != nil {
 		return err

@@ -113,7 +113,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		fmt.Fprint(stderr, usage)
 		return exit(exitUsage)
 	}
-	c := &command{ctx: ctx, stdin: stdin, stdout: stdout, stderr: stderr}
+	c := &console{ctx: ctx, stdin: stdin, stdout: stdout, stderr: stderr}
 	switch name, rest := args[0], args[1:]; name {
 	case "keygen":
 		return keygen(rest, stdout)

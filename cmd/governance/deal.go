@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,11 +22,11 @@ import (
 )
 
 // keygen makes the two keys of governance.
-func keygen(args []string, stdout, stderr io.Writer) error {
-	fs := flags("keygen", stderr)
+func keygen(_ context.Context, args []string, stdout, stderr io.Writer) error {
+	fs := program.Flags("keygen", stderr)
 	dep := fs.String("dep", "", "")
 	out := fs.String("out", "", "")
-	if err := parse(fs, args); err != nil {
+	if err := program.Parse(fs, args); err != nil {
 		return err
 	}
 	if !api.ValidDeployment(*dep) {
@@ -73,14 +74,14 @@ const dealerWarning = `
 const maxCohorts = 100
 
 // deal makes one new key per cohort and shares it among the evaluators.
-func deal(args []string, stdout, stderr io.Writer) error {
-	fs := flags("deal", stderr)
+func deal(_ context.Context, args []string, stdout, stderr io.Writer) error {
+	fs := program.Flags("deal", stderr)
 	epoch := fs.Uint64("epoch", 0, "")
 	cohorts := fs.String("cohorts", "", "")
 	threshold := fs.Int("threshold", 0, "")
 	evaluators := fs.Int("evaluators", 0, "")
 	out := fs.String("out", "", "")
-	if err := parse(fs, args); err != nil {
+	if err := program.Parse(fs, args); err != nil {
 		return err
 	}
 	first, last, err := parseCohorts(*cohorts)

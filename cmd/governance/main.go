@@ -6,13 +6,11 @@ package main
 
 import (
 	"errors"
-	"flag"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
-	"slices"
-	"strings"
+
+	"github.com/seinhuis/seinhuis/cmd/internal/command"
 )
 
 const usage = `governance: who is who in a Seinhuis deployment, and under which keys
@@ -62,72 +60,16 @@ FILE for directory:
   }
 `
 
-func main() {
-	err := run(os.Args[1:], os.Stdout, os.Stderr)
-	switch {
-	case err == nil:
-	case errors.Is(err, flag.ErrHelp):
-		os.Exit(2)
-	default:
-		fmt.Fprintln(os.Stderr, "governance:", err)
-		os.Exit(1)
+var program = command.Program{Name: "governance", Usage: usage}
+
+func init() {
+	program.Commands = map[string]command.Command{
+		"keygen": keygen, "deal": deal, "manifest": writeManifest, "directory": writeDirectory,
+		"sign": sign, "pins": writePins, "verify": verify,
 	}
 }
 
-func run(args []string, stdout, stderr io.Writer) error {
-	if len(args) == 0 {
-		fmt.Fprint(stderr, usage)
-		return flag.ErrHelp
-	}
-	command, rest := args[0], args[1:]
-	switch command {
-	case "keygen":
-		return keygen(rest, stdout, stderr)
-	case "deal":
-		return deal(rest, stdout, stderr)
-	case "manifest":
-		return writeManifest(rest, stdout, stderr)
-	case "directory":
-		return writeDirectory(rest, stdout, stderr)
-	case "sign":
-		return sign(rest, stdout, stderr)
-	case "pins":
-		return writePins(rest, stdout, stderr)
-	case "verify":
-		return verify(rest, stdout, stderr)
-	case "-h", "-help", "--help", "help":
-		fmt.Fprint(stdout, usage)
-		return nil
-	}
-	return fmt.Errorf("there is no command %q; governance -h lists them", command)
-}
-
-func flags(name string, stderr io.Writer) *flag.FlagSet {
-	fs := flag.NewFlagSet(name, flag.ContinueOnError)
-	fs.SetOutput(stderr)
-	fs.Usage = func() { fmt.Fprint(stderr, usage) }
-	return fs
-}
-
-// parse reads the flags of a command, all of them obligatory but the optional.
-func parse(fs *flag.FlagSet, args []string, optional ...string) error {
-	if err := fs.Parse(args); err != nil {
-		return err
-	}
-	var missing []string
-	fs.VisitAll(func(f *flag.Flag) {
-		if f.Value.String() == f.DefValue && !slices.Contains(optional, f.Name) {
-			missing = append(missing, "-"+f.Name)
-		}
-	})
-	if len(missing) > 0 {
-		return fmt.Errorf("%s needs %s; governance -h shows how", fs.Name(), strings.Join(missing, ", "))
-	}
-	if fs.NArg() > 0 {
-		return fmt.Errorf("%s takes flags only; governance -h shows how", fs.Name())
-	}
-	return nil
-}
+func main() { program.Main() }
 
 // writeNew makes a public file that was not there.
 func writeNew(path string, text []byte) error {

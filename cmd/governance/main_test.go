@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -55,7 +56,7 @@ func (d *desk) do(line string) (stdout, stderr string, err error) {
 		}
 	}
 	var out, errs bytes.Buffer
-	err = run(args, &out, &errs)
+	err = program.Run(context.Background(), args, &out, &errs)
 	return out.String(), errs.String(), err
 }
 
@@ -313,13 +314,13 @@ func TestDealKeepsSecrets(t *testing.T) {
 
 func TestCommandLine(t *testing.T) {
 	var stdout bytes.Buffer
-	if err := run([]string{"-h"}, &stdout, io.Discard); err != nil || !strings.Contains(stdout.String(), "governance deal") {
+	if err := program.Run(context.Background(), []string{"-h"}, &stdout, io.Discard); err != nil || !strings.Contains(stdout.String(), "governance deal") {
 		t.Errorf("-h: %v", err)
 	}
-	if err := run(nil, io.Discard, io.Discard); !errors.Is(err, flag.ErrHelp) {
+	if err := program.Run(context.Background(), nil, io.Discard, io.Discard); !errors.Is(err, flag.ErrHelp) {
 		t.Errorf("nothing: %v", err)
 	}
-	if err := run([]string{"sign", "-h"}, io.Discard, io.Discard); !errors.Is(err, flag.ErrHelp) {
+	if err := program.Run(context.Background(), []string{"sign", "-h"}, io.Discard, io.Discard); !errors.Is(err, flag.ErrHelp) {
 		t.Errorf("sign -h: %v", err)
 	}
 }

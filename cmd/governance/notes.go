@@ -4,6 +4,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -49,14 +50,14 @@ func readText[T any](path string, parse func(text string) (*T, error)) (*T, erro
 }
 
 // writeManifest makes the text of a manifest.
-func writeManifest(args []string, stdout, stderr io.Writer) error {
-	fs := flags("manifest", stderr)
+func writeManifest(_ context.Context, args []string, stdout, stderr io.Writer) error {
+	fs := program.Flags("manifest", stderr)
 	in := fs.String("in", "", "")
 	previous := fs.String("previous", "", "")
 	out := fs.String("out", "", "")
 	var dealt []string
 	fs.Func("commitments", "", func(path string) error { dealt = append(dealt, path); return nil })
-	if err := parse(fs, args, "previous", "commitments"); err != nil {
+	if err := program.Parse(fs, args, "previous", "commitments"); err != nil {
 		return err
 	}
 	m := new(manifest.Manifest)
@@ -105,12 +106,12 @@ func writeManifest(args []string, stdout, stderr io.Writer) error {
 }
 
 // writeDirectory makes the text of a directory.
-func writeDirectory(args []string, stdout, stderr io.Writer) error {
-	fs := flags("directory", stderr)
+func writeDirectory(_ context.Context, args []string, stdout, stderr io.Writer) error {
+	fs := program.Flags("directory", stderr)
 	in := fs.String("in", "", "")
 	previous := fs.String("previous", "", "")
 	out := fs.String("out", "", "")
-	if err := parse(fs, args, "previous"); err != nil {
+	if err := program.Parse(fs, args, "previous"); err != nil {
 		return err
 	}
 	d := new(manifest.Directory)
@@ -154,12 +155,12 @@ func writeDirectory(args []string, stdout, stderr io.Writer) error {
 }
 
 // sign signs either note, after it has shown what it says.
-func sign(args []string, stdout, stderr io.Writer) error {
-	fs := flags("sign", stderr)
+func sign(_ context.Context, args []string, stdout, stderr io.Writer) error {
+	fs := program.Flags("sign", stderr)
 	key := fs.String("key", "", "")
 	in := fs.String("in", "", "")
 	out := fs.String("out", "", "")
-	if err := parse(fs, args); err != nil {
+	if err := program.Parse(fs, args); err != nil {
 		return err
 	}
 	signer, err := keys.ReadNote(*key)
@@ -201,11 +202,11 @@ func sign(args []string, stdout, stderr io.Writer) error {
 }
 
 // writePins writes the pins that a manifest's own signers make.
-func writePins(args []string, stdout, stderr io.Writer) error {
-	fs := flags("pins", stderr)
+func writePins(_ context.Context, args []string, stdout, stderr io.Writer) error {
+	fs := program.Flags("pins", stderr)
 	path := fs.String("manifest", "", "")
 	out := fs.String("out", "", "")
-	if err := parse(fs, args); err != nil {
+	if err := program.Parse(fs, args); err != nil {
 		return err
 	}
 	m, err := readText(*path, manifest.ParseManifest)
@@ -231,12 +232,12 @@ func writePins(args []string, stdout, stderr io.Writer) error {
 }
 
 // verify opens the notes as every part does.
-func verify(args []string, stdout, stderr io.Writer) error {
-	fs := flags("verify", stderr)
+func verify(_ context.Context, args []string, stdout, stderr io.Writer) error {
+	fs := program.Flags("verify", stderr)
 	pinsPath := fs.String("pins", "", "")
 	manifestPath := fs.String("manifest", "", "")
 	directoryPath := fs.String("directory", "", "")
-	if err := parse(fs, args, "directory"); err != nil {
+	if err := program.Parse(fs, args, "directory"); err != nil {
 		return err
 	}
 	pinsText, err := os.ReadFile(*pinsPath)

@@ -46,14 +46,11 @@ func rebuild(ctx context.Context, args []string, stdout, stderr io.Writer) error
 	})
 }
 
-func onStore(command string, args []string, stderr io.Writer, do func(*matcher.Matcher) error) error {
-	fs := flags("registry "+command, stderr)
+func onStore(name string, args []string, stderr io.Writer, do func(*matcher.Matcher) error) error {
+	fs := program.Flags(name, stderr)
 	path := fs.String("config", "", "")
-	if err := fs.Parse(args); err != nil {
+	if err := program.Parse(fs, args); err != nil {
 		return err
-	}
-	if *path == "" || fs.NArg() > 0 {
-		return fmt.Errorf("%s needs -config FILE; registry -h shows how", command)
 	}
 	c, err := readConfig(*path)
 	if err != nil {

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
@@ -20,18 +21,15 @@ import (
 )
 
 // keygen makes the registry's keys and prints its part of the manifest.
-func keygen(args []string, stdout, stderr io.Writer) error {
-	fs := flags("registry keygen", stderr)
+func keygen(_ context.Context, args []string, stdout, stderr io.Writer) error {
+	fs := program.Flags("keygen", stderr)
 	out := fs.String("out", "", "")
 	url := fs.String("url", "", "")
 	publicURL := fs.String("public-url", "", "")
 	hosts := []string{}
 	fs.Func("host", "", func(h string) error { hosts = append(hosts, h); return nil })
-	if err := fs.Parse(args); err != nil {
+	if err := program.Parse(fs, args, "host"); err != nil {
 		return err
-	}
-	if *out == "" || *url == "" || *publicURL == "" || fs.NArg() > 0 {
-		return errors.New("keygen needs -out, -url and -public-url; registry -h shows how")
 	}
 	for _, u := range []string{*url, *publicURL} {
 		if !strings.HasPrefix(u, "https://") {

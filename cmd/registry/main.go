@@ -4,16 +4,7 @@
 // matches tags, and hands events to parties. See `registry -h`.
 package main
 
-import (
-	"context"
-	"errors"
-	"flag"
-	"fmt"
-	"io"
-	"os"
-	"os/signal"
-	"syscall"
-)
+import "github.com/seinhuis/seinhuis/cmd/internal/command"
 
 const usage = `registry: the blind signal registry of Seinhuis
 
@@ -51,44 +42,12 @@ FILE is JSON; unknown fields are refused; paths are relative to its folder:
   }
 `
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	switch {
-	case err == nil:
-	case errors.Is(err, flag.ErrHelp):
-		os.Exit(2)
-	default:
-		fmt.Fprintln(os.Stderr, "registry:", err)
-		os.Exit(1)
+var program = command.Program{Name: "registry", Usage: usage}
+
+func init() {
+	program.Commands = map[string]command.Command{
+		"keygen": keygen, "serve": serve, "check": check, "rebuild": rebuild,
 	}
 }
 
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	if len(args) == 0 {
-		fmt.Fprint(stderr, usage)
-		return flag.ErrHelp
-	}
-	switch args[0] {
-	case "keygen":
-		return keygen(args[1:], stdout, stderr)
-	case "serve":
-		return serve(ctx, args[1:], stderr)
-	case "check":
-		return check(ctx, args[1:], stdout, stderr)
-	case "rebuild":
-		return rebuild(ctx, args[1:], stdout, stderr)
-	case "-h", "-help", "--help", "help":
-		fmt.Fprint(stdout, usage)
-		return nil
-	}
-	return fmt.Errorf("there is no command %q; registry -h lists them", args[0])
-}
-
-func flags(name string, stderr io.Writer) *flag.FlagSet {
-	fs := flag.NewFlagSet(name, flag.ContinueOnError)
-	fs.SetOutput(stderr)
-	fs.Usage = func() { fmt.Fprint(stderr, usage) }
-	return fs
-}
+func main() { program.Main() }

@@ -19,7 +19,7 @@ func TestKeygenMakesKeysOnceAndPrintsTheManifestsPart(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), "keys")
 	args := []string{"keygen", "-out", folder, "-url", "https://registry.example:8443", "-public-url", "https://registry.example", "-host", "registry.example"}
 	var out bytes.Buffer
-	if err := run(t.Context(), args, &out, io.Discard); err != nil {
+	if err := program.Run(t.Context(), args, &out, io.Discard); err != nil {
 		t.Fatal(err)
 	}
 	var stanza manifest.Registry
@@ -40,7 +40,7 @@ func TestKeygenMakesKeysOnceAndPrintsTheManifestsPart(t *testing.T) {
 			t.Errorf("%s is printed, or cannot be read (%v)", name, err)
 		}
 	}
-	if err := run(t.Context(), args, io.Discard, io.Discard); err == nil {
+	if err := program.Run(t.Context(), args, io.Discard, io.Discard); err == nil {
 		t.Error("keygen replaced keys")
 	}
 }
@@ -50,7 +50,7 @@ func TestConfig(t *testing.T) {
 "directory":"d","exchange":"127.0.0.1:0","public":"127.0.0.1:0","operations":"127.0.0.1:0","sweepSeconds":60}`
 	folder := t.TempDir()
 	path := filepath.Join(folder, "registry.json")
-	read := func(text string) (config, error) {
+	read := func(text string) (*config, error) {
 		t.Helper()
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -79,11 +79,11 @@ func TestConfig(t *testing.T) {
 
 func TestHelpAndUnknownCommand(t *testing.T) {
 	var out bytes.Buffer
-	if err := run(t.Context(), []string{"-h"}, &out, io.Discard); err != nil || !strings.Contains(out.String(), "registry serve") {
+	if err := program.Run(t.Context(), []string{"-h"}, &out, io.Discard); err != nil || !strings.Contains(out.String(), "registry serve") {
 		t.Errorf("-h gave %v", err)
 	}
 	for _, args := range [][]string{nil, {"sing"}, {"serve"}, {"keygen"}, {"serve", "-config", "nowhere.json"}} {
-		if err := run(t.Context(), args, io.Discard, io.Discard); err == nil {
+		if err := program.Run(t.Context(), args, io.Discard, io.Discard); err == nil {
 			t.Errorf("%q is accepted", args)
 		}
 	}

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package command
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"sync/atomic"
+	"syscall"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/seinhuis/seinhuis/api/edge"
+	"github.com/seinhuis/seinhuis/keys"
+)
+
+// A Service is listeners and loops that run together: the first that fails, or the
+// end of the context, ends all.
+type Service struct {
+	ctx       context.Context
+	group     *errgroup.Group
+	log       *slog.Logger
+	addresses []any
+	failed    error
+}
+
+// NewService starts a service without anything in it. What it runs gets the
+// returned context.
+func NewService(ctx context.Context, log *slog.Logger) (*Service, context.Context) {
+	group, ctx := errgroup.WithContext(ctx)
+	return &Service{ctx: ctx, group: group, log: log}, ctx
+}
+
+// Listen serves a handler at an address; with config set over TLS. Run reports
+// what went wrong.
+func (s *Service) Listen(name, address string, handler http.Handler, config *tls.Config) {
+	if s.failed != nil {
+		return
+	}
+	ln, err := net.Listen("tcp", address)
+	if err != nil {
+		s.failed = err
+		return
+	}
+	s.addresses = append(s.addresses, name, ln.Addr().String())
+	s.Go(func() error { return edge.Serve(s.ctx, &http.Server{Handler: handler, TLSConfig: config}, ln) })
+}
+
+// Go runs a loop, which returns nil when the context has ended.
+func (s *Service) Go(loop func() error) { s.group.Go(loop) }
+
+// OnHangup calls reload at every SIGHUP, and logs what came of it: the returned
+// attributes, or the error.
+func (s *Service) OnHangup(reload func() ([]any, error)) {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	s.Go(func() error {
+		defer signal.Stop(hangups)
+		for {
+			select {
+			case <-hangups:
+			case <-s.ctx.Done():
+				return nil
+			}
+			if attrs, err := reload(); err != nil {
+				s.log.Error("reload refused", "cause", err.Error())
+			} else {
+				s.log.Info("reloaded", attrs...)
+			}
+		}
+	})
+}
+
+// Run logs where the service listens, with more attributes behind, and waits until
+// everything in it has ended.
+func (s *Service) Run(attrs ...any) error {
+	if s.failed != nil {
+		s.Go(func() error { return s.failed }) // ends the listeners that did open
+		return s.group.Wait()
+	}
+	s.log.Info("listening", append(s.addresses, attrs...)...)
+	if err := s.group.Wait(); err != nil {
+		return err
+	}
+	s.log.Info("stopped")
+	return nil
+}
+
+// A Certificate is a server's own, which can be read anew while it serves.
+type Certificate struct {
+	Cert    string `json:"cert"` // path
+	Key     string `json:"key"`  // path
+	current atomic.Pointer[tls.Certificate]
+}
+
+// Load reads the files. After an error the certificate of before stays.
+func (c *Certificate) Load() error {
+	loaded, err := keys.ReadTLS(c.Cert, c.Key)
+	if err == nil {
+		c.current.Store(&loaded)
+	}
+	return err
+}
+
+// Current is the certificate loaded last.
+func (c *Certificate) Current() tls.Certificate { return *c.current.Load() }
+
+// PebbleLog passes on what pebble complains of. Its info lines name files and
+// sizes all day long; they are dropped.
+type PebbleLog struct{ *slog.Logger }
+
+// Infof drops.
+func (PebbleLog) Infof(string, ...any) {}
+
+// Errorf logs.
+func (l PebbleLog) Errorf(format string, args ...any) {
+	l.Error("pebble", "cause", fmt.Sprintf(format, args...))
+}
+
+// Fatalf logs and ends the process: pebble calls it when a write or sync has failed,
+// and after that nobody knows what is on disk.
+func (l PebbleLog) Fatalf(format string, args ...any) {
+	l.Errorf(format, args...)
+	os.Exit(1)
+}
