@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/seinhuis/seinhuis/api"
 	"github.com/seinhuis/seinhuis/crypto/encoding"
@@ -64,6 +65,9 @@ func LoadConfig(path string) (Config, error) {
 	}
 	if err := c.check(); err != nil {
 		return Config{}, fmt.Errorf("%s: %w", path, err)
+	}
+	if inside, err := filepath.Rel(c.Data, c.StorageKey); err == nil && !strings.HasPrefix(inside, "..") {
+		return Config{}, fmt.Errorf("%s: gateway: storageKey lies inside data; whoever copies the store must not copy what opens it", path)
 	}
 	folder := filepath.Dir(path)
 	for _, p := range []*string{&c.Data, &c.StorageKey, &c.Pins, &c.Manifest, &c.Directory} {

@@ -84,7 +84,7 @@ func TestPowerCutAtEveryStage(t *testing.T) {
 		{"withdraw", "/v1/acts", false},
 		{"withdraw", "/v1/acts", true},
 	} {
-		for _, percent := range []int{0, 50, 100} {
+		for _, percent := range []int{0, 50} {
 			t.Run(fmt.Sprintf("%s%s/lost=%v/unsynced=%d", s.act, s.path, s.lost, percent), func(t *testing.T) {
 				t.Parallel()
 				w := gatewaytest.New(t, 2)
@@ -167,7 +167,7 @@ func TestPowerCutAtEveryStage(t *testing.T) {
 
 func TestPowerCutUnderLoad(t *testing.T) {
 	const children = 12
-	for seed := range uint64(6) {
+	for seed := range uint64(4) {
 		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
 			t.Parallel()
 			rng := rand.New(rand.NewPCG(seed, 2))

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -36,13 +37,23 @@ type waitError struct {
 func (e *waitError) Error() string { return fmt.Sprintf("gateway: waiting for %s: %v", e.For, e.Err) }
 func (e *waitError) Unwrap() error { return e.Err }
 
-// evaluate gives the OPRF outputs of at most 64 inputs of one (epoch, cohort).
-// It asks as many evaluators as the threshold, in random order, and another one
-// for each that fails or takes too long. Every proof is verified against the
-// manifest's commitments; who gives a false one is named and left out.
-//
-// Its errors are errStale and *waitError.
-func (p *Party) evaluate(ctx context.Context, m *manifest.Manifest, epoch uint64, cohort int, inputs [][]byte) ([][]byte, error) {
+// An evaluation is one batch of inputs under one key. It keeps the answers that
+// it has: evaluators debit what they answer, so a batch that is tried again asks
+// only those who have not answered yet.
+type evaluation struct {
+	request     api.Evaluate
+	commitments oprf.Commitments
+	blinding    *oprf.Blinding
+	partials    []oprf.Partial
+	outputs     [][]byte // in the end; of each input, 64 bytes
+}
+
+// Format prints [evaluation], whatever the verb: it holds outputs.
+func (*evaluation) Format(f fmt.State, _ rune) { fmt.Fprint(f, "[evaluation]") }
+
+// newEvaluation blinds at most 64 inputs of one (epoch, cohort). Its errors are
+// errStale and *waitError.
+func newEvaluation(m *manifest.Manifest, epoch uint64, cohort int, inputs [][]byte) (*evaluation, error) {
 	sharing, ok := m.Sharing(epoch, cohort)
 	if !ok {
 		return nil, errStale // a new cohort is in a newer manifest, if anywhere
@@ -55,43 +66,67 @@ func (p *Party) evaluate(ctx context.Context, m *manifest.Manifest, epoch uint64
 	if err != nil {
 		return nil, &waitError{For: WaitEvaluators, Err: err}
 	}
-	request := api.Evaluate{Epoch: epoch, Cohort: cohort, Sharing: sharing.Number}
-	for _, e := range blinding.Elements() {
-		request.Elements = append(request.Elements, e)
+	e := &evaluation{
+		request:     api.Evaluate{Epoch: epoch, Cohort: cohort, Sharing: sharing.Number},
+		commitments: commitments, blinding: blinding,
 	}
+	for _, element := range blinding.Elements() {
+		e.request.Elements = append(e.request.Elements, element)
+	}
+	return e, nil
+}
 
+// current tells whether the manifest has this sharing in force.
+func (e *evaluation) current(m *manifest.Manifest) bool {
+	sharing, ok := m.Sharing(e.request.Epoch, e.request.Cohort)
+	return ok && sharing.Number == e.request.Sharing
+}
+
+// evaluate asks as many evaluators as the threshold, in random order, and another
+// one for each that fails or takes too long. Every proof is verified against the
+// manifest's commitments; who gives a false one is named and left out.
+//
+// Its errors are errStale and *waitError.
+func (p *Party) evaluate(ctx context.Context, m *manifest.Manifest, e *evaluation) error {
+	if e.outputs != nil {
+		return nil
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	type answer struct {
 		partial oprf.Partial
 		err     error
 	}
-	order := rand.Perm(len(m.Evaluators))
+	var order []manifest.Evaluator
+	for _, i := range rand.Perm(len(m.Evaluators)) {
+		if who := m.Evaluators[i]; !slices.ContainsFunc(e.partials, func(has oprf.Partial) bool { return has.Index() == who.Index }) {
+			order = append(order, who)
+		}
+	}
 	answers := make(chan answer, len(order)) // so that nobody who is late stays behind
 	asked, pending := 0, 0
 	ask := func() {
 		if asked == len(order) {
 			return
 		}
-		who := m.Evaluators[order[asked]]
+		who := order[asked]
 		asked++
 		pending++
 		go func() {
-			partial, err := p.askEvaluator(ctx, who, request, blinding, commitments)
+			partial, err := p.askEvaluator(ctx, who, e)
 			answers <- answer{partial, err}
 		}()
 	}
-	for range m.Threshold {
+	for range m.Threshold - len(e.partials) {
 		ask()
 	}
 	hedge := time.NewTicker(hedgeAfter)
 	defer hedge.Stop()
 
-	var partials []oprf.Partial
 	var failed failures
-	for len(partials) < m.Threshold {
+	for len(e.partials) < m.Threshold {
 		if pending == 0 {
-			return nil, failed.verdict()
+			return failed.verdict()
 		}
 		select {
 		case a := <-answers:
@@ -101,19 +136,20 @@ func (p *Party) evaluate(ctx context.Context, m *manifest.Manifest, epoch uint64
 				ask()
 				continue
 			}
-			partials = append(partials, a.partial)
+			e.partials = append(e.partials, a.partial)
 		case <-hedge.C:
 			ask()
 		case <-ctx.Done():
-			return nil, &waitError{For: WaitEvaluators, Err: ctx.Err()}
+			return &waitError{For: WaitEvaluators, Err: ctx.Err()}
 		}
 	}
-	outputs, err := blinding.Combine(m.Threshold, partials)
+	outputs, err := e.blinding.Combine(m.Threshold, e.partials)
 	if err != nil {
-		return nil, &waitError{For: WaitEvaluators, Err: err}
+		return &waitError{For: WaitEvaluators, Err: err}
 	}
-	p.g.metrics.evaluations.Add(float64(len(inputs)))
-	return outputs, nil
+	e.outputs = outputs
+	p.g.metrics.evaluations.Add(float64(len(outputs)))
+	return nil
 }
 
 // failures sums up why there were too few answers.
@@ -149,23 +185,23 @@ func (f *failures) verdict() error {
 
 // askEvaluator asks one evaluator and verifies its answer. Its failure is counted
 // and logged here, under the evaluator's name.
-func (p *Party) askEvaluator(ctx context.Context, who manifest.Evaluator, request api.Evaluate, blinding *oprf.Blinding, c oprf.Commitments) (oprf.Partial, error) {
+func (p *Party) askEvaluator(ctx context.Context, who manifest.Evaluator, e *evaluation) (oprf.Partial, error) {
 	ctx, cancel := context.WithTimeout(ctx, evaluatorAnswer)
 	defer cancel()
 	var got api.Evaluated
-	err := p.call(ctx, endpoint{who.URL, who.TLS}, http.MethodPost, "/v1/evaluations", request, &got, maxEvaluated)
+	err := p.call(ctx, endpoint{who.URL, who.TLS}, http.MethodPost, "/v1/evaluations", e.request, &got, maxEvaluated)
 	if err != nil {
 		if ctx.Err() != context.Canceled { // the others were faster
 			p.blame(who, string(api.CodeOf(err)), err)
 		}
 		return oprf.Partial{}, err
 	}
-	if got.Index != who.Index || got.Sharing != request.Sharing {
+	if got.Index != who.Index || got.Sharing != e.request.Sharing {
 		err := api.Refuse(api.CodeUnavailable, errors.New("gateway: an answer of another share or sharing"))
 		p.blame(who, "other-share", err)
 		return oprf.Partial{}, err
 	}
-	partial, err := blinding.Verify(c, who.Index, elements(got.Elements), got.Proof)
+	partial, err := e.blinding.Verify(e.commitments, who.Index, elements(got.Elements), got.Proof)
 	if err != nil {
 		p.blame(who, "bad-proof", err)
 		return oprf.Partial{}, api.Refuse(api.CodeUnavailable, err)

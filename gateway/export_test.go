@@ -2,6 +2,11 @@
 
 package gateway
 
+import (
+	"context"
+	"time"
+)
+
 // Jobs lists what is still to be done for a party.
 func (p *Party) Jobs() (jobs []Job, err error) {
 	err = scan(p.g.store.view, p.key.table(tableJob), nil, false, func(_ []byte, job Job) (bool, error) {
@@ -13,6 +18,9 @@ func (p *Party) Jobs() (jobs []Job, err error) {
 
 // Sweep is what the gateway does every hour.
 func (p *Party) Sweep() error { return p.sweep() }
+
+// Refresh fetches the manifest and directory.
+func (p *Party) Refresh(ctx context.Context) error { return p.g.roots.refresh(ctx, p, time.Now()) }
 
 // Expiry, Term and Backoff are tested by themselves.
 var (

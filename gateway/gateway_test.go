@@ -6,7 +6,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -271,6 +273,33 @@ func TestSpentBudgetWaits(t *testing.T) {
 	}
 }
 
+func TestAnEvaluatorIsAskedOnceHoweverLongTheOthersAreAway(t *testing.T) {
+	w := gatewaytest.New(t, 1)
+	h := w.Run(0)
+	a := h.Of(0)
+	var asked atomic.Int32
+	w.Faults[0].OnAsked(func(*http.Request) { asked.Add(1) })
+	w.Faults[1].Set(gatewaytest.Away)
+	w.Faults[2].Set(gatewaytest.Away)
+	s, err := a.Signal(child(1), terms("jansen", "A-1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(patience); waitsFor(t, a, s.ID, gateway.WaitEvaluators).Job.Attempts < 3; {
+		if time.Now().After(deadline) {
+			t.Fatal("it is not tried again")
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	w.Faults[1].Set(gatewaytest.Works)
+	if s := settled(t, a, s.ID); s.State != gateway.StateRegistered {
+		t.Errorf("it ended as %s", s.State)
+	}
+	if n := asked.Load(); n != 1 {
+		t.Errorf("the evaluator that works was asked, and paid, %d times", n)
+	}
+}
+
 func TestALostAnswerIsAskedAgain(t *testing.T) {
 	w := gatewaytest.New(t, 2)
 	h := w.Run(0, 1)
@@ -308,7 +337,7 @@ func TestABadEvaluatorIsNamedAndLeftOut(t *testing.T) {
 			w := gatewaytest.New(t, 1)
 			h := w.Run(0)
 			w.Faults[1].Set(mode)
-			for i := range 6 { // who is asked first is chance
+			for i := range 4 { // who is asked first is chance
 				if s := signal(t, h.Of(0), child(i), terms("jansen", fmt.Sprint("A-", i))); s.State != gateway.StateRegistered {
 					t.Fatalf("it ended as %s", s.State)
 				}

@@ -6,6 +6,7 @@ import (
 	"errors"
 
 	"github.com/seinhuis/seinhuis/api"
+	"github.com/seinhuis/seinhuis/crypto/encoding"
 )
 
 // Every function here ends a job: the batch that stores the outcome deletes it.
@@ -80,6 +81,10 @@ func (p *Party) receipted(job Job, a api.Accepted, r api.Receipt, own bool) (Sig
 		// The registry knows it and this store does not. The child is the same, so
 		// the keyboxes of what was sent open it as well.
 		return Signal{SID: a.SID, Rev: a.Rev, Receipt: a.Receipt, Faces: job.Prepared.faces(), Others: r.Others}, nil
+	}
+	if err == nil && a.Rev > known.Rev {
+		// A revision stands there whose answer was lost: what it says is not known.
+		known.Statement, known.Expires = api.Signed{}, encoding.Date{}
 	}
 	if err == nil && a.Rev >= known.Rev {
 		known.Rev, known.Receipt, known.Others = a.Rev, a.Receipt, r.Others
@@ -218,6 +223,7 @@ func (p *Party) refuse(job Job, state State, fault Fault) error {
 		b.delete(p.key.signal(job.SID))
 	}
 	b.delete(p.key.job(job.ID))
+	withdraw := p.undo(b, job)
 	for _, id := range ids {
 		reg, err := get[Registration](p.g.store.view, p.key.registration(id))
 		if err != nil {
@@ -234,5 +240,27 @@ func (p *Party) refuse(job Job, state State, fault Fault) error {
 		return err
 	}
 	p.finished(job, "refused")
+	if withdraw {
+		p.took(JobWithdraw)
+	}
 	return nil
+}
+
+// undo has a signal withdrawn that will not be sent again, but may have been
+// stored when it was: its answer can have been lost. What nobody owns must not
+// stand.
+func (p *Party) undo(b *batch, job Job) bool {
+	if job.Kind != JobSignal || job.Prepared == nil {
+		return false
+	}
+	now := p.g.now()
+	sent := job.Prepared
+	b.put(p.key.signal(sent.SID), Signal{
+		SID: sent.SID, Rev: sent.Rev, Statement: sent.Signed, Faces: sent.faces(), Card: job.Card, Expires: sent.Expires,
+	})
+	withdraw := Job{
+		ID: newID(now), Kind: JobWithdraw, Created: now.UTC(), Registration: job.Registration, SID: sent.SID, Reason: api.ReasonMistake,
+	}
+	b.put(p.key.job(withdraw.ID), withdraw)
+	return true
 }

@@ -51,13 +51,15 @@ type Party struct {
 
 	clients clients
 	trouble trouble
+
+	batches map[int]*cohortBatch // the worker's, by cohort
 }
 
 func openParty(g *Gateway, c PartyConfig) (*Party, error) {
 	p := &Party{
 		id: c.ID, key: partyKeyOf(c.ID), card: Card(c.Card), g: g,
 		hpke: map[encoding.KeyID]*ecdh.PrivateKey{}, nudge: make(chan struct{}, 1),
-		clients: clients{of: map[endpoint]*http.Client{}},
+		clients: clients{of: map[endpoint]*http.Client{}}, batches: map[int]*cohortBatch{},
 	}
 	var err error
 	if p.sign, err = keys.ReadSigning(filepath.Join(c.Keys, FileSign)); err != nil {

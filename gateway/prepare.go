@@ -33,17 +33,16 @@ type child struct {
 // Format prints [child], whatever the verb: fmt reaches into unexported fields.
 func (child) Format(f fmt.State, _ rune) { fmt.Fprint(f, "[child]") }
 
-// evaluateJobs finds the tokens for jobs of one cohort, at most 64. children[i]
-// belongs to jobs[i].
-func (p *Party) evaluateJobs(ctx context.Context, m *manifest.Manifest, cohort int, ids []identity.Identity, jobs []Job) ([]child, error) {
-	children := make([]child, len(jobs))
-	for i, job := range jobs {
-		reg, err := get[Registration](p.g.store.view, p.key.registration(job.Registration))
-		if err != nil {
-			return nil, err
-		}
-		children[i] = child{birthday23: ids[i].Birthday23(), reference: reg.Reference}
-	}
+// A cohortBatch is jobs of one cohort on their way through the evaluators, at most
+// 64. It outlives a failure, and is the worker's alone.
+type cohortBatch struct {
+	jobs        []Job
+	ids         []identity.Identity // of each job
+	evaluations []*evaluation       // one per open epoch, oldest first
+}
+
+func newCohortBatch(m *manifest.Manifest, cohort int, jobs []Job, ids []identity.Identity) (*cohortBatch, error) {
+	b := &cohortBatch{jobs: jobs, ids: ids}
 	for _, epoch := range m.Open() {
 		inputs := make([][]byte, len(ids))
 		for i, id := range ids {
@@ -52,20 +51,35 @@ func (p *Party) evaluateJobs(ctx context.Context, m *manifest.Manifest, cohort i
 				return nil, err
 			}
 		}
-		outputs, err := p.evaluate(ctx, m, epoch.Number, cohort, inputs)
+		e, err := newEvaluation(m, epoch.Number, cohort, inputs)
 		if err != nil {
 			return nil, err
 		}
-		for i, y := range outputs {
-			t, err := token.Derive(y, m.Dep, epoch.Number)
-			if err != nil {
-				return nil, err
-			}
-			children[i].epochs = append(children[i].epochs, epoch.Number)
-			children[i].tokens = append(children[i].tokens, t)
-		}
+		b.evaluations = append(b.evaluations, e)
 	}
-	return children, nil
+	return b, nil
+}
+
+// current tells whether the batch is for the epochs that are open, as their keys
+// are shared now.
+func (b *cohortBatch) current(m *manifest.Manifest) bool {
+	return slices.EqualFunc(b.evaluations, m.Open(), func(e *evaluation, epoch manifest.Epoch) bool {
+		return e.request.Epoch == epoch.Number && e.current(m)
+	})
+}
+
+// child gives the tokens of job i after the evaluation.
+func (b *cohortBatch) child(dep string, i int, reference string) (child, error) {
+	c := child{birthday23: b.ids[i].Birthday23(), reference: reference}
+	for _, e := range b.evaluations {
+		t, err := token.Derive(e.outputs[i], dep, e.request.Epoch)
+		if err != nil {
+			return child{}, err
+		}
+		c.epochs = append(c.epochs, e.request.Epoch)
+		c.tokens = append(c.tokens, t)
+	}
+	return c, nil
 }
 
 // openFaces finds a child's tokens in keyboxes, for the epochs that are open now.
@@ -155,76 +169,108 @@ func (pr *Prepared) faces() []Face {
 }
 
 // prepareCohort takes jobs with an identity, all of one cohort, from waiting to
-// prepared.
+// prepared: these, or those that it began with earlier.
 func (p *Party) prepareCohort(ctx context.Context, cohort int, jobs []Job) ([]Job, error) {
-	now := p.g.now()
-	today := identity.Today(now)
-	var ids []identity.Identity
-	var young []Job
-	for _, job := range jobs {
-		id, err := identity.Unmarshal(job.Identity)
-		fault := Fault{FieldBirthDate, CodeAdult} // while it was waiting
-		if err != nil {
-			p.halt("identity in the queue not readable", err)
-			fault = Fault{FieldNumber, CodeForm}
-		}
-		if err == nil && id.Birthday23().Compare(today) > 0 {
-			ids, young = append(ids, id), append(young, job)
-		} else if err := p.reject(job, fault); err != nil {
-			return nil, err
-		}
-	}
-	if len(young) == 0 {
-		return nil, nil
-	}
 	m, _, err := p.roots(ctx)
 	if err != nil {
 		return nil, &waitError{For: WaitEvaluators, Err: err}
 	}
-	if basisEnded(m, now) {
-		for _, job := range young {
-			if err := p.reject(job, Fault{"", CodeLegalBasis}); err != nil {
-				return nil, err
-			}
-		}
-		return nil, nil
-	}
 	began := time.Now()
-	children, err := p.evaluateJobs(ctx, m, cohort, ids, young)
+	batch, err := p.evaluateCohort(ctx, m, cohort, jobs)
 	if errors.Is(err, errStale) {
+		delete(p.batches, cohort)
 		if err := p.g.roots.refresh(ctx, p, began); err != nil {
 			return nil, &waitError{For: WaitEvaluators, Err: err}
 		}
 		if m, _, err = p.g.roots.inForce(); err != nil {
 			return nil, &waitError{For: WaitEvaluators, Err: err}
 		}
-		children, err = p.evaluateJobs(ctx, m, cohort, ids, young)
+		batch, err = p.evaluateCohort(ctx, m, cohort, jobs)
 	}
 	if errors.Is(err, errStale) {
+		delete(p.batches, cohort)
 		return nil, &waitError{For: WaitEvaluators, Err: err}
 	}
+	if err != nil || batch == nil {
+		return nil, err
+	}
+	delete(p.batches, cohort)
+	var prepared []Job
+	for i := range batch.jobs {
+		job, err := p.prepareEvaluated(m, batch, i)
+		if err != nil {
+			p.troubled(err, batch.jobs[i].ID, nil)
+		} else if job != nil {
+			prepared = append(prepared, *job)
+		}
+	}
+	return p.keepPrepared(prepared)
+}
+
+// evaluateCohort has a batch evaluated; nil when none of its jobs can be.
+func (p *Party) evaluateCohort(ctx context.Context, m *manifest.Manifest, cohort int, jobs []Job) (*cohortBatch, error) {
+	batch := p.batches[cohort]
+	if batch == nil || !batch.current(m) {
+		jobs, ids, err := p.identities(m, jobs)
+		if err != nil || len(jobs) == 0 {
+			return nil, err
+		}
+		if batch, err = newCohortBatch(m, cohort, jobs, ids); err != nil {
+			return nil, err
+		}
+		p.batches[cohort] = batch
+	}
+	for _, e := range batch.evaluations {
+		if err := p.evaluate(ctx, m, e); err != nil {
+			return nil, err
+		}
+	}
+	return batch, nil
+}
+
+// identities reads the identities of jobs. It ends the jobs that have become
+// impossible while they waited, and leaves them out.
+func (p *Party) identities(m *manifest.Manifest, jobs []Job) (left []Job, ids []identity.Identity, err error) {
+	now := p.g.now()
+	for _, job := range jobs {
+		id, err := identity.Unmarshal(job.Identity)
+		var fault Fault
+		switch {
+		case err != nil:
+			p.halt("identity in the queue not readable", err)
+			fault = Fault{FieldNumber, CodeForm}
+		case id.Birthday23().Compare(identity.Today(now)) <= 0:
+			fault = Fault{FieldBirthDate, CodeAdult}
+		case basisEnded(m, now):
+			fault = Fault{"", CodeLegalBasis}
+		default:
+			left, ids = append(left, job), append(ids, id)
+			continue
+		}
+		if err := p.reject(job, fault); err != nil {
+			return nil, nil, err
+		}
+	}
+	return left, ids, nil
+}
+
+// prepareEvaluated makes what job i of a batch will send; nil when it has ended.
+func (p *Party) prepareEvaluated(m *manifest.Manifest, batch *cohortBatch, i int) (*Job, error) {
+	job := batch.jobs[i]
+	reg, err := get[Registration](p.g.store.view, p.key.registration(job.Registration))
 	if err != nil {
 		return nil, err
 	}
-	var prepared []Job
-	for i, job := range young {
-		job.Identity, job.Cohort = nil, 0
-		if job.Kind == JobRenew {
-			next, err := p.prepareRenewal(m, job, &children[i])
-			if err != nil {
-				return nil, err
-			}
-			if next != nil {
-				prepared = append(prepared, *next)
-			}
-			continue
-		}
-		if job.Prepared, err = p.statement(m, children[i], api.NewSID(), 1, job.Card, job.TermDays, now); err != nil {
-			return nil, err
-		}
-		prepared = append(prepared, job)
+	c, err := batch.child(m.Dep, i, reg.Reference)
+	if err != nil {
+		return nil, err
 	}
-	return p.keepPrepared(prepared)
+	job.Identity, job.Cohort = nil, 0
+	if job.Kind == JobRenew {
+		return p.prepareRenewal(m, job, &c)
+	}
+	job.Prepared, err = p.statement(m, c, api.NewSID(), 1, job.Card, job.TermDays, p.g.now())
+	return &job, err
 }
 
 // reject ends a job for a fault of what it is about, before anything was sent. A

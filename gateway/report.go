@@ -84,6 +84,15 @@ func (p *Party) Report(persons []Person, t Terms) (ReportStatus, error) {
 			}
 		}
 	}
+	for i := range outcomes {
+		for j := range persons {
+			// A reference of one with the number of another.
+			if j != i && slices.Contains(repeats(persons[j].Number, found[j], Terms{Reference: outcomes[i].Reference}), Fault{FieldReference, CodeIsNumber}) {
+				outcomes[i].Faults = append(outcomes[i].Faults, Fault{FieldReference, CodeIsNumber})
+				outcomes[i].Reference = ""
+			}
+		}
+	}
 	if len(faults) > 0 {
 		return ReportStatus{}, &InputError{faults}
 	}

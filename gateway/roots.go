@@ -72,6 +72,7 @@ func (r *roots) load() error {
 
 // readFiles offers the notes in the configured files.
 func (r *roots) readFiles(manifestFile, directoryFile string) error {
+	older := false
 	for _, f := range []struct {
 		path  string
 		offer func([]byte) error
@@ -80,7 +81,13 @@ func (r *roots) readFiles(manifestFile, directoryFile string) error {
 		if err != nil {
 			return err
 		}
-		if err := f.offer(note); err != nil && !errors.Is(err, errOlder) {
+		err = f.offer(note)
+		switch {
+		case errors.Is(err, errOlder):
+			older = true
+		case older && errors.Is(err, manifest.ErrSigner):
+			// It goes with the older manifest, which named another signer.
+		case err != nil:
 			return fmt.Errorf("%s: %w", f.path, err)
 		}
 	}
@@ -236,6 +243,7 @@ func (r *roots) refresh(ctx context.Context, p *Party, unlessSince time.Time) er
 	if !ok {
 		return ErrNoManifest
 	}
+	began := time.Now() // what is published from now on may not be in it
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
 	for _, n := range []struct {
@@ -252,7 +260,7 @@ func (r *roots) refresh(ctx context.Context, p *Party, unlessSince time.Time) er
 			return err
 		}
 	}
-	r.fetched = time.Now()
+	r.fetched = began
 	return nil
 }
 

@@ -80,8 +80,18 @@ func (p *Party) verify(m *manifest.Manifest, job Job, a api.Accepted) (api.Recei
 		return r, errReceipt
 	}
 	known, err := get[Signal](p.g.store.view, p.key.signal(a.SID))
-	if err == nil && known.Rev == a.Rev && len(known.Statement.Signed) > 0 && r.Statement != known.Statement.Hash() {
+	if err != nil {
+		return r, nil
+	}
+	if known.Rev == a.Rev && len(known.Statement.Signed) > 0 && r.Statement != known.Statement.Hash() {
 		return r, errReceipt
+	}
+	// A signal of ours, but is it of this child? Keyboxes that do not open leave
+	// that open.
+	if sent, err := p.openFaces(m, job.Prepared.faces()); err == nil {
+		if same, err := p.sameChild(m, known, sent); err == nil && !same {
+			return r, errReceipt
+		}
 	}
 	return r, nil
 }
@@ -126,6 +136,8 @@ func (p *Party) notTaken(ctx context.Context, job Job, err error) error {
 		return p.anew(job, wait)
 	case code == api.CodeLegalBasis:
 		return p.reject(job, Fault{"", CodeLegalBasis})
+	case code == api.CodeRevision && job.Kind == JobWithdraw:
+		return p.nextRevision(job, wait)
 	case job.Kind == JobWithdraw:
 		return wait // a withdrawal is never given up
 	case job.Kind == JobRenew:
@@ -150,6 +162,39 @@ func (p *Party) anew(job Job, wait *waitError) error {
 	job.Prepared = nil
 	_, err := p.keepPrepared([]Job{job})
 	return err
+}
+
+// lostRevisions is how many revisions the registry may have that this store does
+// not: their answers were lost, and then they could not be sent again.
+const lostRevisions = 8
+
+// nextRevision makes a withdrawal anew for one revision further. After the last it
+// begins at the first, for a registry that was restored, and waits.
+func (p *Party) nextRevision(job Job, wait *waitError) error {
+	m, _ := p.g.roots.known()
+	signal, err := get[Signal](p.g.store.view, p.key.signal(job.SID))
+	if errors.Is(err, errAbsent) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return p.ended(job, "gone")
+	}
+	if err != nil {
+		return err
+	}
+	round := job.Prepared.Rev >= signal.Rev+lostRevisions
+	if signal.Rev = job.Prepared.Rev + 1; round {
+		signal.Rev = 1
+	}
+	if job.Prepared, err = p.withdrawal(m, signal, job.Reason, p.g.now()); err != nil {
+		return err
+	}
+	if _, err := p.keepPrepared([]Job{job}); err != nil {
+		return err
+	}
+	if round {
+		return wait
+	}
+	return nil
 }
 
 func (p *Party) outdated(m *manifest.Manifest, job Job) bool {

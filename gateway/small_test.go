@@ -96,6 +96,7 @@ func TestConfig(t *testing.T) {
 		"unknown_key":      strings.Replace(good, `"data"`, `"datta":"x","data"`, 1),
 		"key_twice":        strings.Replace(good, `"data"`, `"data":"x","data"`, 1),
 		"no_storage_key":   strings.Replace(good, `"storageKey":"storage.key",`, "", 1),
+		"key_in_the_data":  strings.Replace(good, `"storage.key"`, `"data/storage.key"`, 1),
 		"no_party":         `{"data":"d","storageKey":"s","pins":"p","manifest":"m","directory":"d","parties":[]}`,
 		"party_id":         strings.Replace(good, "nl-kvk:12345678", "nl-kvk:1", 1),
 		"party_twice":      strings.Replace(good, "12345679", "12345678", 1),

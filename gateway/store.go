@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -217,11 +218,14 @@ func (s *store) scrub(p partyKey) error {
 }
 
 // quiet keeps Pebble's own log out of ours; what matters comes back as errors.
-// Pebble calls Fatalf when a write to disk has failed: going on would be a lie.
+// Pebble calls Fatalf when a write to disk has failed, after others can read what
+// is not on disk: going on would be a lie. A panic would not do, for a server
+// recovers from those of its handlers.
 type quiet struct{}
 
 func (quiet) Infof(string, ...any)  {}
 func (quiet) Errorf(string, ...any) {}
 func (quiet) Fatalf(format string, args ...any) {
-	panic(fmt.Sprintf("gateway: the store stops: "+format, args...))
+	fmt.Fprintf(os.Stderr, "gateway: the store stops: "+format+"\n", args...)
+	os.Exit(1)
 }

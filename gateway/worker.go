@@ -19,6 +19,7 @@ const (
 	sendersPerParty = 8
 	lookAgain       = time.Minute            // even if nobody wakes the worker
 	later           = 200 * time.Millisecond // for a job that waits for another one
+	afterOurFault   = 10 * time.Minute       // for a job that we cannot do ourselves
 )
 
 // errLater says that a job has to wait for another one of the party.
@@ -205,7 +206,7 @@ func (p *Party) troubled(err error, job ID, record func(*waitError)) {
 		record(e)
 	} else {
 		p.halt("job not done", err)
-		p.trouble.job(job, &waitError{For: WaitNothing, Err: err})
+		p.trouble.job(job, &waitError{For: WaitNothing, Until: afterOurFault, Err: err})
 	}
 	p.changed.notify()
 }

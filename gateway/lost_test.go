@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package gateway_test
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+
+	"github.com/seinhuis/seinhuis/api"
+	"github.com/seinhuis/seinhuis/gateway"
+	"github.com/seinhuis/seinhuis/gateway/gatewaytest"
+	"github.com/seinhuis/seinhuis/manifest/manifesttest"
+)
+
+// eventually waits until something holds.
+func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !holds(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("it did not come: " + what)
+		}
+	}
+}
+
+// lostRenewal gives a registration whose renewal the registry has stored, and that
+// the gateway cannot send again.
+func lostRenewal(t *testing.T, w *gatewaytest.World, a *gateway.Party) gateway.Status {
+	t.Helper()
+	s := signal(t, a, child(1), terms("jansen", "A-1"))
+	w.Registry.Set(gatewaytest.Loses)
+	if _, err := a.Renew(s.ID, gateway.Subject{}, gateway.Terms{}); err != nil {
+		t.Fatal(err)
+	}
+	waitsFor(t, a, s.ID, gateway.WaitRegistry)
+	w.OpenEpoch(2)
+	w.Publish()
+	w.Registry.Set(gatewaytest.Works)
+	if s = settled(t, a, s.ID); s.Signal.Rev != 1 {
+		t.Fatalf("the renewal is not lost: rev %d", s.Signal.Rev)
+	}
+	return s
+}
+
+func TestAWithdrawalFindsALostRevision(t *testing.T) {
+	w := gatewaytest.New(t, 2)
+	h := w.Run(0, 1)
+	s := lostRenewal(t, w, h.Of(0))
+	if _, err := h.Of(0).Withdraw(s.ID, api.ReasonEnded); err != nil {
+		t.Fatal(err)
+	}
+	if s := settled(t, h.Of(0), s.ID); s.State != gateway.StateWithdrawn {
+		t.Errorf("it is %s", s.State)
+	}
+	if s := signal(t, h.Of(1), child(1), terms("bakker", "B-1")); s.Signal.Others != 0 {
+		t.Error("the signal still stands at the registry")
+	}
+}
+
+func TestColleaguesJoinALostRevision(t *testing.T) {
+	w := gatewaytest.New(t, 1)
+	a := w.Run(0).Of(0)
+	lostRenewal(t, w, a)
+	for _, owner := range []string{"bakker", "citroen"} {
+		if s := signal(t, a, child(1), terms(owner, "A-"+owner)); s.State != gateway.StateMerged || s.Signal.Rev != 2 {
+			t.Errorf("%s: %s, rev %d", owner, s.State, s.Signal.Rev)
+		}
+	}
+}
+
+// What is refused for good after its answer was lost must not stand at the registry.
+func TestARefusedSignalDoesNotStand(t *testing.T) {
+	w := gatewaytest.New(t, 2)
+	h := w.Run(0, 1)
+	a := h.Of(0)
+	w.Registry.Set(gatewaytest.Loses)
+	s, err := a.Signal(child(1), terms("jansen", "A-1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	waitsFor(t, a, s.ID, gateway.WaitRegistry)
+	w.OpenEpoch(2)
+	w.Publish()
+	w.Registry.Set(gatewaytest.Works)
+	if s := settled(t, a, s.ID); s.State != gateway.StateRefused {
+		t.Fatalf("it is %s", s.State)
+	}
+	eventually(t, "an empty queue", func() bool { n, _, err := a.Queue(); return n == 0 && err == nil })
+	if s := signal(t, h.Of(1), child(1), terms("bakker", "B-1")); s.Signal.Others != 0 {
+		t.Error("a refused signal stands at the registry")
+	}
+}
+
+// A party that is new since a fetch during the long poll is looked up anew.
+func TestTheDirectoryIsFetchedAfterTheEvent(t *testing.T) {
+	w := gatewaytest.New(t, 2)
+	later := w.Directory.Parties[1]
+	w.Directory.Parties = w.Directory.Parties[:1]
+	w.Publish()
+	a := w.Run(0).Of(0)
+	signal(t, a, child(1), terms("jansen", "A-1"))
+	time.Sleep(300 * time.Millisecond) // the poll stands
+	if err := a.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.Directory.Parties = append(w.Directory.Parties, later)
+	w.Publish()
+	signal(t, w.RunOn(vfs.NewMem(), 1).Of(1), child(1), terms("bakker", "B-1"))
+	if m := inbox(t, a, 1)[0]; m.Problem != "" || m.Other.Card.IsZero() {
+		t.Errorf("told with problem %q", m.Problem)
+	}
+}
+
+// A registry that answers with the receipt of another child's signal is not taken
+// at its word.
+func TestAReceiptOfAnotherChildIsNotTaken(t *testing.T) {
+	w := gatewaytest.New(t, 1)
+	a := w.Run(0).Of(0)
+	var first []byte
+	w.Registry.Rewrite(func(path string, body []byte) []byte {
+		if path == "/v1/signals" && first == nil {
+			first = append(first, body...)
+		} else if path == "/v1/signals" {
+			return first
+		}
+		return body
+	})
+	signal(t, a, child(1), terms("jansen", "A-1"))
+	s, err := a.Signal(child(2), terms("bakker", "A-2"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	waitsFor(t, a, s.ID, gateway.WaitRegistry)
+	w.Registry.Rewrite(nil)
+	if s := settled(t, a, s.ID); s.State != gateway.StateRegistered {
+		t.Errorf("it is %s", s.State)
+	}
+}
+
+func TestTheFilesOfTheFirstDayStayGoodWhenTheSignerChanges(t *testing.T) {
+	w := gatewaytest.New(t, 1)
+	h := w.OpenOn(vfs.NewMem(), 0)
+	first := [2][]byte{read(t, h.Config.Manifest), read(t, h.Config.Directory)}
+	w.DirectorySigner, w.Manifest.DirectorySigner = manifesttest.Signer(t, "directory")
+	w.Publish()
+	w.Configure(0)
+	if err := errors.Join(h.Reload(), h.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for i, path := range []string{h.Config.Manifest, h.Config.Directory} {
+		if err := os.WriteFile(path, first[i], 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	g, err := gateway.Open(h.Config, gateway.Options{Now: w.Now, FS: h.FS})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func read(t *testing.T, path string) []byte {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+func TestAReferenceWithAnotherPersonsNumberIsRefused(t *testing.T) {
+	w := gatewaytest.New(t, 1)
+	r, err := w.OpenOn(vfs.NewMem(), 0).Of(0).Report([]gateway.Person{
+		{Subject: child(1), Reference: "broer van " + bsn(2)}, {Subject: child(2), Reference: "B"},
+		{Reference: "zus van " + bsn(2)},
+	}, terms("jansen", "M-1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []bool{true, false, true} {
+		person := r.Persons[i]
+		if refused := len(person.Faults) > 0 && person.Registration.IsZero() && person.Reference == ""; refused != want {
+			t.Errorf("person %d: refused %v", i+1, refused)
+		}
+	}
+}
+
+// A disk that fails ends the process, also when a request's handler finds out:
+// others can read what is not on it.
+func TestAFailingDiskEndsTheProcess(t *testing.T) {
+	if os.Getenv("SEINHUIS_TEST_DISK") == "" {
+		cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$")
+		cmd.Env = append(os.Environ(), "SEINHUIS_TEST_DISK=fails")
+		out, err := cmd.CombinedOutput()
+		exit, ok := errors.AsType[*exec.ExitError](err)
+		if !ok || exit.ExitCode() != 1 || !strings.Contains(string(out), "the store stops") || strings.Contains(string(out), "went on") {
+			t.Errorf("%v\n%s", err, out)
+		}
+		return
+	}
+	var failing atomic.Bool
+	fs := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if failing.Load() && strings.HasSuffix(op.Path, ".log") {
+			return errorfs.ErrInjected
+		}
+		return nil
+	}))
+	w := gatewaytest.New(t, 1)
+	a := w.OpenOn(fs, 0).Of(0)
+	failing.Store(true)
+	func() {
+		defer func() { recover() }() // as a server does
+		a.Signal(child(1), terms("jansen", "A-1"))
+	}()
+	os.Stdout.WriteString("went on\n")
+}
