@@ -16,8 +16,9 @@
 //	           deleted in one batch
 //
 // So a crash at any moment loses nothing, and repeats nothing that the registry
-// does not recognise: (party, sid, rev) with the same bytes is the same
-// statement.
+// does not recognise: (party, sid, rev) with the same bytes is the same statement.
+// What evaluators answered is kept in memory until there is enough of it, because
+// they debit what they answer.
 //
 // # Registrations and signals
 //

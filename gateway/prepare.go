@@ -376,6 +376,9 @@ func (p *Party) prepareRenewal(m *manifest.Manifest, job Job, c *child) (*Job, e
 	} else if !same {
 		return nil, p.failed(job, Fault{FieldNumber, CodeOtherChild})
 	}
+	if c.birthday23.Compare(identity.Today(p.g.now())) <= 0 { // while it was waiting
+		return nil, p.failed(job, Fault{FieldBirthDate, CodeAdult})
+	}
 	if job.Card.IsZero() {
 		job.Card = signal.Card
 	}

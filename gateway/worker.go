@@ -216,11 +216,32 @@ func (p *Party) halt(what string, err error) {
 	p.g.log.Error(what, "party", string(p.id), "cause", err.Error())
 }
 
-// sendAll sends prepared jobs, a few at a time. After the first failure that is
-// the registry's it starts no more. It tells whether any job was done.
+// sendAll sends prepared jobs, a few at a time: acts on signals that stand first,
+// and new signals when those have their answer. The registry may answer a new
+// signal with one that stands, and that one must not be ended by an act of ours
+// before the answer is stored. After the first failure that is the registry's it
+// starts no more of the same kind. It tells whether any job was done.
 func (p *Party) sendAll(ctx context.Context, jobs []Job) (sent bool) {
-	var done, stop atomic.Bool
+	var acts, signals []Job
+	for _, job := range jobs {
+		if job.Kind == JobSignal {
+			signals = append(signals, job)
+		} else {
+			acts = append(acts, job)
+		}
+	}
 	var blame sync.Once // a registry that is away fails all at once, and that counts once
+	acted, actsFailed := p.sendSome(ctx, acts, &blame)
+	signalled, signalsFailed := p.sendSome(ctx, signals, &blame)
+	sent = acted || signalled
+	if sent && !actsFailed && !signalsFailed {
+		p.trouble.atRegistry(nil)
+	}
+	return sent
+}
+
+func (p *Party) sendSome(ctx context.Context, jobs []Job, blame *sync.Once) (sent, failed bool) {
+	var done, stop atomic.Bool
 	var group errgroup.Group
 	group.SetLimit(sendersPerParty)
 	for _, job := range jobs {
@@ -242,8 +263,5 @@ func (p *Party) sendAll(ctx context.Context, jobs []Job) (sent bool) {
 		})
 	}
 	group.Wait()
-	if done.Load() && !stop.Load() {
-		p.trouble.atRegistry(nil)
-	}
-	return done.Load()
+	return done.Load(), stop.Load()
 }

@@ -406,7 +406,7 @@ func (c *console) told(body []byte, s *rest.Signaal, p *rest.Probleem) error {
 	}
 	var outcome error
 	switch {
-	case s.Toestand == rest.ToestandGeweigerd:
+	case s.Toestand == rest.ToestandGeweigerd || len(s.Fouten) > 0:
 		outcome = exit(exitRefused)
 	case s.Opdracht.Soort != "":
 		outcome = exit(exitQueued)
@@ -417,6 +417,9 @@ func (c *console) told(body []byte, s *rest.Signaal, p *rest.Probleem) error {
 	fmt.Fprintf(c.stdout, "%s\nid %s\n", s.Uitleg, s.Id)
 	if !s.VerlooptOp.IsZero() {
 		fmt.Fprintf(c.stdout, "verloopt op %s\n", s.VerlooptOp)
+	}
+	for _, f := range s.Fouten {
+		fmt.Fprintf(c.stdout, "Niet gelukt: %s\n", f.Detail)
 	}
 	for _, w := range s.Waarschuwingen {
 		fmt.Fprintf(c.stdout, "Let op: %s\n", w.Detail)

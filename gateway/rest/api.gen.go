@@ -661,7 +661,7 @@ type LijstBerichtenParams struct {
 	// Na De waarde `next` uit het vorige antwoord; zonder begint de lijst vooraan.
 	Na Na `form:"na,omitempty" json:"na,omitempty,omitzero"`
 
-	// Aantal Hoeveel hooguit terug te geven; 0 is evenveel als niets.
+	// Aantal Hoeveel hooguit terug te geven; zonder, of met 0, zijn het er 50.
 	Aantal Aantal `form:"aantal,omitempty" json:"aantal,omitempty,omitzero"`
 
 	// Wacht Hoeveel seconden te wachten op een nieuw bericht.
@@ -673,7 +673,7 @@ type LijstMeldingenParams struct {
 	// Na De waarde `next` uit het vorige antwoord; zonder begint de lijst vooraan.
 	Na Na `form:"na,omitempty" json:"na,omitempty,omitzero"`
 
-	// Aantal Hoeveel hooguit terug te geven; 0 is evenveel als niets.
+	// Aantal Hoeveel hooguit terug te geven; zonder, of met 0, zijn het er 50.
 	Aantal Aantal `form:"aantal,omitempty" json:"aantal,omitempty,omitzero"`
 
 	// Open Alleen meldingen waarin nog iemand niet gesignaleerd is.
@@ -694,7 +694,7 @@ type LijstSignalenParams struct {
 	// Na De waarde `next` uit het vorige antwoord; zonder begint de lijst vooraan.
 	Na Na `form:"na,omitempty" json:"na,omitempty,omitzero"`
 
-	// Aantal Hoeveel hooguit terug te geven; 0 is evenveel als niets.
+	// Aantal Hoeveel hooguit terug te geven; zonder, of met 0, zijn het er 50.
 	Aantal Aantal `form:"aantal,omitempty" json:"aantal,omitempty,omitzero"`
 
 	// Toestand Alleen signalen in deze toestand.
@@ -921,12 +921,18 @@ type ClientInterface interface {
 
 	// VerlengSignaalWithBody Een signaal verlengen of de contactkaart vervangen
 	//
+	// De termijn begint opnieuw, en wie een match heeft krijgt de nieuwe contactkaart te zien. Kan de verlenging niet
+	// doorgaan, dan blijft het signaal zoals het was en staat in `fouten` waarom.
+	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/signalen/{id}/verlenging (the `VerlengSignaal` operationId).
 	VerlengSignaalWithBody(ctx context.Context, id Id, params *VerlengSignaalParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// VerlengSignaal Een signaal verlengen of de contactkaart vervangen
+	//
+	// De termijn begint opnieuw, en wie een match heeft krijgt de nieuwe contactkaart te zien. Kan de verlenging niet
+	// doorgaan, dan blijft het signaal zoals het was en staat in `fouten` waarom.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1181,6 +1187,9 @@ func (c *Client) TrekSignaalIn(ctx context.Context, id Id, params *TrekSignaalIn
 
 // VerlengSignaalWithBody Een signaal verlengen of de contactkaart vervangen
 //
+// De termijn begint opnieuw, en wie een match heeft krijgt de nieuwe contactkaart te zien. Kan de verlenging niet
+// doorgaan, dan blijft het signaal zoals het was en staat in `fouten` waarom.
+//
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /v1/signalen/{id}/verlenging (the `VerlengSignaal` operationId).
@@ -1197,6 +1206,9 @@ func (c *Client) VerlengSignaalWithBody(ctx context.Context, id Id, params *Verl
 }
 
 // VerlengSignaal Een signaal verlengen of de contactkaart vervangen
+//
+// De termijn begint opnieuw, en wie een match heeft krijgt de nieuwe contactkaart te zien. Kan de verlenging niet
+// doorgaan, dan blijft het signaal zoals het was en staat in `fouten` waarom.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -2061,12 +2073,18 @@ type ClientWithResponsesInterface interface {
 
 	// VerlengSignaalWithBodyWithResponse Een signaal verlengen of de contactkaart vervangen
 	//
+	// De termijn begint opnieuw, en wie een match heeft krijgt de nieuwe contactkaart te zien. Kan de verlenging niet
+	// doorgaan, dan blijft het signaal zoals het was en staat in `fouten` waarom.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/signalen/{id}/verlenging (the `VerlengSignaal` operationId).
 	VerlengSignaalWithBodyWithResponse(ctx context.Context, id Id, params *VerlengSignaalParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*VerlengSignaalResponse, error)
 
 	// VerlengSignaalWithResponse Een signaal verlengen of de contactkaart vervangen
+	//
+	// De termijn begint opnieuw, en wie een match heeft krijgt de nieuwe contactkaart te zien. Kan de verlenging niet
+	// doorgaan, dan blijft het signaal zoals het was en staat in `fouten` waarom.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -2799,6 +2817,9 @@ func (c *ClientWithResponses) TrekSignaalInWithResponse(ctx context.Context, id 
 
 // VerlengSignaalWithBodyWithResponse Een signaal verlengen of de contactkaart vervangen
 //
+// De termijn begint opnieuw, en wie een match heeft krijgt de nieuwe contactkaart te zien. Kan de verlenging niet
+// doorgaan, dan blijft het signaal zoals het was en staat in `fouten` waarom.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /v1/signalen/{id}/verlenging (the `VerlengSignaal` operationId).
@@ -2811,6 +2832,9 @@ func (c *ClientWithResponses) VerlengSignaalWithBodyWithResponse(ctx context.Con
 }
 
 // VerlengSignaalWithResponse Een signaal verlengen of de contactkaart vervangen
+//
+// De termijn begint opnieuw, en wie een match heeft krijgt de nieuwe contactkaart te zien. Kan de verlenging niet
+// doorgaan, dan blijft het signaal zoals het was en staat in `fouten` waarom.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -5507,99 +5531,100 @@ func (sh *strictHandler) VerlengSignaal(w http.ResponseWriter, r *http.Request, 
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"3Fzrchs3sn4V1Jyt2mR3SJFUfAn1J0rsZHU2sVXHXrsqls8S5DSHEGcABgNStlx6oNQ+hl9sqxsYDObC",
-	"i2zZufzjBYNr99fdXzfmXTRT+UpJkKaIxu+iBfAENH08PT97AboQSuK3BIqZFitDX6NHwDYqyyARKbAN",
-	"tgK24ZIlcA3s9PysH8VRMVtAzvFZeMPzVQbROBr2B/1BFEfm7Qq/FkYLmUZx9KaXqh7+2CuWYtVTNA7P",
-	"eislpAEdjec8K+DmJo5+VDNuOuf0knPNFmAY5zKFnPOlAWaAZXANkomiPqf6DG6w6xXXPAdTLp9Lw7P2",
-	"MP9QsAHI2EKpdC0MM6DXKY6TwgbkCRswUTD8SK14VjApwNDoAp//ZQ36bRRHkuc4AW6HCaeWwJyvMxON",
-	"7w3iKOdvRL7Oo/FogN+EtN8Gfg9xg1LQEa7gLOmYLxgmEpZwwxJgK6W0YSmfx+x4xBbwhicwEznPcKuW",
-	"IKt5rrhZVNMUSRRHGn5ZCw1JNDZ6DeGUV9wY0PjY/78a9L7mvfnrd8ejm7+0jtrOEvKVMiBnb/8Jb9sz",
-	"fgySXUM2T2Gp8OiKDNYGMpYIYACSLUAveCZkip+WIKd48HTeffYDTPVaLNlCgN4opVmKT6xAF0rJIgU6",
-	"JL9GK+3VKoOZ9XBq4RJz/uZHkKlZROPh6CEdRfn9Ydcqn/BOtbniXCfAJhLemAlDAUKR3SiNmsSluVJK",
-	"JyfsWskENJtCKiQdXCYuC2ynNOdymzBJHm07ldPez7x3Peh9/e/e63fDeDh6uOV0XvLZwmwX+wJmODWJ",
-	"En+FTUEytcIZgpCJUVAYLpNtE6Qntgh7IOvHu0X9cLy4QaEtVkoWQEr9vVrT2mZKGpD0ka9WmbCYcrTS",
-	"appB/vfLwgJMNc2/aJhH4+h/jiq4PLL/Fkfn9BTkFkXasjxXaxMzIRmdrRW/Os72AqDtGsm1Pgog+YYG",
-	"c1OgblBg6NS1WoE2wq4YV8pnZsm5NvsW8l3YlpYCmYTcdtuJKhbzGcexgSmdcikKbgTE7FoR9mW95WY5",
-	"Ho6Ov7p3/8HDflvkUDZ43gHJcVQgWHX+g3qQARQzlUB7cj9DwWbicg666LOXAtgUMsOwPakSgC4MsESj",
-	"0VJKx34JpGicm/LvmP5H6ARN0LMUMmFXSieGpSAV5En/QkZxE/9ev7u/RbsqCH0VbO9r31RNL2FGm/8t",
-	"aOE0sX6ivDzoXUdppeEmRuBu7c+3mbicE/AgzOLis4JgaGrHZFKluNyCLVVuOs8s52a26AQ4PM1SLqhV",
-	"5/NKmg2aaRL5udI5N9E4SriBnhE5dD2yKtWs0/KrvL4CAWiaGYq/VhlohKk5/qJWIEGyK1702c/qr9I/",
-	"MoUrwlhvrtvyKLbYVxAp2imRSs4zNhWXNBcNqSgM6C19pZJn0O1b2f44lzlkicBtIuOHHSfC+IEWSjtj",
-	"ZiAv9onEY+yUc5IKNx2uNX9b07T6VHpsQs5UkaFRnIxJB9rKztxiQIdChbpyIXtssgFttFouqYcFGuty",
-	"AaJgKbz/j5CJSG3bKYD9hoNp2wCkFSSWA2hqRQj1ArQUsL7Cpte05TA3NEP62Z59CWf0mNqAFulkzPCE",
-	"nUd03fBfnYdE8rMEaUi9QaIhehUFmxHFUbWuKI78xKM4qk8viiM7cKDmlRwYWBZdGNfACvK/KqUpT6x8",
-	"PnaoEMjVDkyxUldHFS9CB8lSCU4dooSOzQHroVFc666pftewWzxJhDXy58G8yczHLTgw2wQVtaguoaHs",
-	"GmDXAlFei8vUxMyKkilsT4QXZCVoUiyFLEEJupD2O/pyCTAhCwNZZrU2lClnKepYPk8Am9ajpOfAc/YE",
-	"LU8Uh37nw0GHAE1Bg1iiD7wAi09VRzmPWSJwHYliX/eGD9h6ret9DkddnULORVbvi/cvuSxAfnOZXvfL",
-	"n+tdDbq6mq/lzAiod3YJ6zTh2hT1Hu4PdrgH1dOnffa/NJcDtsdABnNlXauqh78fD9lowO7du8cGQzYY",
-	"1Ds6HnWZ7paIekBtKdNina02oDOQ1lK3ZrUEmYNedns9Fhz3+lzeOvT3ehpll9XAcX2OXRr4A2AQUgpV",
-	"fYGF4WZNn0poVNgnerodKNecjX24a8x/NDauFYPgysOZs6mQaM6T0miG2r4AMOwLhILUhoWgC3JP1NyG",
-	"hBIgIx/yy37DifPhUv/f31DAdP+rLo8ujs6k0bBcOh3eiVL1LdSQdFn/CZ8H9jYBdq10inYQPdGpuDwh",
-	"e5qKohASTRk6Gt4f4AkaTbJduQIMza7FJXkI3oLN6wbMdbT/0Ox0u87sTG4U6LmLrJrRh/XPW9uWgHEI",
-	"04HdGOIiGCfKEzetDoQMpW+qEowyy2jTcRcuvH/dCSo5dGvYBrIkJlcLBceG3TlY8oRiA1RAPmeDMZs4",
-	"IZL9475c5znoyX5dFLIMh2O7PX4zujb3nxVQbHM7E1UUgogQbBkzqZRjFeycCDDwK5q7fh3p7tWJjGHH",
-	"Tv1kQaYjDvE02+E+vKdu2gt6OkfZ5Rltu0M2u/GCPDFcHHntVb9TpTLgkjreh7gWxW4FxOXpHuwV/UuY",
-	"pcqLDreoy5sL9m8rLoc7FkyoS1J+KkOFj/XtygPf4ds1Tk6aqQZYEvNKkoausHeoSYUO0AuaW9fKnqAb",
-	"/ayyircA2Y9hP1KYotsGCTfrjqDzBehVZgNHhxXfPnvSZ0/lFJaAy094ioYm51wmJxjGzFnCJTsesgRm",
-	"kE8DzbzknKLEmhLtosnrStWQ/V2LrBnYuvzveqyEIZQBApVuQLL/nbDVWhqQMSuMBlhdQoEuaLFCo1yw",
-	"XKU2at3tcZUjbQlNJ9NCTtgXTyABnXGZfIl7PRGyuJ6wL76FLBXv//NlaPmmhSRSsrjeEofpXFzKR9xp",
-	"0K7deB62bcpxOGu/W7dyvEjeIcDdzyTwn1eObo2u55bEt+zTmzP7yNBlRcqvbcy6s4PdCtE7YfnpKtHd",
-	"jPrLMCMjVUoeXo3fKV0gYjb6reBxpVIP+M1kEIYRMikOt8xezUp9cXGxLj3FDBzzIKzHW1tvyMxmKcLf",
-	"OU3u8PEpM/B01clBbUBfgV5ah9dvmSgY6ByATeFapETwuEzRQq0xXp+MKUkBQoqU1f8iv5hVoTM9XfJ1",
-	"zqsuv+JASjbaGkgVJK6l/VLauzACwUdXJyxXOiVXFl2cK2KxAmSqlhfFUX2elHSz0yCuB8c5IMBy4FPu",
-	"aSkMcSUynaJaTbztQ6TCSlM7D1xjz7CZ++zI7aJm2IQ097+K4g553eKg5VyKORRm39h4DmXbA0fcmnfA",
-	"LVe3zEjYswHZreeWms5AJBh4kmtg05LWPWA2b8bNCZPrrBQ4dCM6tB70I5526/wK9E/YX9e/DRlx3QTP",
-	"dIkESZAWl53e/870uHK4h2JPkkFdMVyl7Hceh1onhYFDEaOxHDed9hq6PG+/quDYulZfWpzb0Y+P3//q",
-	"M84lKVgyNYyENktAUhbJyUDZeAqUIIQssUw7xtSUyaZtM24j1y7K8AUXF7LsAG2FWhMr6dhPWWZC0Ofq",
-	"ICD3OLmnWcFGg+G93uC4N/j6EKdtuS1gJbbMB3K+WMRN3We8HavKjc8hVSRXI3Dd4jC2h/4RgFxxPr9C",
-	"U+HTXS4+ph2y6ubYhjvwTL03ekh/WnVo0gTj9UnMJlOtQP+8LvAzmQX8sAGdo+Rm4nIJ5xkqkR3UctUT",
-	"v6HCrtX21v8govN8a+bt/77/jn391b0HbZiqCJ42uay10ofHowG/1JW58kxkG1GMMFk3/WR/CBnhtZbj",
-	"AoRcrEUxdnUAY0FD7wUf+tdPpRx3J68ThLMfz6o4Vd8Oxu1MSGFplVoCJLGlHGRJVQ7Sq+AUNlAYkTo1",
-	"3GdaDy7PiD8qXCH2i+9ed5hBdYtp08Rb06ptiUIpvEXIslt0D+SsdiQBrvekAXbzW3kVYe5KNJRc3BXn",
-	"9fAEbdtS5SYmQKXqLL2NrlVBGLRrx3y4RCq2EYWoewSlyPnqoGHXMRU8x2hloyBNfgKzb4Uk+zrcS5ZQ",
-	"LAYuUVjLOORQy3KXtKvdA9OoUEs41ziKuEVFQVhEEdL7zbqCXSV8bcRzlVl7Q+Cy3U0crRHH0s4Jlt01",
-	"ypra4SDoTKlVZ2T3qCrF4Va8HPqUC7aJDADNsjIC3s2QkcfKdTFbrK98aHyQpr4MHvsA+rbBCFRUgd92",
-	"v5utKXpU2Wonso8ndUt787shdZ83aJl2pi/jVOEZ4rKtuM15auOIE5frwJYUVckw0CpjKufzWLh4cDzc",
-	"Bx7PA01pURFCPgKqkJyMbZ2xREsZE3/j/EhrK5MTNilBr+8C8Qm7htQ4SScaIQWrzBohqJHNsz5/U+kt",
-	"zxHgm6VEOqtxEqisPM9OmgYDXUPEJ8q2KXD9uXldoZ30c/JciJpXBIxrAuGsT9i1ADaxEj2hvlDKq/qf",
-	"4FsJsm2TXJYNZWpVpkEdjUexcV6jT/yRRHFU28+obgjobzdnorH8RBzBhYN1clo+r9NSwjv1B3bZahch",
-	"7CoWOFD918FitsN6w/bEFFqggP8AlXhNyOiBK7IOirrwbLklNZdcopMAkn1BrVyK4EIGmmolPQGmlQN9",
-	"o+DL/ic85ThqrqXz4HcYQB+FVwYwJtfg6tAM9kZl6baI9ZFPNtuYH5dRmPVal9Abuyz0sNtP/RxWMJi/",
-	"lc/Q7nkpC+yeU5bW7LrMwwtLOB+SANmWhkJ7oY1NKmcoegilTmCJD61X0YSVg46EXYEWKiEWdwqpkhLk",
-	"mKxMTiQFgLyQGz/RMuB2oydg+ZuJ/f5EJSKd9NnjsjDNwjL2VpIdIfiXNcZOkruomzvNbX5Y5rES31sy",
-	"Jp8jKdeSqZp0by1VaZAwtZ16KS6X5nRuiRYn7D/ib0+2Vn/E25mQhj7tKwZBtIfZWgvz9hmu2VViWVHt",
-	"hJDT87NeeXkGBez9r+9/DZj52F8/mTrUnxiFVhpBhxIk7uGcr/zlKaq7AK5DWmRhzMpefhByrgLZpKO2",
-	"pYRRSa58sy5AF32pNKyyt0Elobsi8sy1Q+TQmeu9GB8dpcIs1tP+TOVHZV/+Q9S6ePGo9FIqNwrdoXLt",
-	"VhFrcZ2aEwS4cpribWEAcqfqRMKGRo68T+8JURjA0DkjnMk8rcLtxuOPcEWN3Cgdtalb61L7LAA1W+tW",
-	"k0oLQtxAs365YplTuBKFYdcq0byGM2VhGWgQiDIX8nHdlKdhOU5Z6SAkygtOmvp2O4liI5VKxmjXCdmG",
-	"w1HMXoDIRMqe4zmxwcPBoDcaDAZMzWMm5IV8kXHHX8Vs+GA4okmczouV5ugjUlIUARx30GbJQI6xTY89",
-	"zpb+ypQr/8bdUys2CS7VTPrse7I8VqYn2y78TMh801DC+2l00SkllvXkQrKAlscQn2fGhSDW6uOGVaa6",
-	"T3MEyc6fPnvu8h9LPBx7X8pVcxcmoNe8HfAO9xcTenDyZZ+dlSRLTJvriF2/AaPBEFeAs2zcxjpxBcxs",
-	"NBiVtWze0/tbkJ75m7NPPrDxkpCiEpFQkQ+lKZvQY5PGjbkJrg3ckscVgVKikB3c/SjkQq0TlsGmfnGg",
-	"HJNiDfebk8AYV9dcwcbZUEtaUo7FKoGSxqZDILhFeA0bck99QiQTM5AFYb+DoMf/Ov+xN+yPWhAE61XW",
-	"h/XRsD86ktlRwDF72OqtXPJ1U17pcpdeiQQDyVciGkfH/UH/2BUqEowfLYBnZmFTMoSbaJtISM+SaBxl",
-	"AEVQkNu41jYaDHbcarvdbbZglI77bH5vJUBuSpAikbmra21xdG9w/LmXg2GKXAeBjFsUGos7XJm/7dj9",
-	"mD/UI7qoGJr8aPzqdRwV6zzn+q0tlwwCcU0slOFpQbldEsHX+PjRZng0DW99pF106AvNuS22nEg+QRVP",
-	"bHUanxPGlHfiSqwhLHKZs8I6zYUFJYtyfmYlZeNAzN8ePbmQ7gYscRBoRBBiiWvCKVjNbKgAxj3VDZb6",
-	"fe1X3RtaNTl6wqObeG8rd+sbW97q/qsPHsrrZB9wAza87X1/32Xv158QAqpN3nKjFd2oKjnkGv+mWuL1",
-	"ws+dbnXamgJLMwcKUmmEV5I8LJ/thmCUv6rK9jPL36mNYat0FgbR5HClTECOdpDMcxpwGo556BJDx4J0",
-	"SKGLqpsl1p9U4KpdPUDgPPX82wubrWnwZ0IiZ9GwQ+gqCXt9E0cr1UXBnQF6wggp5XXk0bHnAqqDjdkV",
-	"ZEvLly3EJVNq6YoEme3Bl5TYq2wET5ZlLYmZsaUvyJd1wRG0ykfC4hG6SB1QeM7hntq7xKI6GuJY2lwh",
-	"uZYXMqzsp1lZW+Mu6FSV/qJoZNJAlp4iTcJcASRQ2Wq16rIZGJiVhbS3VdiXLg+5t2HjfRZWU35ZQ2G+",
-	"VcnbO1OSelnwTZ0+MHoNNy0NHd61hnbpZ0Piqmu4zRdCfLy+1l//susp344mPBqMPsdOPKqS5aIIoqgT",
-	"2g41t7lML7KUwwqr437bTfooIGzc2cnLlLqvje7GwabxPXonkpudQdCHavNZEn0OE7ZbLH4nVuv9r40b",
-	"VkE6I6hH3H1mLpjtl9u09cSeuqj3Ize/OwdgX0TUZEo7juAaPdVittDiciNkaus1cGqn52eMwvG70r7T",
-	"2QyKovedffNE7zTL1FXvqRapkDsMfs5T601Xc7Rvrtrz2qo7DSpb27Q9qFT1YvHtpx+0+4TqFw7TrYLN",
-	"iq8rAY5JJcej4qgobfT70NRHXeVqlua1tHb4foHtZxW+a2R7aONLTX6byMabReEq2/a9SyoorTlMRqrS",
-	"pk9qCfw+/hFjmfIUdocy1UtGtkYyP1HexGacbAEKd2S+/S1MvfTZs+olHEnzjR2+gMUxTBQNNYryMK5I",
-	"oAfujQyeRqfEFoYynlS213BC+rheTbMtinjmX6HwJ4gifDnI5w0iasO20/a+zosiCErW/DlDiAP3oRZD",
-	"MBcwmD9PwBCmOXUtRAjwpWHC9gcIH6qonzpAOOzQf0cRQvXSmAOP5UjU3oXSbReea1iadiWi7LOfSeE1",
-	"m6ksg5T/tdjxtibKFqM1mPpX2VUJdzQyizK+PrmQLvlpDQe2VGrZqqsMCxP77En5Ajx/2ZUu8NfemVfm",
-	"QjoMBj7jzvtMfpAkxn84wxK8COcgszL4DeA0POM7U7TPZBkeAav067PZhrvAeX8A/uL44ZCyqdUBlpBS",
-	"1zbX5mOA/4+nbkGB5O9W3dzBJH9EXQvqOv+IuuZf2OAq9sNiUfzTv0eySxHrDFFQY/jqNYpzAXpT6taW",
-	"copsTUbVlKW35RuiKV3GZwshIWYG5LW4LGuTbN0UZCQtVdnN+OhoOHrQH/QH/eH44VejAWmUm3WLSmje",
-	"9wviz2RL7FkRCn4L2hyFT1B2s9tBJxVT2u7FvtyMpTAFquTWSibhu2OzWk9Vkrrdk99odEaCZyzxc/P6",
-	"5r8BAAD//w==",
+	"3Hzrkts20vatoPht1Sa7lEbSxIdo/mQSO9n5kthTr712VTx+V5DYojAiAQWENLZcc0GpvQzf2FvdAEHw",
+	"II3GHjuHfzqQYAPofrr76QbfRTOVr5QEaYpo/C5aAE9A08fT87MXoAuhJH5LoJhpsTL0NXoEbKOyDBKR",
+	"AtvgVcA2XLIEtsBOz8/6URwVswXkHO+FNzxfZRCNo2F/0B9EcWTervBrYbSQaRRHb3qp6uGPvWIpVj1F",
+	"z+FZb6WENKCj8ZxnBVxfx9FPasZNp0wvOddsAYZxLlPIOV8aYAZYBluQTBR1meoSXOPQK655DqacPpeG",
+	"Z+3H/EvBBiBjC6XStTDMgF6n+JwUNiBP2FbJBHTM1JzlYNggZltxKUkw0OzeAMUQONCva9BvoziSPEdJ",
+	"uH1eKGMCc77OTDS+N4ijnL8R+TqPxqMBfhPSfhv4xcSVSkFHOJWzpENwMEwkLOGGJcBWSmnDUj6P2fGI",
+	"LeANT2Amcp7hmi1BFl7OFTeLSkyRRHGk4de10JBEY6PXEIq84saAxtv+99Wg9zXvzV+/Ox5d/62151ZK",
+	"yFfKgJy9/RHetiV+DJJtIZunsFS4h0UGawMZSwQwAFxTveCZkCl+WoKcogbQxvfZDzDVa7FkCwF6o5Rm",
+	"Kd6xAl0oJYsUaLf8HK3aV7MMJOuhaOEUc/7mJ5CpWUTj4eghbUX5/WHXLJ/wTvu54lwnwCYS3pgJQ01C",
+	"FdkojSbFpblSSielOrEppELSxmXissDrlOZc7lImyaNdu3La+4X3toPe1//pvX43jIejhzt25yWfLcxu",
+	"/S9ghqJJVP0rvBQkUyuUEIRMjILCcJnsEpDu2KHsga4f71f1w4HjGpW2WClZAFn392pNc5spaUDSR75a",
+	"ZcKCy9FKq2kG+T8vC4s0lZh/0zCPxtH/O6pw88j+Wxyd012QWzhp6/JcrU3MhGS0t1b96oDbCxC360nu",
+	"6qMAm6/pYU4EGgYVhnZdqxVoI+yMcaZ8Zpaca3PTRL4Lr6WpQCYht8N2oooFf8bx2cCUTrkUBTcCYrZV",
+	"PCuYzHrLzXI8HB1/de/+g4f9tsqhbvC8A5vjqECw6vwH7SADKGYqgbZwv0DBZuJyDrros5cC2BQyw/B6",
+	"MiUAXRhgiUbvpZSO/RTI0Dg35d8x/Y/QCZqgZylkwq6UTgxLQSrIk/6FjOIm/r1+d3+HdVUQ+ipY3tf+",
+	"UjW9hBkt/reghbPE+o7ycqP3baXVhusYgbu1Pt9m4nJOwIMwi5PPCoKhqX0mkyrF6RZsqXLTuWc5N7NF",
+	"J8DhbpZ6QVd13q+k2aC/JpWfK51zE42jhBvoGZFD1y2r0sw6QwCV12cgAH00Q/XXKgONMDXHX9QKJEh2",
+	"xYs++0X9XfpbpnBFGIu3Fp1CF2KHfwWRop8SqeQ8Y1NxSbJoSEVhQO8YK5U8g+4gy47HucwhSwQuEzk/",
+	"HDgRxj9oobRzZgby4iaVeIyDck5a4cThWvO3NUuri9JjE4qqigyd4mRMNtA2duYmAzpUKrSVC9ljkw1o",
+	"o9VySSMs0FmXExAFS+H9f4VMRGqvnQLYb/gwbS8AaRWJ5QCariKEegFaClhf4aVbWnKYG5KQfrZ7X8IZ",
+	"3aY2oEU6GTPcYRcRbRuBrIuQSH+WIA2ZN0h0RK+iYDGiOKrmFcWRFzyKo7p4URzZBwdmXumBgWXRhXEN",
+	"rKD4qzKacsfK+2OHCoFe7cEUq3V1VPEqdJAuleDUoUoY2BwwH3qKu7pL1O8afosnibBO/jyQm9x83IID",
+	"s0tR0YrqGhrqrgG2FYjyWlymJmZWlUxhRyK8IC9BQrEUsgQ16ELa7xjLJcCELAxkmbXaUKecp6hj+TwB",
+	"vLSeLj0HnrMn6HmiOIw7Hw46FGgKGsQSY+AFWHyqBsp5zBKB80gU+7o3fMDWa10fczjqGhRyLrL6WLx/",
+	"yWUB8pvLdNsvf64PNegaar6WMyOgPtglrNOEa1PUR7g/2BMeVHef9tn/J1kOWB4DGcyVDa2qEf55PGSj",
+	"Abt37x4bDNlgUB/oeNTlulsq6gG1ZUyLdbbagM5AWk/dkmoJMge97I56LDjeGHN579C/MdIoh6weHNdl",
+	"7LLAHwCTkFKp6hMsDDdr+lRCo8IxMdLtQLmmNPbmrmf+q7FwrRwEZx5KzqZCojtPSqcZWvsCwLAvEApS",
+	"mxaCLig8UXObEkqAjGLIL/uNIM6nS/3/fEMJ0/2vuiK6ODqTRsNy6Wx4L0rVl1BD0uX9J3we+NsE2Fbp",
+	"FP0gRqJTcXlC/jQVRSEkujIMNHw8wBN0muS7cgWYmm3FJUUI3oPN6w7MDXTzpllxu/bsTG4U6LnLrJrZ",
+	"h43PW8uWgHEI04HdmOIiGCfKMzitAYQMtW+qEswyy2zTcRcuvX/dCSo5dFvYBrIkplALFcem3TlY8oRy",
+	"AzRAPmeDMZs4JZL9475c5znoyc22KGSZDsd2efxidC3ujxVQ7Ao7E1UUgogQvDJmUinHKliZCDDwK7q7",
+	"fh3p7tWJjGHHSv1sQaYjD/F82+ExvKdu2hN6Okfd5Rktu0M2u/CCIjGcHEXt1bhTpTLgkga+CXEtit0K",
+	"iMvdPTgq+rcwS5UXHWFRVzQXrN9OXA5XLBCoS1N+LlOFj43tyg3fE9s1dk6aqQZYEgVrGU8hEx9Qkwkd",
+	"YBckW9fMnmAY/azyircA2Y9hP1KYYtgGCTfrjqTzBehVZhNHhxXfPnvSZ0/lFJaA0094Smww5zI5wTRm",
+	"zhIu2fGQJTCDfBpY5iXnlCXWjGgfX143qobu75tkzcHW9X/fbSUMoQ4QqHQDkv3vhK3W0oCMWWE0wOoS",
+	"CgxBixU65YLlKrVZ6/6Iq3zSjtR0Mi3khH3xBBLQGZfJl7jWEyGL7YR98S1kqXj/3y9DzzctJJGSxXZH",
+	"HqZzcSkfcWdB+1bjeXhtU49Dqf1q3SrwIn2HAHc/k8J/Xj26NbqeWxLfsk9vzuwtQ1cVKb+2MevONnYn",
+	"RO+F5aerRHcz6i/DioxUKUV4NX6nDIGI2ei3kseVSj3gN4tBmEbIpDjcM3szK+3F5cW6jBQzcMyDsBFv",
+	"bb4hM5ulCH/nJNzhz6fKwNNVJwe1AX0FemkDXr9komCgcwA2ha1IieBxlaKFWmO+PhlTkQKEFCmr/2WL",
+	"c1XqTHeXfJ2Lqsuv+CAlG9caSBUk7kr7pfR3YQaCt65OWK50SqEshjhXxGIFyFRNL4qjupxUdLNiENeD",
+	"zzkgwXLgU65pqQxxpTKdqloJ3o4hUmG1qV0QrrFneJn77MjtoubYhDT3v4riDn3dEaDlXIo5FOamZ+M+",
+	"lNce+MSddQdccnXLioTdG5Dddm6p6QxEgoknhQa2LGnDA2brZtycMLnOSoXDMKLD6kE/4mm3za9A/4zj",
+	"df3b0BE3THBPl0qQBmlx2Rn9762TK4d7qPakGTQUw1nKfud2qHVSGDgUMRrTceK059AVeftZBdvWNfvS",
+	"49yOfnz8/jdfcS5JwZKpYaS0WQKSqkhOB8qLp0AFQsgSy7RjTk2VbFo24xZy7bIM33lxIcsB0FeoNbGS",
+	"jv2UZSUEY64OAvKGIPc0K9hoMLzXGxz3Bl8fErQtdyWsxJb5RM53jTjRfcXbsarc+BpSRXI1EtcdAWP7",
+	"0T8BUCjO51foKny5y+XHtELW3BzbcAeRqY9GDxlPqw5LmmC+PonZZKoV6F/WBX4mt4AfNqBz1NxMXC7h",
+	"PEMjsg+1XPXEL6iwc7Wj9T+I6DzfWXn7n++/Y19/de9BG6YqgqdNLmut9OH5aMAvdVWuPBPZRhQjTNZN",
+	"P9kfQkZ4reW4ACEXa1GMXR/AWNCjbwQf+teLUj53L68TpLMfz6o4U98Nxu1KSGFplVoBJLGtHORJVQ7S",
+	"m+AUNlAYkTozvMm1HtyeEX9UukLsF98/77CC6ibTpol3llXbGoVaeIuUZb/qHshZ7SkCbG8oA+znt/Iq",
+	"w9xXaCi5uCvO6+kJ+ralyk1MgErdWXoXXauCNGjfivl0iUxsIwpRjwhKlfPdQcOubSp4jtnKRkGa/Azm",
+	"phmS7utwLVlCuRi4QmGt4pBDrcpd0q52DUyjQy3hXONTxC06CsImipDeb/YV7GvhayOe68y6MQUur7uO",
+	"ozXiWNopYDlco62pnQ6CzpRadWZ2j6pWHG7Vy6FPOWFbyADQLCsz4P0MGUWsXBezxfrKp8YHWerL4LYP",
+	"oG8bjEBFFfhl96vZEtGjyk4/kX08qVv6mz8Mqfu8Qcu0K30Zpw7PEJdt623OU5tHnLhaB15JWZUME60y",
+	"p3Ixj4WLB8fDm8DjeWApLSpCyEdAHZKTsW04lugpY+JvXBxpfWVywiYl6PVdIj5hW0iN03SiEVKwxqwR",
+	"ghrVPBvzN43e8hwBvllKpLMbJ4HKy/PspOkwMDREfKJqmwI3npPrCv2kl8lzIWpeETDuEgilPmFbAWxi",
+	"NXpCY6GWV/0/wbcSZNsuuWwbytSqLIM6Go9y47xGn/gtieKotp5R3RHQ305morG8II7gwod1clq+rtMy",
+	"wjuNB/b5apch7GsWOND818FkdsN6w/dQX/sEFfwHqNRrQk4PXJN10NSFe8stqbnkEoMEkOwLusqVCC5k",
+	"YKlW0xNgWjnQNwq+7H/CXY6j5lw6N36PA/RZeOUAYwoNrg6tYG9Ulu7KWB/5YrPN+XEahVmvdQm9satC",
+	"D7vj1M/hBQP5rX6Gfs9rWeD3nLG0pOtyDy8s4XxIAWRXGQr9hTa2qJyh6iGUOoUlPrTeRRN2DjoSdgVa",
+	"qIRY3CmkSkqQY/IyOZEUAPJCbrygZcLtnp6A5W8m9vsTlYh00mePy8Y0C8s4Wkl2hOBf9hg7Te6ibu60",
+	"tvlhlcdKfW/JmHyOolxLp2ravbNVpUHC1FbqpbhcmtO5JVqcsv+Evz3Z2f0R72ZCGvZ0UzMIoj3M1lqY",
+	"t89wzq4Ty6pqJ4Scnp/1ysMzqGDvf3v/W8DMx/74ydSh/sQo9NIIOlQgcTfnfOVPUVHfBXAd0iILY1b2",
+	"8IOQcxXoJm21bSWMSnLlm3UBuuhLpWGVvQ06Cd0RkWfuOkQOnbnRi/HRUSrMYj3tz1R+VI7lP0StgxeP",
+	"yiilCqMwHCrnbg2xltepOUGAa6cp3hYGIHemTiRs6OQo+vSREKUBDIMzwpnM0yrcLjz+CFd0kXtKR2/q",
+	"zr7UPgtAzfa61bTSghA30OxfrljmFK5EYdhWJZrXcKZsLAMNAlHmQj6uu/I0bMcpOx2ERH1BoWlst5Ko",
+	"NlKpZIx+nZBtOBzF7AWITKTsOe4TGzwcDHqjwWDA1DxmQl7IFxl3/FXMhg+GIxLidF6sNMcYkYqiCOC4",
+	"grZKBnKM1/TY42zpj0y59m9cPbVik+BQzaTPvifPY3V6suvAz4TcNz1K+DiNDjqlxLKeXEgW0PKY4vPM",
+	"uBTEen1csMpV90lGkOz86bPnrv6xxM2x56VcN3dhAnrN+wEfcH8xoRsnX/bZWUmyxLS4jtj1CzAaDHEG",
+	"KGXjNNaJa2Bmo8Go7GXzkd4/gvLMP5x/8omN14QUjYiUimIoTdWEHps0TsxNcG7gpjyuCJQShezD3Y9C",
+	"LtQ6YRls6gcHymdSruF+cxoY4+yaM9g4H2pJS6qxWCNQ0thyCASnCLewofDUF0QyMQNZEPY7CHr87/Of",
+	"esP+qAVBsF5lfVgfDfujI5kdBRyzh63eyhVfN+WRLnf6lUgwkHwlonF03B/0j12jIsH40QJ4Zha2JEO4",
+	"ib6JlPQsicZRBlAEDbmNY22jwWDPqbbbnWYLntJxns2vrQTITQlSpDJ3dawtju4Njj/3dDBNkesgkXGT",
+	"QmdxhzPzpx27b/ObekQHFUOXH41fvY6jYp3nXL+17ZJBIq6JhTI8Lai2Syr4Gm8/2gyPpuGpj7SLDn2h",
+	"ObfNlhPJJ2jiie1O43PCmPJMXIk1hEWuclbYoLmwoGRRzktWUjYOxPzp0ZML6U7AEgeBTgQhlrgmFMFa",
+	"ZsMEMO+pTrDUD26/6l7Q6pKjJzy6jm+8yh3/xitvdf7VJw/lcbIPOAEbnva+f9Nh79efEAKqRd5xohXD",
+	"qKo45C7+Xa3E24WXnU512p4CSzMHBlJZhDeSPGyf7YZg1L+qy/Yz69+pzWGrchYm0RRwpUxAjn6Q3HMa",
+	"cBqOeehSQ8eCdGihy6qbLdafVOGqVT1A4Tz1/Psrm+1p8HtCKmfRsEPpKg17fR1HK9VFwZ0BRsIIKeVx",
+	"5NGx5wKqjY3ZFWRLy5ctxCVTaumaBJkdwbeU2KNsBE+WZS2JmbGlLyiWdckRtNpHwuYROkgdUHgu4J7a",
+	"s8Si2hriWNpcIYWWFzLs7CeprK9xB3SqTn9RNCppIMtIkYQwVwAJVL5arbp8BiZmZSPtbQ32patD3nhh",
+	"430W1lJ+XUNhvlXJ2zszknpb8HWdPjB6DdctCx3etYV22WdD46pjuM0XQny8vdbfA7PvLn8dCTwajD7H",
+	"SjyqiuWiCLKoE1oOejMM6EplqYYVdsf9vov0UUDYOLOTlyV13xvdjYNN53v0TiTXe5OgD7XmsyT6HC5s",
+	"v1r8QbzW+98aJ6yCckbQj7h/z1wy2y+XaeeOPXVZ70cufncNwL6IqMmUdmzBFiPVYrbQ4nIjZGr7NVC0",
+	"0/MzRun4XVnf6WwGRdH7zr55oneaZeqq91SLVMg9Dj/nqY2mKxntK6xueH/VnSaVrWXanVSqerP47t0P",
+	"rvuE5hc+ptsEmx1fVwIck0qBR8VRUdnoj2Gpj7ra1SzNa2nt8P0Cu/cqfNfI7tTGt5r8PpmNd4vCdbbd",
+	"9C6poLXmMB2pWps+qSfw6/hnzGXKXdifylQvGdmZyfxMdRNbcbINKNyR+fa3sPTSZ8+ql3AkzTd2+AYW",
+	"xzBRNtRoysO8IoEeuDcyeBqdCluYynhS2R7DCenjejfNrizimX+Fwl8gi/DtIJ83iag9tl22931elEFQ",
+	"seavmUIcuA61HIK5hMH8dRKGsMypaylCgC8NF3ZzgvChhvqpE4TDNv0PlCFUL405cFuORO1dKN1+4bmG",
+	"pWl3Iso++4UMXrOZyjJI+d+LPW9romoxeoOpf5VdVXBHJ7Mo8+uTC+mKn9Zx4JVKLVt9lWFjYp89KV+A",
+	"5w+70gH+2jvzylpIh8PAe9x+n8kP0sT4T+dYghfhHORWBr8DnIZ7fGeG9pk8wyNglX19Nt9wFzjvN8Af",
+	"HD8cUja1PsBuSHlUdQe79+WqFYWu9Aa3K/fWYPsKQRtbOFa8DHHrrwosXwPXZz/aID1o8ZMCzIVMFEao",
+	"fDcE2XefLqgbtKjtTtkZbZvA8y7wcI/7GD/250OPoN/zD4sebmOSPyN0BDr8Z4QO//4JdwChZq8b0P61",
+	"mF24Uie8gpbJV69RnQvQm9K2dnSHZGuKEUzZSVy+8Jqqf3y2EBJiZkBuxWXZamXbwCAjbam6iMZHR8PR",
+	"g/6gP+gPxw+/Gg3IopzULWakeXwxSKeTHal0xY/4JWhTLr7e2k3WB4NUxG97FPuuNpbCFKgxXSuZhK/C",
+	"zWojVTX39kh+oTG2Cu6xPNb16+v/CwAA//8=",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,
