@@ -88,18 +88,13 @@ type options struct {
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second Ctrl-C does not wait
-	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	switch {
-	case err == nil:
-	case errors.Is(err, flag.ErrHelp):
-		os.Exit(2)
-	default:
+	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
 		os.Exit(1)
 	}
 }
 
-func parseOptions(args []string, stdout, stderr io.Writer) (o options, help bool, err error) {
+func parseOptions(args []string, stdout io.Writer) (o options, help bool, err error) {
 	fs := flag.NewFlagSet("demo", flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
 	fs.StringVar(&o.bin, "bin", "", "")
@@ -131,7 +126,7 @@ func parseOptions(args []string, stdout, stderr io.Writer) (o options, help bool
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
-	o, help, err := parseOptions(args, stdout, stderr)
+	o, help, err := parseOptions(args, stdout)
 	if err != nil || help {
 		return err
 	}
