@@ -4,15 +4,19 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/seinhuis/seinhuis/keys"
 	"github.com/seinhuis/seinhuis/manifest"
+	"github.com/seinhuis/seinhuis/manifest/manifesttest"
 )
 
 func TestKeygenMakesKeysOnceAndPrintsTheManifestsPart(t *testing.T) {
@@ -75,6 +79,60 @@ func TestConfig(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestServesOnlyUnderTheManifestsKeys serves until a context that has ended.
+func TestServesOnlyUnderTheManifestsKeys(t *testing.T) {
+	folder := t.TempDir()
+	in := func(name string) string { return filepath.Join(folder, name) }
+	write := func(name string, text []byte) {
+		t.Helper()
+		if err := os.WriteFile(in(name), text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w := manifesttest.New(t, 2, 3)
+	for _, out := range []string{"keys", "other"} {
+		var printed bytes.Buffer
+		if err := program.Run(t.Context(), []string{"keygen", "-out", in(out), "-url", "https://127.0.0.1:1", "-public-url", "https://127.0.0.1:2"}, &printed, io.Discard); err != nil {
+			t.Fatal(err)
+		}
+		if out == "keys" {
+			if err := json.Unmarshal(printed.Bytes(), &w.Manifest.Registry); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	year := time.Now().UTC().Truncate(time.Second).AddDate(1, 0, 0)
+	w.Manifest.NotAfter, w.Directory.NotAfter = year, year
+	pins, err := json.Marshal(w.Pins())
+	if err != nil {
+		t.Fatal(err)
+	}
+	write("pins.json", pins)
+	write("manifest.txt", w.SignedManifest(t))
+	write("directory.txt", w.SignedDirectory(t))
+	serve := func(receipt, tls string) error {
+		write("registry.json", fmt.Appendf(nil, `{"data":"data","keys":"keys/registry.keys","receiptKey":"%s/receipt.pem",
+"tls":{"cert":"%[2]s/tls.crt","key":"%[2]s/tls.pem"},"pins":"pins.json","manifest":"manifest.txt","directory":"directory.txt",
+"exchange":"127.0.0.1:0","public":"127.0.0.1:0","operations":"127.0.0.1:0","sweepSeconds":60}`, receipt, tls))
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		return program.Run(ctx, []string{"serve", "-config", in("registry.json")}, io.Discard, io.Discard)
+	}
+	if err := serve("keys", "keys"); err != nil {
+		t.Errorf("under the manifest's keys: %v", err)
+	}
+	t.Run("rejects/tls_key_that_nobody_pins", func(t *testing.T) {
+		if err := serve("keys", "other"); err == nil || !strings.Contains(err.Error(), "tls.cert") {
+			t.Errorf("got %v", err)
+		}
+	})
+	t.Run("rejects/receipt_key_that_nobody_believes", func(t *testing.T) {
+		if err := serve("other", "keys"); err == nil || !strings.Contains(err.Error(), "receiptKey") {
+			t.Errorf("got %v", err)
+		}
+	})
 }
 
 func TestHelpAndUnknownCommand(t *testing.T) {

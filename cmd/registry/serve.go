@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"io"
 	"log/slog"
@@ -12,6 +13,8 @@ import (
 	"github.com/seinhuis/seinhuis/api/edge"
 	"github.com/seinhuis/seinhuis/api/exchange"
 	"github.com/seinhuis/seinhuis/cmd/internal/command"
+	"github.com/seinhuis/seinhuis/crypto/encoding"
+	"github.com/seinhuis/seinhuis/keys"
 	"github.com/seinhuis/seinhuis/manifest"
 	"github.com/seinhuis/seinhuis/matcher"
 )
@@ -35,7 +38,14 @@ func serve(ctx context.Context, args []string, _, stderr io.Writer) error {
 }
 
 func (c *config) serve(ctx context.Context, m *matcher.Matcher, trust *manifest.Trust, log *slog.Logger) error {
-	if err := c.TLS.Load(); err != nil {
+	load := func() error {
+		man, _ := trust.Current()
+		if err := c.self(man, m.ReceiptKey); err != nil {
+			return err
+		}
+		return c.TLS.Load()
+	}
+	if err := load(); err != nil {
 		return err
 	}
 	server := exchange.New(m, log, func() ([]byte, []byte) {
@@ -48,11 +58,28 @@ func (c *config) serve(ctx context.Context, m *matcher.Matcher, trust *manifest.
 	s.Listen("operations", c.Operations, server.Operations(), nil)
 	s.Go(func() error { return sweep(ctx, m, server, time.Duration(c.SweepSeconds)*time.Second, log) })
 	s.OnHangup(func() ([]any, error) {
-		err := errors.Join(trust.Reload(time.Now()), c.TLS.Load())
+		err := errors.Join(trust.Reload(time.Now()), load())
 		man, dir := trust.Current()
 		return []any{"manifest", man.Version, "directory", dir.Version}, err
 	})
 	return s.Run()
+}
+
+// self holds that the manifest names this registry's keys: a party talks to no
+// other server, and believes no other receipts.
+func (c *config) self(m *manifest.Manifest, receiptKey ed25519.PrivateKey) error {
+	cert, err := keys.ReadTLS(c.TLS.Cert, c.TLS.Key)
+	if err != nil {
+		return err
+	}
+	if m.Registry.TLS != keys.SPKIHash(cert.Leaf) {
+		return errors.New("the manifest names another TLS key than that of tls.cert; give governance what keygen printed")
+	}
+	id := encoding.KeyIDOf(receiptKey.Public().(ed25519.PublicKey))
+	if _, ok := m.ReceiptKey(id, time.Now()); !ok {
+		return errors.New("the manifest does not have receiptKey among its receipt keys, or no longer; give governance what keygen printed")
+	}
+	return nil
 }
 
 // sweep does the clock's work until ctx ends. A fault in it is a fault in the
