@@ -10,17 +10,20 @@ import (
 
 	"github.com/cloudflare/circl/group"
 	"github.com/cloudflare/circl/math/polynomial"
-	circl "github.com/cloudflare/circl/oprf"
-	"github.com/cloudflare/circl/zk/dleq"
+	"github.com/gtank/ristretto255"
 )
 
 // A Blinding holds a gateway's side of one batch: the inputs, their blinds, and
 // the blinded elements that may be shown. It serves one batch, is not kept, and
 // prints as [blinding].
 type Blinding struct {
-	data     *circl.FinalizeData
-	blinded  []group.Element
-	elements [][]byte
+	secret  *secret // a pointer: fmt does not follow it where it calls no methods
+	blinded batch
+}
+
+type secret struct {
+	inputs [][]byte
+	blinds []group.Scalar
 }
 
 // Blind hides 1 to MaxBatch inputs, each behind a random scalar of its own. An
@@ -40,47 +43,29 @@ func blind(inputs [][]byte, blinds []group.Scalar) (*Blinding, error) {
 		return nil, ErrBatch
 	}
 	copies := make([][]byte, len(inputs))
+	blinded := make([]group.Element, len(inputs))
 	for i, in := range inputs {
 		if len(in) > 1<<16-1 {
 			return nil, fmt.Errorf("oprf: an input is longer than its 16-bit length tells (RFC 9497 section 3.3.1)")
 		}
 		copies[i] = bytes.Clone(in)
+		blinded[i] = curve.HashToElement(in, []byte("HashToGroup-"+contextString))
+		blinded[i].Mul(blinded[i], blinds[i])
+		if blinded[i].IsIdentity() {
+			return nil, fmt.Errorf("oprf: an input hashes to the identity, or its blind is zero")
+		}
 	}
-	client, err := verifiableClient()
+	elements, err := encode(blinded)
 	if err != nil {
 		return nil, err
 	}
-	data, request, err := client.DeterministicBlind(copies, blinds)
-	if err != nil {
-		return nil, fmt.Errorf("oprf: %w", err)
-	}
-	elements, err := encode(request.Elements)
-	if err != nil {
-		return nil, err
-	}
-	return &Blinding{data, request.Elements, elements}, nil
-}
-
-// verifiableClient is circl's client of mode 0x01, which hashes inputs to
-// elements under that mode's label. It asks for a server's key, refuses the
-// identity with a panic, and uses the key only in its own Finalize, which is not
-// called: proofs are verified share by share. The generator stands in.
-func verifiableClient() (circl.VerifiableClient, error) {
-	generator, err := curve.Generator().MarshalBinaryCompress()
-	if err != nil {
-		return circl.VerifiableClient{}, fmt.Errorf("oprf: %w", err)
-	}
-	key := new(circl.PublicKey)
-	if err := key.UnmarshalBinary(suite, generator); err != nil {
-		return circl.VerifiableClient{}, fmt.Errorf("oprf: %w", err)
-	}
-	return circl.NewVerifiableClient(suite, key), nil
+	return &Blinding{&secret{copies, blinds}, batch{blinded, elements}}, nil
 }
 
 // Elements are the blinded elements, 32 bytes each, in the order of the inputs.
 func (b *Blinding) Elements() [][]byte {
-	out := make([][]byte, len(b.elements))
-	for i, e := range b.elements {
+	out := make([][]byte, len(b.blinded.encodings))
+	for i, e := range b.blinded.encodings {
 		out[i] = bytes.Clone(e)
 	}
 	return out
@@ -110,18 +95,19 @@ func (b *Blinding) Verify(c Commitments, index int, elements [][]byte, proof []b
 	if err != nil {
 		return refuse(err)
 	}
-	if len(elements) != len(b.blinded) {
+	if len(elements) != len(b.blinded.elements) {
 		return refuse(ErrBatch)
 	}
 	answers, err := decodeBatch(elements)
 	if err != nil {
 		return refuse(err)
 	}
-	p := new(dleq.Proof)
-	if err := p.UnmarshalBinary(curve, proof); err != nil {
-		return refuse(ErrProof)
+	encodedKey, err := key.MarshalBinaryCompress()
+	if err != nil {
+		return refuse(err)
 	}
-	if !(dleq.Verifier{Params: proofs}).VerifyBatchRFC9497(key, b.blinded, answers, p) {
+	claim := statement{encodedKey, b.blinded, batch{answers, elements}}
+	if !claim.verify(key, proof) {
 		return refuse(ErrProof)
 	}
 	return Partial{b, c.id, index, answers}, nil
@@ -149,42 +135,69 @@ func (b *Blinding) Combine(threshold int, partials []Partial) (outputs [][]byte,
 		}
 		seen[p.index] = true
 	}
-	return b.finalize(interpolate(partials[:threshold]))
+	combined := unblind(partials[:threshold], inverses(b.secret.blinds))
+	outputs = make([][]byte, len(combined))
+	for m, e := range combined {
+		if e.IsIdentity() {
+			return nil, ErrIdentity
+		}
+		encoding, err := e.MarshalBinaryCompress()
+		if err != nil {
+			return nil, fmt.Errorf("oprf: %w", err)
+		}
+		h := suite.Hash().New()
+		h.Write(appendField(nil, b.secret.inputs[m]))
+		h.Write(appendField(nil, encoding))
+		h.Write([]byte("Finalize"))
+		outputs[m] = h.Sum(nil)
+	}
+	return outputs, nil
 }
 
-// interpolate finds f(0)·B from answers f(i)·B of different i: Σ λ_i·E_i.
-func interpolate(partials []Partial) []group.Element {
+// unblind finds f(0)·B/r from answers f(i)·B of different i, as Σ λ_i/r·E_i. That
+// is in constant time, for the blinds' sake, and still costs less than Σ λ_i·E_i in
+// variable time and a multiplication after it.
+func unblind(partials []Partial, inverses []*ristretto255.Scalar) []group.Element {
 	indexes := make([]group.Scalar, len(partials))
 	for i, p := range partials {
 		indexes[i] = scalarOf(p.index)
 	}
-	combined := make([]group.Element, len(partials[0].elements))
-	for m := range combined {
-		combined[m] = curve.Identity()
+	lambdas := make([]*ristretto255.Scalar, len(partials))
+	for i := range partials {
+		lambdas[i] = scalarFrom(polynomial.LagrangeBase(uint(i), indexes, curve.NewScalar()))
 	}
-	for i, p := range partials {
-		lambda := polynomial.LagrangeBase(uint(i), indexes, curve.NewScalar())
-		for m, e := range p.elements {
-			combined[m].Add(combined[m], curve.NewElement().Mul(e, lambda))
+
+	out := make([]group.Element, len(inverses))
+	for m, inverse := range inverses {
+		scalars := make([]*ristretto255.Scalar, len(partials))
+		points := make([]*ristretto255.Element, len(partials))
+		for i, p := range partials {
+			scalars[i] = ristretto255.NewScalar().Multiply(lambdas[i], inverse)
+			points[i] = point(p.elements[m])
 		}
+		out[m] = &element{*ristretto255.NewIdentityElement().MultiScalarMult(scalars, points)}
 	}
-	return combined
+	return out
 }
 
-// finalize unblinds and hashes (RFC 9497 section 3.3.1). The base client does not
-// look for a proof: those of the shares have been verified, and for the whole key
-// there is none. Its output is the verifiable client's.
-func (b *Blinding) finalize(combined []group.Element) ([][]byte, error) {
-	for _, e := range combined {
-		if e.IsIdentity() {
-			return nil, ErrIdentity
-		}
+// inverses inverts scalars, none of which is zero, at the price of one inversion
+// and in constant time (Montgomery's trick): the product of all is inverted, and
+// each is taken out of it, the last one first.
+func inverses(scalars []group.Scalar) []*ristretto255.Scalar {
+	out := make([]*ristretto255.Scalar, len(scalars))
+	factors := make([]*ristretto255.Scalar, len(scalars))
+	product := scalarFrom(scalarOf(1))
+	for i, s := range scalars {
+		factors[i] = scalarFrom(s)
+		out[i] = ristretto255.NewScalar().Set(product) // of those before
+		product.Multiply(product, factors[i])
 	}
-	outputs, err := circl.NewClient(suite).Finalize(b.data, &circl.Evaluation{Elements: combined})
-	if err != nil {
-		return nil, fmt.Errorf("oprf: %w", err)
+	product.Invert(product)
+	for i := len(out) - 1; i >= 0; i-- {
+		out[i].Multiply(out[i], product)
+		product.Multiply(product, factors[i])
 	}
-	return outputs, nil
+	return out
 }
 
 // Format prints [blinding], whatever the verb.

@@ -8,16 +8,13 @@ import (
 	"log/slog"
 
 	"github.com/cloudflare/circl/group"
-	"github.com/cloudflare/circl/zk/dleq"
 )
 
 // An Evaluator answers under one share. Nothing in it changes, so goroutines may
 // share one. It prints as [evaluator].
 type Evaluator struct {
-	share Share
-	// The share's public half, computed here and not at the first answer: circl's
-	// server keeps its own at first use, which is a race.
-	public group.Element
+	share  Share
+	public []byte // the share's public half, encoded
 }
 
 // NewEvaluator makes the evaluator of a share.
@@ -25,12 +22,16 @@ func NewEvaluator(share Share) (*Evaluator, error) {
 	if share.value == nil {
 		return nil, ErrShare
 	}
-	return &Evaluator{share, curve.NewElement().MulGen(share.value())}, nil
+	public, err := encode([]group.Element{curve.NewElement().MulGen(share.value())})
+	if err != nil {
+		return nil, err
+	}
+	return &Evaluator{share, public[0]}, nil
 }
 
 // Evaluate multiplies 1 to MaxBatch blinded elements by the share, in their order,
 // and proves that it used the share for all of them. It takes as long for one
-// share as for another: ristretto's multiplication is constant-time.
+// share as for another.
 func (v *Evaluator) Evaluate(elements [][]byte) (evaluated [][]byte, proof []byte, err error) {
 	return v.evaluate(elements, curve.RandomNonZeroScalar(rand.Reader))
 }
@@ -47,19 +48,12 @@ func (v *Evaluator) evaluate(elements [][]byte, r group.Scalar) ([][]byte, []byt
 	for i, b := range blinded {
 		answers[i] = curve.NewElement().Mul(b, key)
 	}
-	p, err := dleq.Prover{Params: proofs}.ProveBatchWithRandomnessRFC9497(key, v.public, blinded, answers, r)
-	if err != nil {
-		return nil, nil, fmt.Errorf("oprf: %w", err)
-	}
-	proof, err := p.MarshalBinary()
-	if err != nil {
-		return nil, nil, fmt.Errorf("oprf: %w", err)
-	}
 	evaluated, err := encode(answers)
 	if err != nil {
 		return nil, nil, err
 	}
-	return evaluated, proof, nil
+	claim := statement{v.public, batch{blinded, elements}, batch{answers, evaluated}}
+	return evaluated, claim.prove(scalarFrom(key), scalarFrom(r)), nil
 }
 
 // Index is the index of the share.

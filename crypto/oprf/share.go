@@ -47,8 +47,8 @@ func (s Share) MarshalBinary() ([]byte, error) {
 
 // Verify tells whether the share is of the key and sharing that c commits to.
 func (s Share) Verify(c Commitments) bool {
-	return s.value != nil && len(c.elements) > 0 &&
-		secretsharing.Verify(uint(len(c.elements)-1), secretsharing.Share{ID: scalarOf(s.index), Value: s.value()}, c.elements)
+	key, err := c.shareKey(s.index) // refuses what is no share: its index is zero
+	return err == nil && curve.NewElement().MulGen(s.value()).IsEqual(key)
 }
 
 // Format prints [share], whatever the verb.
@@ -115,12 +115,16 @@ func (c Commitments) shareKey(index int) (group.Element, error) {
 	if index < 1 || index > MaxShares {
 		return nil, ErrShare
 	}
-	// Horner's scheme, from C_{t-1} down.
-	i, last := scalarOf(index), len(c.elements)-1
+	// Horner's scheme, from C_{t-1} down. Up to an index of some 200, adding is
+	// faster than multiplying.
+	last := len(c.elements) - 1
 	key := c.elements[last].Copy()
 	for j := last - 1; j >= 0; j-- {
-		key.Mul(key, i)
-		key.Add(key, c.elements[j])
+		sum := c.elements[j].Copy()
+		for range index {
+			sum.Add(sum, key)
+		}
+		key = sum
 	}
 	if key.IsIdentity() {
 		return nil, ErrShare // commitments made so that this share's key is zero
