@@ -35,7 +35,8 @@ type Store interface {
 	Signal(ctx context.Context, idx Idx, party api.PartyID) (Signal, bool, error)
 
 	// Events reads a party's feed behind a position, oldest first, max at most. It
-	// also returns the position of the last event read, or after if there is none.
+	// also returns the position of the last event read, or after if there is none. A
+	// position that the feed never reached stands for its start.
 	Events(ctx context.Context, party api.PartyID, after uint64, max int) ([]Event, uint64, error)
 
 	// Wait returns nil when the party's feed has something behind a position, or

@@ -71,6 +71,16 @@ func (f *feed) reach() (uint64, <-chan struct{}) {
 	return f.durable, f.grown
 }
 
+// fromStart is where to read on after a position: at the start of the feed when the
+// feed never reached it. Readers see only what is on disk, so such a reader was
+// told by a store that has been put back since, and would miss what comes now.
+func fromStart(after, durable uint64) uint64 {
+	if after > durable {
+		return 0
+	}
+	return after
+}
+
 // Events implements registry.Store.
 func (s *Store) Events(ctx context.Context, party api.PartyID, after uint64, max int) (events []registry.Event, last uint64, err error) {
 	id := s.keys.Feed(party)
@@ -79,8 +89,8 @@ func (s *Store) Events(ctx context.Context, party api.PartyID, after uint64, max
 		return nil, after, err
 	}
 	durable, _ := f.reach()
-	last = after
-	if after >= durable {
+	last = fromStart(after, durable)
+	if after = last; after == durable {
 		return nil, after, nil
 	}
 	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: feedKey(id, after+1), UpperBound: feedKey(id, durable+1)})
@@ -111,7 +121,7 @@ func (s *Store) Wait(ctx context.Context, party api.PartyID, after uint64) error
 	}
 	for {
 		durable, grown := f.reach()
-		if durable > after {
+		if durable > fromStart(after, durable) {
 			return nil
 		}
 		select {

@@ -461,3 +461,21 @@ func TestUpdateAll(t *testing.T) {
 		t.Error("half of a failed bulk is there")
 	}
 }
+
+// A store that was put back without a new incarnation has readers who are ahead.
+func TestAReaderAheadOfTheFeedStartsAnew(t *testing.T) {
+	s := open(t, vfs.NewMem(), newKeys(t))
+	defer s.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := s.Wait(ctx, party(1), 9); err == nil {
+		t.Error("there is nothing to read yet")
+	}
+	update(t, s, idxOf(1), func(tx registry.Tx) error { return tx.Emit(event(1, 1), day) })
+	if err := s.Wait(t.Context(), party(1), 9); err != nil {
+		t.Error(err)
+	}
+	if events, last, err := s.Events(t.Context(), party(1), 9, 10); err != nil || len(events) != 1 || last != 1 {
+		t.Errorf("%d events, up to %d (%v)", len(events), last, err)
+	}
+}
