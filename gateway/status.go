@@ -41,6 +41,8 @@ func (s Status) Words() string {
 		return stateWords[s.State] + " " + s.Faults[0].Detail()
 	case s.State.Stands() && s.Job != nil && s.Job.WaitFor != WaitNothing:
 		return stateWords[s.State] + " De verlenging staat nog in de wacht."
+	case s.State.Stands() && s.Signal != nil:
+		return stateWords[s.State] + " " + othersWords(s.Signal.Others)
 	}
 	return stateWords[s.State]
 }

@@ -77,7 +77,7 @@ func openStore(folder string, fs vfs.FS, root []byte) (*store, error) {
 		MemTableSize:       8 << 20,
 	})
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("gateway: opening %s, which one process at a time may: %w", folder, err)
 	}
 	s := &store{view: view{db, row}, db: db, index: indexKey(index)}
 	if err := s.checkFormat(); err != nil {

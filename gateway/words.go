@@ -159,6 +159,17 @@ var stateWords = map[State]string{
 	StateExpired:    "Verlopen.",
 }
 
+// othersWords say what the receipt told of others, and what that does not prove.
+func othersWords(others uint64) string {
+	switch others {
+	case 0:
+		return "Nog geen match; dat zegt niet dat niemand anders dit kind kent, want alleen wie signaleert is te zien."
+	case 1:
+		return "Er is een match met een andere organisatie; zie de berichten."
+	}
+	return fmt.Sprintf("Er is een match met %d andere organisaties; zie de berichten.", others)
+}
+
 // A WaitFor says what a job is waiting for.
 type WaitFor string
 
