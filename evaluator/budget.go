@@ -86,7 +86,7 @@ func OpenBudgets(folder string, o BudgetOptions) (*Budgets, error) {
 		Logger:             o.Logger,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("evaluator: %w", err)
+		return nil, fmt.Errorf("evaluator: opening %s, which one process at a time may: %w", folder, err)
 	}
 	return &Budgets{db: db, seed: maphash.MakeSeed()}, nil
 }

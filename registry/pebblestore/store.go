@@ -80,7 +80,7 @@ func Open(folder string, keys registry.Keys, o Options) (*Store, error) {
 	opts.EnsureDefaults()
 	db, err := pebble.Open(folder, opts)
 	if err != nil {
-		return nil, fmt.Errorf("pebblestore: %w", err)
+		return nil, fmt.Errorf("pebblestore: opening %s, which one process at a time may: %w", folder, err)
 	}
 	s := &Store{
 		db: db, fs: opts.FS, folder: folder, tables: opts.MakeWriterOptions(0, db.TableFormat()), keys: keys,
