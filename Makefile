@@ -7,6 +7,8 @@
 #   make build                        the programs, in bin/
 #   make lint                         gofmt, go vet, staticcheck, generated code
 #   make fuzz FUZZTIME=1000000x       each fuzz target for longer than make test does
+#   make bench                        ours beside its peers (FULL=1 at full size, WHAT=join
+#                                     these rows only); bench/README.md explains
 #
 # Nothing is needed but Go, make and git: tools are pinned in go.mod.
 
@@ -22,7 +24,7 @@ RACE :=
 endif
 
 .DELETE_ON_ERROR:
-.PHONY: demo build test lint fmt vet staticcheck generated unit population fuzz
+.PHONY: demo build test lint fmt vet staticcheck generated unit population fuzz bench
 
 demo: build
 	@exec bin/demo $(ARGS)
@@ -73,3 +75,12 @@ fuzz:
 	    echo "$$dir $$target: $$(grep execs bin/fuzz.log | tail -n 1)"; \
 	  done; \
 	done
+
+# The peers are a module of their own, and need a C++ compiler; without them our
+# figures stand alone.
+WHAT ?= all
+bench:
+	@$(GO) test -c -o bin/bench.test ./bench
+	@cd bench/peers && $(GO) build -o ../../bin/peers . || { rm -f ../../bin/peers; echo "bench: NO PEERS: they do not build here"; }
+	@exec bin/bench.test -test.run '^TestBench$$' -what $(WHAT) $(if $(filter 1,$(FULL)),-full) $(if $(PROFILE),-profile $(PROFILE)) \
+	  -peers "$$(ls bin/peers 2>/dev/null)" -results bench/results
