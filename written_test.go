@@ -15,7 +15,10 @@ import (
 	"github.com/seinhuis/seinhuis/api"
 )
 
-const specFile = "docs/spec.md"
+const (
+	specFile       = "docs/spec.md"
+	deploymentFile = "docs/deployment.md"
+)
 
 // printed finds the parts of the specification that are printed from vectors: a
 // comment that names them, and the block behind it.
@@ -107,7 +110,7 @@ func TestSpecListsEveryRefusal(t *testing.T) {
 // TestDocumentsPointToWhatIsThere holds that what the documents point to in this repository is there.
 func TestDocumentsPointToWhatIsThere(t *testing.T) {
 	link := regexp.MustCompile(`\]\(([^)#:]+)(?:#[^)]*)?\)|(?:src|srcset)="([^":]+)"`)
-	for _, doc := range []string{"README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", specFile, "docs/threat-model.md"} {
+	for _, doc := range []string{"README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", specFile, "docs/threat-model.md", deploymentFile} {
 		text, err := os.ReadFile(doc)
 		if err != nil {
 			t.Error(err)
