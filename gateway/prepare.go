@@ -199,7 +199,7 @@ func (p *Party) prepareCohort(ctx context.Context, cohort int, jobs []Job) ([]Jo
 	for i := range batch.jobs {
 		job, err := p.prepareEvaluated(m, batch, i)
 		if err != nil {
-			p.troubled(err, batch.jobs[i].ID, nil)
+			p.troubled(err, batch.jobs[i].ID, p.trouble.atRegistry)
 		} else if job != nil {
 			prepared = append(prepared, *job)
 		}
