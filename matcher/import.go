@@ -32,9 +32,10 @@ func (m *Matcher) Import(ctx context.Context, from api.PartyID, subs []api.Submi
 	adm := m.admission()
 	out := make([]Imported, len(subs))
 	signals := make([]registry.Signal, len(subs))
+	refusals := make([]error, len(subs))
 	inParallel(len(subs), func(i int) {
 		var st api.Statement
-		st, out[i].Refused = adm.Statement(from, subs[i])
+		st, refusals[i] = adm.Statement(from, subs[i])
 		signals[i] = registry.Signal{Statement: st, Signed: subs[i].Signed, Sealed: subs[i].Faces}
 	})
 
@@ -42,7 +43,8 @@ func (m *Matcher) Import(ctx context.Context, from api.PartyID, subs []api.Submi
 	rows := make(map[registry.Idx][]int, len(subs))
 	idxs := make([]registry.Idx, 0, len(subs))
 	for i := range signals {
-		if out[i].Refused != nil {
+		if signals[i].Rev == 0 {
+			out[i].Refused = refusals[i]
 			continue
 		}
 		idx := m.idxOf(signals[i].Statement)
@@ -55,7 +57,7 @@ func (m *Matcher) Import(ctx context.Context, from api.PartyID, subs []api.Submi
 		return m.changeIn(adm, idx, tx, func(c *change) error {
 			for _, i := range rows[idx] {
 				var err error
-				out[i].Created, err = c.submit(&signals[i])
+				out[i].Created, err = c.submit(&signals[i], refusals[i])
 				if _, refused := errors.AsType[*api.Error](err); refused {
 					out[i].Refused = err
 				} else if err != nil {

@@ -64,14 +64,14 @@ func (m *Matcher) admission() registry.Admission {
 // events to all concerned are durable.
 func (m *Matcher) Submit(ctx context.Context, from api.PartyID, sub api.Submission) (Outcome, error) {
 	adm := m.admission()
-	st, err := adm.Statement(from, sub)
-	if err != nil {
-		return Outcome{}, err
+	st, refusal := adm.Statement(from, sub)
+	if st.Rev == 0 {
+		return Outcome{}, refusal
 	}
 	signal := registry.Signal{Statement: st, Signed: sub.Signed, Sealed: sub.Faces}
 	created := false
-	err = m.change(ctx, adm, m.idxOf(st), func(c *change) error {
-		created, err = c.submit(&signal)
+	err := m.change(ctx, adm, m.idxOf(st), func(c *change) (err error) {
+		created, err = c.submit(&signal, refusal)
 		return err
 	})
 	if err != nil {
@@ -80,22 +80,26 @@ func (m *Matcher) Submit(ctx context.Context, from api.PartyID, sub api.Submissi
 	return m.receiptOf(signal, created)
 }
 
-// idxOf is where a statement that was admitted matches: by its face of the oldest
+// idxOf is where a statement that is admitted matches: by its face of the oldest
 // open epoch, which comes first.
 func (m *Matcher) idxOf(st api.Statement) registry.Idx {
 	return m.Keys.Idx(st.Faces[0].Epoch, st.Faces[0].Tag)
 }
 
-// submit stores a signal or a revision of one. Where the party's word was known
+// submit stores a signal or a revision of one, unless its admission was refused. Where the party's word was known
 // already, it puts what is stored in the signal's place and tells that nothing was
 // created. A refusal comes before anything is written.
-func (c *change) submit(signal *registry.Signal) (created bool, err error) {
+func (c *change) submit(signal *registry.Signal, refusal error) (created bool, err error) {
 	stored, found := c.find(signal.Party)
+	if found && stored.SID == signal.SID && signal.Signed.Hash() == stored.Signed.Hash() {
+		*signal = stored
+		return false, nil
+	}
+	if refusal != nil {
+		return false, refusal
+	}
 	if found && stored.SID == signal.SID {
 		switch {
-		case signal.Rev == stored.Rev && signal.Signed.Hash() == stored.Signed.Hash():
-			*signal = stored
-			return false, nil
 		case signal.Rev != stored.Rev+1:
 			return false, api.Refuse(api.CodeRevision, nil)
 		case !keepsTags(stored, *signal):
@@ -133,9 +137,9 @@ func keepsTags(stored, revised registry.Signal) bool {
 // the events to the others are durable.
 func (m *Matcher) Act(ctx context.Context, from api.PartyID, req api.ActRequest) (Outcome, error) {
 	adm := m.admission()
-	act, err := adm.Act(from, req.Signed)
-	if err != nil {
-		return Outcome{}, err
+	act, refusal := adm.Act(from, req.Signed)
+	if act.Rev == 0 {
+		return Outcome{}, refusal
 	}
 	open := adm.Manifest.Open()
 	if len(open) == 0 {
@@ -143,9 +147,19 @@ func (m *Matcher) Act(ctx context.Context, from api.PartyID, req api.ActRequest)
 	}
 	var granted registry.Granted
 	ended := false
-	err = m.change(ctx, adm, m.Keys.Idx(open[0].Number, act.Tag), func(c *change) error {
-		stored, found := c.find(act.Party)
-		if found && stored.SID == act.SID {
+	err := m.change(ctx, adm, m.Keys.Idx(open[0].Number, act.Tag), func(c *change) error {
+		buried, found, err := c.tx.Tombstone(act.Party, act.SID)
+		if err != nil {
+			return err
+		}
+		if found && buried.Act == req.Hash() {
+			granted = buried.Granted
+			return nil
+		}
+		if refusal != nil {
+			return refusal
+		}
+		if stored, found := c.find(act.Party); found && stored.SID == act.SID {
 			if act.Rev != stored.Rev {
 				return api.Refuse(api.CodeRevision, nil)
 			}
@@ -153,17 +167,10 @@ func (m *Matcher) Act(ctx context.Context, from api.PartyID, req api.ActRequest)
 			granted, err = c.end(stored, req.Hash(), "signal.withdraw")
 			return err
 		}
-		buried, found, err := c.tx.Tombstone(act.Party, act.SID)
-		switch {
-		case err != nil:
-			return err
-		case !found:
-			return api.Refuse(api.CodeUnknownSignal, nil)
-		case buried.Act != req.Hash():
+		if found {
 			return api.Refuse(api.CodeGone, nil)
 		}
-		granted = buried.Granted
-		return nil
+		return api.Refuse(api.CodeUnknownSignal, nil)
 	})
 	if err != nil {
 		return Outcome{}, err

@@ -172,6 +172,53 @@ func TestRepetitionGivesTheSameReceipt(t *testing.T) {
 	wantTold(t, w, 1, "joined "+string(matchertest.Party(0)), "left "+string(matchertest.Party(0)), "ended "+string(matchertest.Party(0)))
 }
 
+// TestRepetitionOutlivesWhatHasChanged says that a party that lost an answer can
+// always get it: the clock, its key, the manifest may have gone on meanwhile.
+func TestRepetitionOutlivesWhatHasChanged(t *testing.T) {
+	for name, change := range map[string]func(w *matchertest.World){
+		"clock":    func(w *matchertest.World) { w.Advance(40 * 24 * time.Hour) },
+		"key":      func(w *matchertest.World) { w.Directory.Parties[0].Keys[0].Revoked = true },
+		"manifest": func(w *matchertest.World) { w.Manifest.NotAfter = w.Now().Add(-time.Second) },
+		"epochs": func(w *matchertest.World) {
+			w.Manifest.Epochs = append(w.Manifest.Epochs, manifest.Epoch{Number: 2, State: manifest.EpochOpen})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := matchertest.New(t, 2)
+			a, b := w.Signal(0, matchertest.Child(1)), w.Signal(0, matchertest.Child(2))
+			first, err := w.Send(a)
+			if err != nil {
+				t.Fatal(err)
+			}
+			act := w.Withdrawal(b)
+			ended, err := w.Act(t.Context(), b.Statement.Party, act)
+			if err != nil {
+				t.Fatal(err)
+			}
+			change(w)
+			again, err := w.Send(a)
+			if err != nil || !bytes.Equal(first.Receipt.Signature, again.Receipt.Signature) {
+				t.Errorf("the statement's receipt does not come again: %v", err)
+			}
+			endedAgain, err := w.Act(t.Context(), b.Statement.Party, act)
+			if err != nil || !bytes.Equal(ended.Receipt.Signature, endedAgain.Receipt.Signature) {
+				t.Errorf("the withdrawal's receipt does not come again: %v", err)
+			}
+			imported, err := w.Import(t.Context(), a.Statement.Party, []api.Submission{a.Submission})
+			if err != nil || imported[0].Refused != nil {
+				t.Errorf("nor by an import: %v", err)
+			}
+			// Other bytes are judged as ever.
+			other := a
+			other.Submission.Signature = slices.Clone(a.Submission.Signature)
+			other.Submission.Signed.Signed = append(slices.Clone(a.Submission.Signed.Signed), 0)
+			if _, err := w.Send(other); err == nil {
+				t.Error("other bytes were taken for the same")
+			}
+		})
+	}
+}
+
 func TestSecondSignalOfOnePartyIsTheFirst(t *testing.T) {
 	w := matchertest.New(t, 2)
 	a := w.Signal(0, matchertest.Child(1))

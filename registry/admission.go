@@ -28,7 +28,9 @@ type Admission struct {
 }
 
 // Statement admits a submission from the party that sent it, and returns what it
-// says. Every refusal is an *api.Error.
+// says. Every refusal is an *api.Error. With a refusal the statement is returned all
+// the same if it can be read and is the sender's: what is stored already, byte for
+// byte, is answered whatever has changed since.
 func (a Admission) Statement(from api.PartyID, sub api.Submission) (api.Statement, error) {
 	if len(sub.Signed.Signed) > api.MaxStatement {
 		return api.Statement{}, api.Refuse(api.CodeTooLarge, nil)
@@ -37,45 +39,53 @@ func (a Admission) Statement(from api.PartyID, sub api.Submission) (api.Statemen
 	if err != nil {
 		return api.Statement{}, api.Refuse(api.CodeMalformed, err)
 	}
-	if err := a.signed(from, s.Dep, s.Party, sub.Signed, s.KeyID, s.Issued); err != nil {
+	if err := a.own(from, s.Dep, s.Party); err != nil {
 		return api.Statement{}, err
 	}
+	return s, a.statement(s, sub)
+}
+
+func (a Admission) statement(s api.Statement, sub api.Submission) error {
+	if err := a.signed(s.Party, sub.Signed, s.KeyID, s.Issued); err != nil {
+		return err
+	}
 	if !s.TakesOver.IsZero() {
-		return api.Statement{}, api.Refuse(api.CodeUnsupported, errors.New("warm handover is not taken yet"))
+		return api.Refuse(api.CodeUnsupported, errors.New("warm handover is not taken yet"))
 	}
 	if a.Now.After(a.Manifest.NotAfter) || a.Now.After(a.Directory.NotAfter) {
-		return api.Statement{}, api.Refuse(api.CodeUnavailable, errors.New("the manifest or the directory is no longer in force"))
+		return api.Refuse(api.CodeUnavailable, errors.New("the manifest or the directory is no longer in force"))
 	}
 	today := Today(a.Now)
 	if ends := a.Manifest.Policy.LegalBasisEnds; !ends.IsZero() && today.Compare(ends) >= 0 {
-		return api.Statement{}, api.Refuse(api.CodeLegalBasis, nil)
+		return api.Refuse(api.CodeLegalBasis, nil)
 	}
 	if s.Expires.Compare(today) <= 0 || s.Expires.Compare(today.AddDate(2, 0, 1)) > 0 {
-		return api.Statement{}, api.Refuse(api.CodeExpires, nil)
+		return api.Refuse(api.CodeExpires, nil)
 	}
 	open := a.Manifest.Open()
 	if len(open) == 0 || len(open) != len(s.Faces) {
-		return api.Statement{}, api.Refuse(api.CodeEpoch, fmt.Errorf("%d faces, %d open epochs", len(s.Faces), len(open)))
+		return api.Refuse(api.CodeEpoch, fmt.Errorf("%d faces, %d open epochs", len(s.Faces), len(open)))
 	}
 	if len(sub.Faces) != len(s.Faces) {
-		return api.Statement{}, api.Refuse(api.CodeFaces, nil)
+		return api.Refuse(api.CodeFaces, nil)
 	}
 	for i, f := range s.Faces {
 		if f.Epoch != open[i].Number {
-			return api.Statement{}, api.Refuse(api.CodeEpoch, nil)
+			return api.Refuse(api.CodeEpoch, nil)
 		}
 		sealed := sub.Faces[i]
 		if len(sealed.Card) > api.MaxCard || len(sealed.Keybox) > api.MaxKeybox {
-			return api.Statement{}, api.Refuse(api.CodeTooLarge, nil)
+			return api.Refuse(api.CodeTooLarge, nil)
 		}
 		if sha256.Sum256(sealed.Card) != f.Card || sha256.Sum256(sealed.Keybox) != f.Keybox {
-			return api.Statement{}, api.Refuse(api.CodeFaces, nil)
+			return api.Refuse(api.CodeFaces, nil)
 		}
 	}
-	return s, nil
+	return nil
 }
 
-// Act admits an act from the party that sent it, and returns what it says. What
+// Act admits an act from the party that sent it, and returns what it says, with a
+// refusal too, as Statement does. What
 // keeps a statement out does not keep a withdrawal out: no manifest or legal basis
 // that has ended may keep a signal in.
 func (a Admission) Act(from api.PartyID, signed api.Signed) (api.Act, error) {
@@ -86,26 +96,38 @@ func (a Admission) Act(from api.PartyID, signed api.Signed) (api.Act, error) {
 	if err != nil {
 		return api.Act{}, api.Refuse(api.CodeMalformed, err)
 	}
-	if err := a.signed(from, act.Dep, act.Party, signed, act.KeyID, act.Issued); err != nil {
+	if err := a.own(from, act.Dep, act.Party); err != nil {
 		return api.Act{}, err
 	}
-	if act.Act != api.ActWithdraw {
-		return api.Act{}, api.Refuse(api.CodeUnsupported, nil)
-	}
-	if act.Body != api.ReasonEnded && act.Body != api.ReasonMistake || !act.Match.IsZero() || !act.OtherSID.IsZero() {
-		return api.Act{}, api.Refuse(api.CodeMalformed, errors.New("a withdrawal's body is its reason, and it names no match"))
-	}
-	return act, nil
+	return act, a.act(act, signed)
 }
 
-// signed checks what statements and acts have in common.
-func (a Admission) signed(from api.PartyID, dep string, party api.PartyID, signed api.Signed, key [8]byte, issued time.Time) error {
+func (a Admission) act(act api.Act, signed api.Signed) error {
+	if err := a.signed(act.Party, signed, act.KeyID, act.Issued); err != nil {
+		return err
+	}
+	if act.Act != api.ActWithdraw {
+		return api.Refuse(api.CodeUnsupported, nil)
+	}
+	if act.Body != api.ReasonEnded && act.Body != api.ReasonMistake || !act.Match.IsZero() || !act.OtherSID.IsZero() {
+		return api.Refuse(api.CodeMalformed, errors.New("a withdrawal's body is its reason, and it names no match"))
+	}
+	return nil
+}
+
+// own checks that a statement or act is for this deployment and of its sender.
+func (a Admission) own(from api.PartyID, dep string, party api.PartyID) error {
 	if dep != a.Manifest.Dep {
 		return api.Refuse(api.CodeDeployment, nil)
 	}
 	if party != from {
 		return api.Refuse(api.CodeForbidden, nil)
 	}
+	return nil
+}
+
+// signed checks time and signature, which statements and acts have in common.
+func (a Admission) signed(party api.PartyID, signed api.Signed, key [8]byte, issued time.Time) error {
 	if issued.Before(a.Now.Add(-maxAge)) || issued.After(a.Now.Add(maxAhead)) {
 		return api.Refuse(api.CodeIssued, nil)
 	}
