@@ -32,7 +32,9 @@ var programs = sync.OnceValues(func() (folder string, err error) {
 	if built, err = os.MkdirTemp("", "seinhuis-programs-"); err != nil {
 		return "", err
 	}
-	out, err := exec.Command("go", "build", "-o", built+"/", "../...").CombinedOutput()
+	build := exec.Command("go", "build", "-o", built+"/", "../...")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as make build does
+	out, err := build.CombinedOutput()
 	if err != nil {
 		err = fmt.Errorf("%w\n%s", err, out)
 	}
