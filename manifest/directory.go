@@ -172,7 +172,10 @@ func (d *Directory) Follows(prev *Directory) error {
 		return err
 	}
 	for i, was := range prev.Parties {
-		is, _ := d.Party(was.ID)
+		is, ok := d.Party(was.ID)
+		if !ok {
+			continue
+		}
 		if err := checkRevived(was.Keys, is.Keys); err != nil {
 			return fmt.Errorf("%w (parties of the version before, number %d)", err, i+1)
 		}

@@ -203,8 +203,9 @@ func TestDirectoryFollows(t *testing.T) {
 		"rejects/another_previous": {func(d *D) {
 			d.Previous[0]++
 		}, manifest.ErrPrevious},
-		"rejects/another_deployment":  {func(d *D) { d.Dep = "other" }, manifest.ErrDeployment},
-		"rejects/revoked_key_revived": {func(d *D) { d.Parties[1].Keys[1].Revoked = false }, manifest.ErrRevived},
+		"rejects/another_deployment":   {func(d *D) { d.Dep = "other" }, manifest.ErrDeployment},
+		"rejects/revoked_key_left_out": {func(d *D) { d.Parties[1].Keys = d.Parties[1].Keys[:1] }, manifest.ErrRevived},
+		"rejects/revoked_key_revived":  {func(d *D) { d.Parties[1].Keys[1].Revoked = false }, manifest.ErrRevived},
 	} {
 		t.Run(reason, func(t *testing.T) {
 			w := parties(t)

@@ -59,7 +59,7 @@ const (
 	ErrSharingNumber Rule = "a sharing's number never goes back, and one number has one set of commitments"
 	ErrSharingGone   Rule = "the sharing of an open epoch stays"
 	ErrEpochGone     Rule = "a known epoch stays, and a closed one stays closed"
-	ErrRevived       Rule = "a revoked key stays revoked"
+	ErrRevived       Rule = "a revoked key stays listed, as revoked"
 )
 
 func at(rule Rule, list string, i int) error {
@@ -280,9 +280,11 @@ func checkFollows(dep, prevDep string, version, prevVersion uint64, previous api
 	return nil
 }
 
+// checkRevived keeps revoked keys listed: one that was left out could come back
+// with the version after.
 func checkRevived(was, is []Key) error {
 	for _, old := range was {
-		if k, ok := find(is, func(k Key) bool { return k.ID == old.ID }); ok && old.Revoked && !k.Revoked {
+		if k, ok := find(is, func(k Key) bool { return k.ID == old.ID }); old.Revoked && !(ok && k.Revoked) {
 			return ErrRevived
 		}
 	}

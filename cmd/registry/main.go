@@ -24,7 +24,7 @@ const usage = `registry: the blind signal registry of Seinhuis
       last a line of JSON with counts; the exit status is 0 if nothing does.
   registry rebuild -config FILE
       Makes the matches of a stopped registry anew from its signals, and tells
-      every party what it was not told: after a restore, or a check that failed.
+      every party what it was not told: after a check that failed.
 
 FILE is JSON; unknown fields are refused; paths are relative to its folder:
   {
