@@ -59,7 +59,7 @@ func TestDeployment(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
 	shell := exec.CommandContext(ctx, "sh", "-eu")
-	shell.Env = append(os.Environ(),
+	shell.Env = append(os.Environ(), "CGO_ENABLED=0", // as make build does, so that it has been compiled
 		"BIN="+filepath.Join(t.TempDir(), "bin"), "DIR="+filepath.Join(t.TempDir(), "seinhuis"), "PORTS="+freePorts(t))
 	shell.Stdin = strings.NewReader(input.String())
 	var output bytes.Buffer
