@@ -29,6 +29,9 @@ func (m *Matcher) Import(ctx context.Context, from api.PartyID, subs []api.Submi
 	if len(subs) > api.MaxImport {
 		return nil, api.Refuse(api.CodeTooLarge, nil)
 	}
+	if err := m.Ready(ctx); err != nil {
+		return nil, err
+	}
 	adm := m.admission()
 	out := make([]Imported, len(subs))
 	signals := make([]registry.Signal, len(subs))

@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/seinhuis/seinhuis/api"
@@ -45,6 +46,46 @@ type Matcher struct {
 	// Trust gives the manifest and directory in force.
 	Trust func() (*manifest.Manifest, *manifest.Directory)
 	Now   func() time.Time
+
+	stored atomic.Uint64 // the epoch that the store's idxs are of; 0 until Ready
+}
+
+// ErrOtherEpoch says that the oldest open epoch is not the one on which the stored
+// signals match. Signals taken now would meet none of them.
+var ErrOtherEpoch = errors.New("matcher: the manifest's oldest open epoch is not the one that the stored signals match on; keep that epoch open")
+
+// Ready tells whether signals can be taken: whether the manifest's oldest open epoch
+// is the one that the store's idxs are of. An empty store is ready for any.
+func (m *Matcher) Ready(ctx context.Context) error {
+	man, _ := m.Trust()
+	open := man.Open()
+	if len(open) == 0 {
+		return api.Refuse(api.CodeEpoch, nil)
+	}
+	epoch := open[0].Number
+	if stored := m.stored.Load(); stored != 0 {
+		if stored != epoch {
+			return api.Refuse(api.CodeUnavailable, ErrOtherEpoch)
+		}
+		return nil
+	}
+	first := errors.New("the first idx is enough")
+	err := m.Store.Scan(ctx, registry.Idx{}, func(idx registry.Idx, signals []registry.Signal, _ registry.Match) error {
+		for _, s := range signals {
+			for _, f := range s.Faces {
+				if m.Keys.Idx(f.Epoch, f.Tag) == idx {
+					epoch = f.Epoch
+					return first
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, first) {
+		return err
+	}
+	m.stored.CompareAndSwap(0, epoch)
+	return m.Ready(ctx)
 }
 
 // An Outcome is the answer to a submission or an act. Created tells whether it
@@ -63,6 +104,9 @@ func (m *Matcher) admission() registry.Admission {
 // Refusals are *api.Error. When it returns nil the signal, its match and the
 // events to all concerned are durable.
 func (m *Matcher) Submit(ctx context.Context, from api.PartyID, sub api.Submission) (Outcome, error) {
+	if err := m.Ready(ctx); err != nil {
+		return Outcome{}, err
+	}
 	adm := m.admission()
 	st, refusal := adm.Statement(from, sub)
 	if st.Rev == 0 {
@@ -141,13 +185,12 @@ func (m *Matcher) Act(ctx context.Context, from api.PartyID, req api.ActRequest)
 	if act.Rev == 0 {
 		return Outcome{}, refusal
 	}
-	open := adm.Manifest.Open()
-	if len(open) == 0 {
-		return Outcome{}, api.Refuse(api.CodeEpoch, nil)
+	if err := m.Ready(ctx); err != nil {
+		return Outcome{}, err
 	}
 	var granted registry.Granted
 	ended := false
-	err := m.change(ctx, adm, m.Keys.Idx(open[0].Number, act.Tag), func(c *change) error {
+	err := m.change(ctx, adm, m.Keys.Idx(m.stored.Load(), act.Tag), func(c *change) error {
 		buried, found, err := c.tx.Tombstone(act.Party, act.SID)
 		if err != nil {
 			return err

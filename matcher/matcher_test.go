@@ -16,6 +16,7 @@ import (
 	"github.com/seinhuis/seinhuis/api"
 	"github.com/seinhuis/seinhuis/crypto/encoding"
 	"github.com/seinhuis/seinhuis/manifest"
+	"github.com/seinhuis/seinhuis/matcher"
 	"github.com/seinhuis/seinhuis/matcher/matchertest"
 	"github.com/seinhuis/seinhuis/registry"
 )
@@ -498,6 +499,27 @@ func TestWhatEndsKeepsSignalsOutButNotIn(t *testing.T) {
 			w.Withdraw(a)
 		})
 	}
+	// Signals that match on an epoch that was closed would be met by nobody.
+	t.Run("rejects/everything_once_the_epoch_of_the_store_is_closed", func(t *testing.T) {
+		w := matchertest.New(t, 3)
+		a := w.Signal(0, matchertest.Child(1))
+		w.Manifest.Epochs = []manifest.Epoch{{Number: 1, State: manifest.EpochClosed}, {Number: 2, State: manifest.EpochOpen}}
+		inEpoch2 := func(s *api.Statement) { s.Faces[0].Epoch = 2 }
+		_, err := w.Send(w.Write(1, matchertest.Child(1), api.NewSID(), 1, inEpoch2))
+		wantCode(t, err, api.CodeUnavailable)
+		_, err = w.Act(t.Context(), a.Statement.Party, w.Withdrawal(a))
+		wantCode(t, err, api.CodeUnavailable)
+		_, err = w.Import(t.Context(), matchertest.Party(1), []api.Submission{w.Write(1, matchertest.Child(1), api.NewSID(), 1, inEpoch2).Submission})
+		wantCode(t, err, api.CodeUnavailable)
+		w.Reopen() // and a new process finds out by itself
+		again := &matcher.Matcher{Store: w.Store, Keys: w.Keys, ReceiptKey: w.ReceiptKey, Trust: w.Trust, Now: w.Now}
+		if err := again.Ready(t.Context()); !errors.Is(err, matcher.ErrOtherEpoch) {
+			t.Errorf("got %v", err)
+		}
+		w.Manifest.Epochs[0].State = manifest.EpochOpen
+		w.Manifest.Epochs = w.Manifest.Epochs[:1]
+		w.Withdraw(a)
+	})
 	t.Run("rejects/everything_without_an_open_epoch", func(t *testing.T) {
 		w := matchertest.New(t, 2)
 		a := w.Signal(0, matchertest.Child(1))

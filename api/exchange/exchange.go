@@ -57,7 +57,7 @@ func (s *Server) Parties() http.Handler {
 	router := edge.Router()
 	v1 := router.PathPrefix("/v1").Subrouter()
 	v1.Handle("/signals", edge.JSON(api.MaxBody, s.Log, s.submit)).Methods(http.MethodPost)
-	v1.Handle("/imports", edge.Lines(api.MaxImportBody, api.MaxImport, s.Log, s.imports)).Methods(http.MethodPost)
+	v1.Handle("/imports", atMost(maxImports, edge.Lines(api.MaxImportBody, api.MaxImport, s.Log, s.imports))).Methods(http.MethodPost)
 	v1.Handle("/acts", edge.JSON(api.MaxBody, s.Log, s.act)).Methods(http.MethodPost)
 	v1.Handle("/events", edge.Get(s.Log, s.events)).Methods(http.MethodGet)
 	s.notes(v1)
@@ -123,6 +123,25 @@ func (s *Server) change(r *http.Request, what string, do func(api.PartyID) (matc
 	out, err := do(from)
 	s.metrics.observe(what, out.Created, err, time.Since(start))
 	return statusOf(out.Created), out.Accepted, err
+}
+
+// maxImports bounds the memory that imports take, and how long single signals wait
+// behind them.
+const maxImports = 2
+
+// atMost lets n requests through at a time and turns the others away.
+func atMost(n int, next http.Handler) http.Handler {
+	places := make(chan struct{}, n)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case places <- struct{}{}:
+			defer func() { <-places }()
+			next.ServeHTTP(w, r)
+		default:
+			w.Header().Set("Retry-After", "2")
+			edge.WriteProblem(w, api.CodeUnavailable.Problem())
+		}
+	})
 }
 
 // imports answers line by line, in the order of the submissions.
@@ -201,10 +220,13 @@ type Health struct {
 	Status string `json:"status"`
 }
 
-func (s *Server) health(context.Context, *http.Request) (int, Health, error) {
+func (s *Server) health(ctx context.Context, _ *http.Request) (int, Health, error) {
 	man, dir := s.Matcher.Trust()
 	if now := s.Matcher.Now(); now.After(man.NotAfter) || now.After(dir.NotAfter) {
 		return http.StatusServiceUnavailable, Health{Status: "manifest or directory expired"}, nil
+	}
+	if err := s.Matcher.Ready(ctx); err != nil {
+		return http.StatusServiceUnavailable, Health{Status: "the epoch in force is not the store's"}, nil
 	}
 	return http.StatusOK, Health{Status: "ok"}, nil
 }

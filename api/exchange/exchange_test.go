@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/seinhuis/seinhuis/api"
@@ -373,6 +374,39 @@ func TestImportAnswersLineByLine(t *testing.T) {
 	if told := h.Told(1); len(told) != 1 || told[0] != "joined "+string(matchertest.Party(0)) {
 		t.Errorf("the other party was told %q", told)
 	}
+	// Two imports that do not get on keep out a third, and let it in when they end.
+	var stuck []*io.PipeWriter
+	var ended sync.WaitGroup
+	for range 2 {
+		reader, writer := io.Pipe()
+		stuck = append(stuck, writer)
+		ended.Go(func() {
+			req, err := http.NewRequest("POST", h.parties+"/v1/imports", reader)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			req.Header.Set("Content-Type", "application/x-ndjson")
+			if resp, err := h.clients[0].Do(req); err == nil {
+				resp.Body.Close()
+			}
+		})
+		if _, err := writer.Write([]byte("{}\n")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var busy api.Problem
+	for busy.Status != http.StatusServiceUnavailable { // until both have arrived
+		busy = api.Problem{}
+		resp := h.ask(h.clients[1], "POST", h.parties+"/v1/imports", "{}\n", nil, "Content-Type", "application/x-ndjson")
+		if busy.Status = resp.StatusCode; busy.Status == http.StatusServiceUnavailable && resp.Header.Get("Retry-After") == "" {
+			t.Error("no Retry-After")
+		}
+	}
+	for _, w := range stuck {
+		w.Close()
+	}
+	ended.Wait()
 	many := strings.Repeat("{}\n", api.MaxImport+1)
 	var problem api.Problem
 	if resp := h.ask(h.clients[0], "POST", h.parties+"/v1/imports", many, &problem, "Content-Type", "application/x-ndjson"); resp.StatusCode != http.StatusRequestEntityTooLarge {

@@ -45,7 +45,7 @@ func (c *config) serve(ctx context.Context, m *matcher.Matcher, trust *manifest.
 		}
 		return c.TLS.Load()
 	}
-	if err := load(); err != nil {
+	if err := errors.Join(load(), m.Ready(ctx)); err != nil {
 		return err
 	}
 	server := exchange.New(m, log, func() ([]byte, []byte) {
