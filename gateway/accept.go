@@ -3,6 +3,7 @@
 package gateway
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -251,7 +252,7 @@ func (p *Party) Signal(s Subject, t Terms) (Status, error) {
 
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	once, err := p.once("signal", t)
+	once, err := p.once("signal", t, s)
 	if err != nil {
 		return Status{}, err
 	}
@@ -467,15 +468,22 @@ type once struct {
 }
 
 // once looks whether an idempotency key was used. A key that was used for another
-// request is refused; what is compared holds nothing of the identity.
-func (p *Party) once(use string, t Terms) (once, error) {
+// request is refused. Of each identity 16 bits of a keyed hash are compared: enough
+// to tell that a key was used for another child, and for whoever holds the storage
+// key too little to find one.
+func (p *Party) once(use string, t Terms, subjects ...Subject) (once, error) {
 	if t.Key == "" {
 		return once{}, nil
 	}
 	index := p.g.store.index
+	request := []string{use, t.Owner, t.Reference}
+	for _, s := range subjects {
+		trace := index.of("subject", p.key, strings.Join([]string{s.Kind, s.Number, s.BirthDate}, "\x00"))
+		request = append(request, hex.EncodeToString(trace[:2]))
+	}
 	o := once{
 		key:         p.key.replay(index.of("key", p.key, t.Key)),
-		fingerprint: index.of("request", p.key, strings.Join([]string{use, t.Owner, t.Reference}, "\x00")),
+		fingerprint: index.of("request", p.key, strings.Join(request, "\x00")),
 	}
 	row, err := get[replay](p.g.store.view, o.key)
 	switch {

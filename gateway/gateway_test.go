@@ -471,12 +471,22 @@ func TestIdempotencyKey(t *testing.T) {
 	if two := signal(t, a, child(1), tm); two.ID != one.ID {
 		t.Error("the same request made another registration")
 	}
+	if _, err := a.Signal(child(2), tm); !errors.Is(err, gateway.ErrReplay) {
+		t.Errorf("the key for another child, who would never be signalled: %v", err)
+	}
 	tm.Reference = "A-2"
 	if _, err := a.Signal(child(1), tm); !errors.Is(err, gateway.ErrReplay) {
 		t.Errorf("the key for another request: %v", err)
 	}
+	tm.Key = "melding-sleutel"
+	if _, err := a.Report([]gateway.Person{{Subject: child(1)}}, tm); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Report([]gateway.Person{{Subject: child(1)}, {Subject: child(2)}}, tm); !errors.Is(err, gateway.ErrReplay) {
+		t.Errorf("the key for a report of one person more: %v", err)
+	}
 	list, _, err := a.Registrations(gateway.ID{}, 10, "")
-	if err != nil || len(list) != 1 {
+	if err != nil || len(list) != 2 { // the signal, and the person in the report
 		t.Errorf("there are %d registrations (%v)", len(list), err)
 	}
 }

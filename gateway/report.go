@@ -102,7 +102,11 @@ func (p *Party) Report(persons []Person, t Terms) (ReportStatus, error) {
 
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	once, err := p.once("report", t)
+	subjects := make([]Subject, len(persons))
+	for i, person := range persons {
+		subjects[i] = person.Subject
+	}
+	once, err := p.once("report", t, subjects...)
 	if err != nil {
 		return ReportStatus{}, err
 	}
