@@ -26,7 +26,7 @@ import (
 
 var (
 	what    = flag.String("what", "", "measure the rows of these ids, with commas between; all for all")
-	full    = flag.Bool("full", false, "at full size")
+	size    = flag.String("size", "usual", "usual, full, or tiny to try the program")
 	program = flag.String("peers", "", "the peers' program; rows stand without a peer if there is none")
 	results = flag.String("results", "", "folder for latest.json and latest.svg; printed only, if empty")
 	profile = flag.String("profile", "", "folder for a CPU profile of ours for each row; the figures then hold its cost")
@@ -41,21 +41,37 @@ type suite struct {
 
 var suites = []suite{
 	{"join", benchJoin},
+	{"submit", benchSubmit},
+	{"bulk", benchBulk},
 }
 
 // sizes say how much is measured.
 type sizes struct {
-	reps  int // repetitions of each side; figures are their medians
-	build int // rows of the join's build side
-	probe [2]int
+	reps       int // repetitions of each side; figures are their medians
+	build      int // rows of the join's build side
+	probe      [2]int
+	parties    int // in the directory
+	newcomers  int // parties beside them who have signalled nobody yet
+	stored     int // signals before anybody submits
+	submits    int // in a repetition
+	bulkStored int // signals before a bulk
+	bulk       int // signals of a bulk
 }
 
-var (
-	tiny    = sizes{reps: 1, build: 20_000, probe: [2]int{20_000, 2_000}}
-	usual   = sizes{reps: 5, build: 10_000_000, probe: [2]int{10_000_000, 1_000_000}}
-	atFull  = sizes{reps: 7, build: 10_000_000, probe: [2]int{10_000_000, 1_000_000}}
-	byWhole = map[bool]sizes{false: usual, true: atFull}
-)
+var bySize = map[string]sizes{
+	"tiny": {
+		reps: 1, build: 20_000, probe: [2]int{20_000, 2_000}, parties: 20,
+		stored: 400, submits: 200, bulkStored: 400, bulk: 300,
+	},
+	"usual": {
+		reps: 5, build: 10_000_000, probe: [2]int{10_000_000, 1_000_000}, parties: 1000,
+		stored: 100_000, submits: 10_000, bulkStored: 200_000, bulk: 50_000,
+	},
+	"full": {
+		reps: 5, build: 10_000_000, probe: [2]int{10_000_000, 1_000_000}, parties: 1000,
+		stored: 1_000_000, submits: 30_000, bulkStored: 2_000_000, bulk: 500_000,
+	},
+}
 
 // A run is one suite's run.
 type run struct {
@@ -70,6 +86,10 @@ type run struct {
 func TestBench(t *testing.T) {
 	if *what == "" {
 		t.Skip("`make bench` measures")
+	}
+	measured, ok := bySize[*size]
+	if !ok {
+		t.Fatalf("there is no size %q", *size)
 	}
 	wanted := strings.Split(*what, ",")
 	known := func(id string) bool {
@@ -89,7 +109,7 @@ func TestBench(t *testing.T) {
 			continue
 		}
 		t.Run(s.id, func(t *testing.T) {
-			r := &run{T: t, sizes: byWhole[*full], id: s.id, peers: p}
+			r := &run{T: t, sizes: measured, id: s.id, peers: p}
 			s.run(r)
 			for _, row := range r.rows {
 				fmt.Println(row.line())
@@ -104,7 +124,7 @@ func TestBench(t *testing.T) {
 func TestRows(t *testing.T) {
 	for _, s := range suites {
 		t.Run(s.id, func(t *testing.T) {
-			r := &run{T: t, sizes: tiny, id: s.id}
+			r := &run{T: t, sizes: bySize["tiny"], id: s.id}
 			s.run(r)
 			for _, row := range r.rows {
 				if row.Ours <= 0 {

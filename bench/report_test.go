@@ -59,8 +59,8 @@ type Machine struct {
 	OS     string    `json:"os"`
 	Go     string    `json:"go"`
 	Commit string    `json:"commit"` // with + when the work tree differed
-	Full   bool      `json:"full"`
-	Load   float64   `json:"load"` // average of the last minute, when it began: others' work, if not near 0
+	Size   string    `json:"size"`   // usual or full
+	Load   float64   `json:"load"`   // average of the last minute, when it began: others' work, if not near 0
 	Time   time.Time `json:"time"`
 }
 
@@ -211,7 +211,7 @@ func keep(path string, rows []Row) error {
 var machine = sync.OnceValue(func() Machine {
 	m := Machine{
 		CPU: runtime.GOARCH, Cores: runtime.NumCPU(), OS: runtime.GOOS, Go: runtime.Version(),
-		Full: *full, Time: time.Now().UTC().Truncate(time.Second),
+		Size: *size, Time: time.Now().UTC().Truncate(time.Second),
 	}
 	if text, err := os.ReadFile("/proc/cpuinfo"); err == nil {
 		for line := range strings.Lines(string(text)) {

@@ -48,12 +48,16 @@ func main() {
 }
 
 func run(in io.Reader, out io.Writer) (err error) {
-	duck := new(duck)
+	duck, registry := new(duck), new(registry)
 	handlers := map[string]handler{
-		"join.load": handle(duck.load),
-		"join.run":  handle(duck.join),
+		"join.load":       handle(duck.load),
+		"join.run":        handle(duck.join),
+		"registry.load":   handle(registry.load),
+		"registry.submit": handle(registry.submit),
+		"registry.bulk":   handle(registry.bulk),
+		"registry.told":   handle(registry.told),
 	}
-	defer func() { err = errors.Join(err, duck.close()) }()
+	defer func() { err = errors.Join(err, duck.close(), registry.close()) }()
 	lines := bufio.NewReader(in)
 	for {
 		line, err := lines.ReadBytes('\n')

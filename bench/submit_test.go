@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package bench
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/seinhuis/seinhuis/matcher/matchertest"
+	"github.com/seinhuis/seinhuis/registry"
+)
+
+// clients send at the same time.
+const clients = 64
+
+// benchSubmit sends signals one by one, each durable before it is answered. One in
+// ten makes a match and two events. PostgreSQL is given rows that are ready: it
+// checks no signature and seals nothing.
+//
+// The first row is all that the product does at a submission, signatures and
+// receipt included. The second leaves both out, so that the two stores do the same.
+func benchSubmit(r *run) {
+	h := newHouse(r)
+	h.fill(r.stored, true)
+	made := 0
+	for _, mode := range []struct {
+		work   string
+		submit func(*house, []matchertest.Paper) time.Duration
+	}{
+		{"submit, signatures and receipts ours alone", submitWhole},
+		{"submit, signatures and receipts nobody", submitStore},
+	} {
+		sets, files := make([][]matchertest.Paper, r.reps), make([]string, r.reps)
+		for rep := range sets {
+			sets[rep] = h.batch(r.submits, func(i int) int { return i * 17 % h.parties })
+			if r.peers != nil {
+				files[rep] = h.mirror(fmt.Sprint("submit", rep), sets[rep])
+			}
+		}
+		rate := func(took time.Duration) float64 { return float64(r.submits) / took.Seconds() }
+		o, p := r.alternate(mode.work, func(rep int) float64 {
+			return rate(mode.submit(h, sets[rep]))
+		}, r.peer(func(rep int) float64 { return rate(h.submitPeer(files[rep])) }))
+		made += r.reps * (r.submits / 10)
+		h.compare(made)
+		r.row(Row{Work: mode.work, Peer: "PostgreSQL", Unit: "signals/s", Aim: atLeast(5)}, o, p)
+	}
+}
+
+func (h *house) submitPeer(file string) time.Duration {
+	h.r.Helper()
+	var got struct{ Seconds float64 }
+	h.r.ask("registry.submit", map[string]any{"rows": file, "clients": clients, "sizes": h.sizes}, &got)
+	return time.Duration(got.Seconds * float64(time.Second))
+}
+
+// submitWhole is the product's whole path behind HTTP.
+func submitWhole(h *house, papers []matchertest.Paper) time.Duration {
+	took, _, err := drive(len(papers), clients, func(i int) error { return h.send(papers[i]) })
+	h.r.must(err)
+	return took
+}
+
+func (h *house) send(p matchertest.Paper) error {
+	out, err := h.Send(p)
+	if err == nil && !out.Created {
+		return fmt.Errorf("a new signal was known already")
+	}
+	return err
+}
+
+// submitStore times the store and the rules alone. All submissions are admitted
+// first, then wait at the store's door; 64 at a time go in, and who comes out waits
+// for the last before its receipt is signed.
+func submitStore(h *house, papers []matchertest.Paper) time.Duration {
+	door := &door{Store: h.Store, open: make(chan struct{}), left: make(chan struct{}), room: make(chan struct{}, clients)}
+	door.before.Add(len(papers))
+	door.inside.Add(len(papers))
+	h.Store = door
+	defer func() { h.Store = door.Store }()
+
+	ended := make(chan error, 1)
+	go func() {
+		_, _, err := drive(len(papers), len(papers), func(i int) error { return h.send(papers[i]) })
+		ended <- err
+	}()
+	door.before.Wait()
+	start := time.Now()
+	close(door.open)
+	door.inside.Wait()
+	took := time.Since(start)
+	close(door.left)
+	h.r.must(<-ended)
+	return took
+}
+
+// A door holds transactions back before and after.
+type door struct {
+	registry.Store
+	before, inside sync.WaitGroup
+	open, left     chan struct{}
+	room           chan struct{}
+}
+
+func (d *door) Update(ctx context.Context, idx registry.Idx, fn func(registry.Tx) error) error {
+	d.before.Done()
+	<-d.open
+	d.room <- struct{}{}
+	err := d.Store.Update(ctx, idx, fn)
+	<-d.room
+	d.inside.Done()
+	<-d.left
+	return err
+}
