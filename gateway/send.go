@@ -30,6 +30,7 @@ func (p *Party) send(ctx context.Context, job Job) error {
 	defer cancel()
 	e := endpoint{m.Registry.URL, m.Registry.TLS}
 	var accepted api.Accepted
+	began := time.Now()
 	if job.Kind == JobWithdraw {
 		err = p.call(ctx, e, http.MethodPost, "/v1/acts", api.ActRequest{Signed: job.Prepared.Signed}, &accepted, maxAccepted)
 	} else {
@@ -40,6 +41,12 @@ func (p *Party) send(ctx context.Context, job Job) error {
 		return p.notTaken(ctx, job, err)
 	}
 	receipt, err := p.verify(m, job, accepted)
+	if err != nil && p.g.roots.refresh(ctx, p, began) == nil {
+		// The key of the receipt may be newer than our manifest.
+		if m, _, err = p.g.roots.inForce(); err == nil {
+			receipt, err = p.verify(m, job, accepted)
+		}
+	}
 	if err != nil {
 		p.g.metrics.receiptsRefused.Inc()
 		p.g.log.Error("receipt refused", "party", string(p.id), "job", job, "cause", err.Error())

@@ -4,6 +4,7 @@ package gateway_test
 
 import (
 	"bytes"
+	"crypto/ed25519"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -19,6 +20,7 @@ import (
 	"github.com/seinhuis/seinhuis/gateway"
 	"github.com/seinhuis/seinhuis/gateway/gatewaytest"
 	"github.com/seinhuis/seinhuis/keys"
+	"github.com/seinhuis/seinhuis/manifest"
 )
 
 func date(t *testing.T, s string) encoding.Date {
@@ -279,4 +281,25 @@ func FuzzID(f *testing.F) {
 			t.Errorf("%s (%v)", text, err)
 		}
 	})
+}
+
+// A registry may sign under a new key before a gateway has heard of it.
+func TestAReceiptUnderANewKeyBringsTheManifest(t *testing.T) {
+	w := gatewaytest.New(t, 1)
+	a := w.Run(0).Of(0)
+	signal(t, a, child(1), terms("jansen", "A-1"))
+	public, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Matcher.ReceiptKey = private
+	w.Manifest.Registry.ReceiptKeys = append(w.Manifest.Registry.ReceiptKeys, manifest.NewKey("", public, w.Now().AddDate(-1, 0, 0)))
+	w.Publish()
+	s, err := a.Signal(child(2), terms("jansen", "A-2"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := settled(t, a, s.ID); s.State != gateway.StateRegistered {
+		t.Errorf("it is %s", s.State)
+	}
 }
