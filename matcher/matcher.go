@@ -11,6 +11,7 @@
 package matcher
 
 import (
+	"bytes"
 	"context"
 	"crypto/ed25519"
 	"errors"
@@ -130,9 +131,10 @@ func (m *Matcher) idxOf(st api.Statement) registry.Idx {
 	return m.Keys.Idx(st.Faces[0].Epoch, st.Faces[0].Tag)
 }
 
-// submit stores a signal or a revision of one, unless its admission was refused. Where the party's word was known
-// already, it puts what is stored in the signal's place and tells that nothing was
-// created. A refusal comes before anything is written.
+// submit stores a signal or a revision of one, unless its admission was refused.
+// Where the party's word was known already, it puts what is stored in the signal's
+// place and tells that nothing was created. A refusal comes before anything is
+// written.
 func (c *change) submit(signal *registry.Signal, refusal error) (created bool, err error) {
 	stored, found := c.find(signal.Party)
 	if found && stored.SID == signal.SID && signal.Signed.Hash() == stored.Signed.Hash() {
@@ -221,7 +223,8 @@ func (m *Matcher) Act(ctx context.Context, from api.PartyID, req api.ActRequest)
 	return m.receipt(act.Party, act.SID, act.Rev, req.Hash(), granted, ended)
 }
 
-// sweepBatch bounds how many idxs one look at the store lists.
+// sweepBatch is how many signals the sweep ends in one commit. On the first of a
+// month a twelfth of all of them ends.
 const sweepBatch = 1000
 
 // Sweep ends what has expired by the clock, and lets the store drop what nobody
@@ -238,16 +241,19 @@ func (m *Matcher) Sweep(ctx context.Context) (int, error) {
 		if len(due) > 0 && due[0] == last {
 			return swept, fmt.Errorf("matcher: %w: a day of expiry without its signal", registry.ErrCorrupt)
 		}
-		for i, idx := range due {
-			if i == 0 {
-				last = idx
-			}
-			if err := m.change(ctx, adm, idx, func(*change) error { return nil }); err != nil {
-				return swept, err
-			}
-			swept++
+		full := len(due) == sweepBatch
+		if len(due) > 0 {
+			last = due[0]
 		}
-		if len(due) < sweepBatch {
+		slices.SortFunc(due, func(a, b registry.Idx) int { return bytes.Compare(a[:], b[:]) })
+		due = slices.Compact(due)
+		err = m.Store.UpdateAll(ctx, due, func(idx registry.Idx, tx registry.Tx) error {
+			return m.changeIn(adm, idx, tx, func(*change) error { return nil })
+		})
+		if err != nil {
+			return swept, err
+		}
+		if swept += len(due); !full {
 			return swept, m.Store.Trim(ctx, registry.Today(adm.Now))
 		}
 	}
