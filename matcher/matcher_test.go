@@ -379,6 +379,33 @@ func TestExpiredSignalMeetsNobodySweptOrNot(t *testing.T) {
 	}
 }
 
+func TestSweepOfAMonthEnd(t *testing.T) {
+	const children = 2_300 // more than two commits of the sweep
+	w := matchertest.New(t, 2)
+	for p := range 2 {
+		subs := make([]api.Submission, children)
+		for i := range subs {
+			subs[i] = w.Write(p, matchertest.Child(i), api.NewSID(), 1).Submission
+		}
+		if _, err := w.Import(t.Context(), matchertest.Party(p), subs); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if done, found := checked(t, w); done.Pairs != children || len(found) > 0 {
+		t.Fatalf("%+v, %q", done, found)
+	}
+	w.SetClock(w.Now().AddDate(1, 0, 1))
+	if n, err := w.Sweep(t.Context()); err != nil || n != children {
+		t.Errorf("swept %d children, %v", n, err)
+	}
+	if done, found := checked(t, w); done.Signals+done.Matches != 0 || len(found) > 0 {
+		t.Errorf("after the sweep: %+v, %q", done, found)
+	}
+	if n, err := w.Sweep(t.Context()); err != nil || n != 0 {
+		t.Errorf("swept %d children again, %v", n, err)
+	}
+}
+
 func TestWhatIsDestroyedIsNotDelivered(t *testing.T) {
 	w := matchertest.New(t, 2)
 	a, b := w.Signal(0, matchertest.Child(1)), w.Signal(1, matchertest.Child(1))
