@@ -22,6 +22,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 var (
@@ -43,6 +44,8 @@ var suites = []suite{
 	{"join", benchJoin},
 	{"submit", benchSubmit},
 	{"bulk", benchBulk},
+	{"evaluator", benchEvaluator},
+	{"gateway", benchGateway},
 }
 
 // sizes say how much is measured.
@@ -50,26 +53,31 @@ type sizes struct {
 	reps       int // repetitions of each side; figures are their medians
 	build      int // rows of the join's build side
 	probe      [2]int
-	parties    int // in the directory
-	newcomers  int // parties beside them who have signalled nobody yet
-	stored     int // signals before anybody submits
-	submits    int // in a repetition
-	bulkStored int // signals before a bulk
-	bulk       int // signals of a bulk
+	parties    int           // in the directory
+	newcomers  int           // parties beside them who have signalled nobody yet
+	stored     int           // signals before anybody submits
+	submits    int           // in a repetition
+	bulkStored int           // signals before a bulk
+	bulk       int           // signals of a bulk
+	crypto     time.Duration // of a repetition on one core
+	signals    int           // of a gateway in a repetition
 }
 
 var bySize = map[string]sizes{
 	"tiny": {
 		reps: 1, build: 20_000, probe: [2]int{20_000, 2_000}, parties: 20,
 		stored: 400, submits: 200, bulkStored: 400, bulk: 300,
+		crypto: 10 * time.Millisecond, signals: 3,
 	},
 	"usual": {
 		reps: 5, build: 10_000_000, probe: [2]int{10_000_000, 1_000_000}, parties: 1000,
 		stored: 100_000, submits: 10_000, bulkStored: 200_000, bulk: 50_000,
+		crypto: 300 * time.Millisecond, signals: 200,
 	},
 	"full": {
 		reps: 5, build: 10_000_000, probe: [2]int{10_000_000, 1_000_000}, parties: 1000,
 		stored: 1_000_000, submits: 30_000, bulkStored: 2_000_000, bulk: 500_000,
+		crypto: time.Second, signals: 1000,
 	},
 }
 

@@ -48,10 +48,15 @@ func main() {
 }
 
 func run(in io.Reader, out io.Writer) (err error) {
-	duck, registry := new(duck), new(registry)
+	duck, registry, oracle := new(duck), new(registry), new(oracle)
 	handlers := map[string]handler{
 		"join.load":       handle(duck.load),
 		"join.run":        handle(duck.join),
+		"circl.key":       handle(oracle.take),
+		"circl.evaluate":  handle(oracle.evaluate),
+		"circl.blind":     handle(oracle.blind),
+		"circl.finalise":  handle(oracle.finalise),
+		"circl.time":      handle(oracle.time),
 		"registry.load":   handle(registry.load),
 		"registry.submit": handle(registry.submit),
 		"registry.bulk":   handle(registry.bulk),
