@@ -223,7 +223,6 @@ func (p *Party) refuse(job Job, state State, fault Fault) error {
 		b.delete(p.key.signal(job.SID))
 	}
 	b.delete(p.key.job(job.ID))
-	withdraw := p.undo(b, job)
 	for _, id := range ids {
 		reg, err := get[Registration](p.g.store.view, p.key.registration(id))
 		if err != nil {
@@ -240,27 +239,5 @@ func (p *Party) refuse(job Job, state State, fault Fault) error {
 		return err
 	}
 	p.finished(job, "refused")
-	if withdraw {
-		p.took(JobWithdraw)
-	}
 	return nil
-}
-
-// undo has a signal withdrawn that will not be sent again, but may have been
-// stored when it was: its answer can have been lost. What nobody owns must not
-// stand.
-func (p *Party) undo(b *batch, job Job) bool {
-	if job.Kind != JobSignal || job.Prepared == nil {
-		return false
-	}
-	now := p.g.now()
-	sent := job.Prepared
-	b.put(p.key.signal(sent.SID), Signal{
-		SID: sent.SID, Rev: sent.Rev, Statement: sent.Signed, Faces: sent.faces(), Card: job.Card, Expires: sent.Expires,
-	})
-	withdraw := Job{
-		ID: newID(now), Kind: JobWithdraw, Created: now.UTC(), Registration: job.Registration, SID: sent.SID, Reason: api.ReasonMistake,
-	}
-	b.put(p.key.job(withdraw.ID), withdraw)
-	return true
 }
