@@ -35,7 +35,7 @@ demo: build
 build:
 	@$(PURE) $(GO) build -o bin/ ./cmd/...
 
-test: lint unit short-fuzz population
+test: lint population short-fuzz unit
 
 lint: fmt vet staticcheck generated
 
