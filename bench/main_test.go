@@ -43,6 +43,7 @@ type suite struct {
 var suites = []suite{
 	{"join", benchJoin},
 	{"submit", benchSubmit},
+	{"http", benchHTTP},
 	{"bulk", benchBulk},
 	{"evaluator", benchEvaluator},
 	{"gateway", benchGateway},

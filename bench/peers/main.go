@@ -60,6 +60,7 @@ func run(in io.Reader, out io.Writer) (err error) {
 		"registry.load":   handle(registry.load),
 		"registry.submit": handle(registry.submit),
 		"registry.bulk":   handle(registry.bulk),
+		"registry.serve":  handle(registry.serve),
 		"registry.told":   handle(registry.told),
 	}
 	defer func() { err = errors.Join(err, duck.close(), registry.close()) }()

@@ -251,7 +251,7 @@ func (g *registry) submit(s submitAll) (took, error) {
 		work.Go(func() error {
 			for i := int(next.Add(1)) - 1; i < len(rows); i = int(next.Add(1)) - 1 {
 				began := time.Now()
-				others, err := rows[i].submit(ctx, conn, other)
+				others, err := rows[i].submit(ctx, conn, other, randomID())
 				if err != nil {
 					return err
 				}
@@ -275,9 +275,9 @@ type querier interface {
 }
 
 // submit gives how many others were met, or less than none for a refusal.
-func (r row) submit(ctx context.Context, in querier, other blanks) (others int, err error) {
+func (r row) submit(ctx context.Context, in querier, other blanks, leaf pgtype.UUID) (others int, err error) {
 	err = in.QueryRow(ctx, callSubmit, r.idx, r.party, r.sid, r.expires, today, r.sealed,
-		other.match, other.event, randomID(), other.leaf).Scan(&others)
+		other.match, other.event, leaf, other.leaf).Scan(&others)
 	return others, err
 }
 
