@@ -47,6 +47,8 @@ var suites = []suite{
 	{"bulk", benchBulk},
 	{"evaluator", benchEvaluator},
 	{"gateway", benchGateway},
+	{"growth", benchGrowth},
+	{"size", benchSize},
 }
 
 // sizes say how much is measured.
@@ -62,23 +64,24 @@ type sizes struct {
 	bulk       int           // signals of a bulk
 	crypto     time.Duration // of a repetition on one core
 	signals    int           // of a gateway in a repetition
+	grown      []int         // signals in stores that are compared
 }
 
 var bySize = map[string]sizes{
 	"tiny": {
 		reps: 1, build: 20_000, probe: [2]int{20_000, 2_000}, parties: 20,
 		stored: 400, submits: 200, bulkStored: 400, bulk: 300,
-		crypto: 10 * time.Millisecond, signals: 3,
+		crypto: 10 * time.Millisecond, signals: 3, grown: []int{200, 600},
 	},
 	"usual": {
 		reps: 5, build: 10_000_000, probe: [2]int{10_000_000, 1_000_000}, parties: 1000,
 		stored: 100_000, submits: 10_000, bulkStored: 200_000, bulk: 50_000,
-		crypto: 300 * time.Millisecond, signals: 200,
+		crypto: 300 * time.Millisecond, signals: 200, grown: []int{100_000, 1_000_000},
 	},
 	"full": {
 		reps: 5, build: 10_000_000, probe: [2]int{10_000_000, 1_000_000}, parties: 1000,
 		stored: 1_000_000, submits: 30_000, bulkStored: 2_000_000, bulk: 500_000,
-		crypto: time.Second, signals: 1000,
+		crypto: time.Second, signals: 1000, grown: []int{100_000, 1_000_000, 10_000_000},
 	},
 }
 
@@ -86,19 +89,21 @@ var bySize = map[string]sizes{
 type run struct {
 	*testing.T
 	sizes
-	id    string
-	peers *peers // nil: there are none
-	rows  []Row
+	id     string
+	peers  *peers // nil: there are none
+	rows   []Row
+	parent *testing.T     // of all suites
+	houses map[int]*house // that suites share, by their signals; they end with parent
 }
 
 // TestBench measures and reports. It runs only when it is told what.
-func TestBench(t *testing.T) {
+func TestBench(whole *testing.T) {
 	if *what == "" {
-		t.Skip("`make bench` measures")
+		whole.Skip("`make bench` measures")
 	}
 	measured, ok := bySize[*size]
 	if !ok {
-		t.Fatalf("there is no size %q", *size)
+		whole.Fatalf("there is no size %q", *size)
 	}
 	wanted := strings.Split(*what, ",")
 	known := func(id string) bool {
@@ -106,19 +111,20 @@ func TestBench(t *testing.T) {
 	}
 	for _, id := range wanted {
 		if !known(id) {
-			t.Fatalf("no row has the id %q", id)
+			whole.Fatalf("no row has the id %q", id)
 		}
 	}
-	warnOfMemory(t)
+	warnOfMemory(whole)
 	machine() // before our own load
-	p := startPeers(t)
+	p := startPeers(whole)
 	var rows []Row
+	houses := map[int]*house{}
 	for _, s := range suites {
 		if !slices.Contains(wanted, "all") && !slices.Contains(wanted, s.id) {
 			continue
 		}
-		t.Run(s.id, func(t *testing.T) {
-			r := &run{T: t, sizes: measured, id: s.id, peers: p}
+		whole.Run(s.id, func(t *testing.T) {
+			r := &run{T: t, sizes: measured, id: s.id, peers: p, parent: whole, houses: houses}
 			s.run(r)
 			for _, row := range r.rows {
 				fmt.Println(row.line())
@@ -126,14 +132,15 @@ func TestBench(t *testing.T) {
 			rows = append(rows, r.rows...)
 		})
 	}
-	report(t, rows)
+	report(whole, rows)
 }
 
 // TestRows runs every row at a tiny size, without peers.
-func TestRows(t *testing.T) {
+func TestRows(whole *testing.T) {
+	houses := map[int]*house{}
 	for _, s := range suites {
-		t.Run(s.id, func(t *testing.T) {
-			r := &run{T: t, sizes: bySize["tiny"], id: s.id}
+		whole.Run(s.id, func(t *testing.T) {
+			r := &run{T: t, sizes: bySize["tiny"], id: s.id, parent: whole, houses: houses}
 			s.run(r)
 			for _, row := range r.rows {
 				if row.Ours <= 0 {

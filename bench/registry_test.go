@@ -41,6 +41,7 @@ type house struct {
 	chunk   int // so many children one after the other by the same party
 	next    int // the next child whom nobody has signalled
 	met     int // so many stored children have been signalled by a second party
+	signals int // in all
 	sizes   rowSizes
 }
 
@@ -51,15 +52,15 @@ type rowSizes struct{ Signal, Match, Event, Leaf int }
 func newHouse(r *run) *house {
 	folder := filepath.Join(r.TempDir(), "registry") // before the world, so that it goes after
 	h := &house{World: matchertest.New(r.T, r.parties+r.newcomers), r: r, folder: folder, parties: r.parties}
-	h.reopen()
+	r.must(h.Store.Close()) // matchertest's, in memory
+	h.open()
 	h.measureRows()
 	return h
 }
 
-// reopen closes the store and opens the one on disk.
-func (h *house) reopen() {
+// open opens the store on disk; the one before it has been closed.
+func (h *house) open() {
 	h.r.Helper()
-	h.r.must(h.Store.Close())
 	store, err := pebblestore.Open(h.folder, h.Keys, pebblestore.Options{Logger: silent{}})
 	h.r.must(err)
 	h.Store = store
@@ -143,6 +144,7 @@ func (h *house) fill(children int, mirror bool) {
 		return nil
 	})
 	h.r.must(g.Wait())
+	h.signals += children - h.stored
 	h.stored, h.next = children, children
 	if to != nil {
 		h.r.say("the peer loads them")
@@ -177,6 +179,7 @@ func (h *house) write(n int, of func(i int) (party, child int)) []matchertest.Pa
 // signalled. by says who sends the i-th; where that is the child's first
 // signaller, another child is taken.
 func (h *house) batch(n int, by func(i int) int) []matchertest.Paper {
+	h.signals += n
 	const stride = 7919 // prime, so that the stored children come by in a scattered order
 	children := make([]int, n)
 	for i := range children {

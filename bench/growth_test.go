@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package bench
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/seinhuis/seinhuis/matcher/matchertest"
+	"github.com/seinhuis/seinhuis/registry"
+)
+
+// benchGrowth compares the slowest submission in a hundred, of 64 clients, in small
+// and large stores side by side.
+func benchGrowth(r *run) {
+	base := r.grown[0]
+	for _, level := range r.grown[1:] {
+		sides := [2]side{}
+		for i, n := range []int{level, base} {
+			h := r.houseOf(n)
+			sets := make([][]matchertest.Paper, r.reps)
+			for rep := range sets {
+				sets[rep] = h.batch(r.submits, func(i int) int { return i * 17 % h.parties })
+			}
+			sides[i] = func(rep int) float64 {
+				_, p99, err := drive(len(sets[rep]), clients, func(i int) error { return h.send(sets[rep][i]) })
+				r.must(err)
+				return float64(p99.Microseconds()) / 1000
+			}
+		}
+		work := fmt.Sprintf("submit at %s stored, p99 of %d clients", millions(level), clients)
+		o, p := r.alternate(work, sides[0], sides[1])
+		r.row(Row{Work: work, Peer: fmt.Sprintf("itself at %s", millions(base)), Unit: "ms", Aim: atMost(1.5)}, o, p)
+	}
+}
+
+// benchSize measures the folder of a store, and opens it. Closing flushes nothing, so
+// opening replays the log as it would after a crash.
+func benchSize(r *run) {
+	for _, level := range r.grown[1:] {
+		h := r.houseOf(level)
+		one := h.Write(0, matchertest.Child(0), [16]byte{1}, 1).Submission
+		payload := len(one.Signed.Signed) + len(one.Signature)
+		for _, f := range one.Faces {
+			payload += len(f.Card) + len(f.Keybox)
+		}
+		r.must(h.Store.Close())
+		onDisk := float64(bytesIn(r, h.folder)) / float64(h.signals)
+		r.row(Row{
+			Work: fmt.Sprintf("bytes on disk per signal, %s stored", millions(level)), Peer: "what was sent", Unit: "bytes", Aim: atMost(1.25),
+		}, []float64{onDisk}, []float64{float64(payload)})
+
+		var opened []float64
+		for range r.reps {
+			start := time.Now()
+			h.open()
+			opened = append(opened, time.Since(start).Seconds())
+			if _, ok, err := h.Store.Signal(context.Background(), h.idxOf(0), matchertest.Party(h.signaller(0))); err != nil || !ok {
+				r.Fatal("a stored signal is not there: ", err)
+			}
+			r.must(h.Store.Close())
+		}
+		h.open()
+		limit := 1.0
+		if level > 1_000_000 {
+			limit = 5
+		}
+		r.row(Row{Work: fmt.Sprintf("open a store of %s signals", millions(level)), Unit: "s", Aim: under(limit)}, opened, nil)
+	}
+}
+
+func (h *house) idxOf(child int) registry.Idx { return h.Keys.Idx(1, matchertest.Child(child)) }
+
+// houseOf gives a house with so many signals, which growth and size share.
+func (r *run) houseOf(signals int) *house {
+	h := r.houses[signals]
+	if h == nil {
+		whole := *r // the house outlives this suite
+		whole.T = r.parent
+		h = newHouse(&whole)
+		h.fill(signals, false)
+		r.houses[signals] = h
+	}
+	return h
+}
+
+// bytesIn is what a folder takes of the disk.
+func bytesIn(r *run, folder string) (sum int64) {
+	r.must(filepath.WalkDir(folder, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		sum += info.Sys().(*syscall.Stat_t).Blocks * 512
+		return nil
+	}))
+	return sum
+}
