@@ -14,7 +14,7 @@
 
 GO       ?= go
 ARGS     ?=
-FUZZTIME ?= 2000x
+FUZZTIME ?= 1000x
 
 # Only the race detector needs a C compiler; without one go turns cgo off. All else
 # is built without, and Pebble's compression with its Go code, so that nothing is
