@@ -11,11 +11,11 @@ import (
 
 // Measures of the chart, in pixels.
 const (
-	chartWidth = 860
+	chartWidth = 920
 	rowHeight  = 30
 	chartTop   = 58
 	labelWidth = 400
-	barEnd     = 770 // behind it stands the figure
+	barEnd     = 780 // behind it stands the figure
 )
 
 // chart draws each row's ratio to its aim on a logarithmic scale: a bar that
@@ -50,8 +50,8 @@ func chart(rows []Row) []byte {
 
 	fmt.Fprintf(&out, `<text x="8" y="22" font-weight="600">Each figure against its aim</text>
 <text class="faint" x="8" y="42">work, against whom</text>
-<text class="faint" x="%.0f" y="42" text-anchor="middle">aim</text>
-<line class="aim" x1="%[1]f" x2="%[1]f" y1="48" y2="%[2]d"/>
+<text class="faint" x="%.0f" y="42" text-anchor="middle">← short of its aim · beyond it →</text>
+<line class="aim" x1="%.1[1]f" x2="%.1[1]f" y1="48" y2="%[2]d"/>
 `, x(1), height-30)
 	for i, row := range rows {
 		y := chartTop + i*rowHeight
@@ -102,11 +102,11 @@ func (row Row) ofAim() float64 {
 func (row Row) told() string {
 	switch {
 	case row.Aim.OfOurs:
-		return figure(row.Ours) + " " + row.Unit
+		return fmt.Sprintf("%s %s (%s)", figure(row.Ours), row.Unit, row.Aim)
 	case row.Ratio == 0:
 		return "no peer"
 	}
-	return figure(row.Ratio) + "×"
+	return fmt.Sprintf("%s× (%s)", figure(row.Ratio), row.Aim)
 }
 
 func escape(s string) string {

@@ -32,7 +32,7 @@ func benchGrowth(r *run) {
 				return float64(p99.Microseconds()) / 1000
 			}
 		}
-		work := fmt.Sprintf("submit at %s stored, p99 of %d clients", millions(level), clients)
+		work := fmt.Sprintf("submit p99 at %s stored", millions(level))
 		o, p := r.alternate(work, sides[0], sides[1])
 		r.row(Row{Work: work, Peer: fmt.Sprintf("itself at %s", millions(base)), Unit: "ms", Aim: atMost(1.5)}, o, p)
 	}
@@ -51,7 +51,7 @@ func benchSize(r *run) {
 		r.must(h.Store.Close())
 		onDisk := float64(bytesIn(r, h.folder)) / float64(h.signals)
 		r.row(Row{
-			Work: fmt.Sprintf("bytes on disk per signal, %s stored", millions(level)), Peer: "what was sent", Unit: "bytes", Aim: atMost(1.25),
+			Work: fmt.Sprintf("bytes on disk per signal at %s", millions(level)), Peer: "what was sent", Unit: "bytes", Aim: atMost(1.25),
 		}, []float64{onDisk}, []float64{float64(payload)})
 
 		var opened []float64
@@ -69,7 +69,7 @@ func benchSize(r *run) {
 		if level > 1_000_000 {
 			limit = 5
 		}
-		r.row(Row{Work: fmt.Sprintf("open a store of %s signals", millions(level)), Unit: "s", Aim: under(limit)}, opened, nil)
+		r.row(Row{Work: fmt.Sprintf("open %s signals", millions(level)), Unit: "s", Aim: under(limit)}, opened, nil)
 	}
 }
 

