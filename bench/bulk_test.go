@@ -18,6 +18,7 @@ import (
 // connections. The signatures are ours alone, as in benchSubmit; the second row
 // counts only the time that ours spent in the store and the rules.
 func benchBulk(r *run) {
+	r.reps = r.durable
 	r.newcomers = r.reps
 	h := newHouse(r)
 	h.fill(r.bulkStored, true)

@@ -90,7 +90,7 @@ func benchSignal(r *run) {
 		}
 	}
 	r.row(Row{Work: name, Peer: "its own cryptography", Unit: "µs CPU/signal", Aim: atMost(1.5),
-		Why: "two fifths of the CPU time is that cryptography; a sixth goes to syncs, an eighth to reading rows as JSON, the rest to three HTTPS requests and to waking up for each of nine steps"}, o, p)
+		Why: "a third of the profile is that cryptography; a tenth each goes to system calls (syncs above all), to rows and messages as JSON, and to reading the registration again while it is waited for; the rest to three HTTPS requests and the scheduler, for with one signal at a time nothing is shared"}, o, p)
 }
 
 // micros is the CPU time of this process for one of n, in microseconds.

@@ -54,6 +54,7 @@ var suites = []suite{
 // sizes say how much is measured.
 type sizes struct {
 	reps       int // repetitions of each side; figures are their medians
+	durable    int // repetitions where each takes long and writes much
 	build      int // rows of the join's build side
 	probe      [2]int
 	parties    int           // in the directory
@@ -69,17 +70,17 @@ type sizes struct {
 
 var bySize = map[string]sizes{
 	"tiny": {
-		reps: 1, build: 20_000, probe: [2]int{20_000, 2_000}, parties: 20,
+		reps: 1, durable: 1, build: 20_000, probe: [2]int{20_000, 2_000}, parties: 20,
 		stored: 400, submits: 200, bulkStored: 400, bulk: 300,
 		crypto: 10 * time.Millisecond, signals: 3, grown: []int{200, 600},
 	},
 	"usual": {
-		reps: 5, build: 10_000_000, probe: [2]int{10_000_000, 1_000_000}, parties: 1000,
+		reps: 5, durable: 3, build: 10_000_000, probe: [2]int{10_000_000, 1_000_000}, parties: 1000,
 		stored: 100_000, submits: 10_000, bulkStored: 200_000, bulk: 50_000,
-		crypto: 300 * time.Millisecond, signals: 200, grown: []int{100_000, 1_000_000},
+		crypto: 300 * time.Millisecond, signals: 300, grown: []int{100_000, 1_000_000},
 	},
 	"full": {
-		reps: 5, build: 10_000_000, probe: [2]int{10_000_000, 1_000_000}, parties: 1000,
+		reps: 5, durable: 5, build: 10_000_000, probe: [2]int{10_000_000, 1_000_000}, parties: 1000,
 		stored: 1_000_000, submits: 30_000, bulkStored: 2_000_000, bulk: 500_000,
 		crypto: time.Second, signals: 1000, grown: []int{100_000, 1_000_000, 10_000_000},
 	},

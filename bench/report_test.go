@@ -41,6 +41,9 @@ type Row struct {
 
 type series []float64
 
+// profiled is the commit whose profiles the rows' reasons were read from.
+const profiled = "8a351d4d7425"
+
 // An Aim is a bound on the ratio, or on our figure where nothing is beside it.
 type Aim struct {
 	Bound  float64 `json:"bound"`
@@ -82,6 +85,9 @@ func (r *run) row(row Row, ours, theirs []float64) {
 	row.Met = measured > 0 && (row.Aim.AtMost == (measured <= row.Aim.Bound) || measured == row.Aim.Bound)
 	if row.Met {
 		row.Why = ""
+	}
+	if row.Why != "" {
+		row.Why += " (profile of " + profiled + ")"
 	}
 	r.rows = append(r.rows, row)
 }

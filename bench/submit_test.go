@@ -22,6 +22,7 @@ const clients = 64
 // The first row is all that the product does at a submission, signature and receipt
 // included. The second leaves both out, so that the two stores do the same.
 func benchSubmit(r *run) {
+	r.reps = r.durable
 	h := newHouse(r)
 	h.fill(r.stored, true)
 	made := 0
