@@ -89,6 +89,11 @@ func Open(c Config, o Options) (*Gateway, error) {
 		g.order = append(g.order, p)
 	}
 
+	if o.FS == nil {
+		if err := os.MkdirAll(c.Data, 0o700); err != nil {
+			return nil, err
+		}
+	}
 	if g.store, err = openStore(c.Data, o.FS, root); err != nil {
 		return nil, err
 	}
