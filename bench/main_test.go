@@ -91,7 +91,8 @@ type run struct {
 	*testing.T
 	sizes
 	id     string
-	peers  *peers // nil: there are none
+	began  struct{ total, stolen uint64 } // ticks
+	peers  *peers                         // nil: there are none
 	rows   []Row
 	parent *testing.T     // of all suites
 	houses map[int]*house // that suites share, by their signals; they end with parent
@@ -126,6 +127,7 @@ func TestBench(whole *testing.T) {
 		}
 		whole.Run(s.id, func(t *testing.T) {
 			r := &run{T: t, sizes: measured, id: s.id, peers: p, parent: whole, houses: houses}
+			r.began.total, r.began.stolen = ticks()
 			s.run(r)
 			for _, row := range r.rows {
 				fmt.Println(row.line())

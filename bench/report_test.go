@@ -64,6 +64,7 @@ type Machine struct {
 	Commit string    `json:"commit"` // with + when the work tree differed
 	Size   string    `json:"size"`   // usual or full
 	Load   float64   `json:"load"`   // average of the last minute, when it began: others' work, if not near 0
+	Steal  float64   `json:"steal"`  // share of the CPU time that the machine's host withheld, so far in the suite
 	Time   time.Time `json:"time"`
 }
 
@@ -73,6 +74,9 @@ func (m Machine) busy() bool { return m.Load > float64(m.Cores)/2 }
 // row adds a row of what was measured.
 func (r *run) row(row Row, ours, theirs []float64) {
 	row.ID, row.All, row.On = r.id, [2]series{ours, theirs}, machine()
+	if total, stolen := ticks(); total > r.began.total {
+		row.On.Steal = float64(stolen-r.began.stolen) / float64(total-r.began.total)
+	}
 	row.Ours = median(ours)
 	measured := row.Ours
 	if len(theirs) > 0 {
@@ -164,6 +168,13 @@ func report(t *testing.T, rows []Row) {
 	}
 	m := machine()
 	fmt.Printf("\n%s, %d cores, %s, %s, commit %s\n", m.CPU, m.Cores, m.OS, m.Go, m.Commit)
+	steal := 0.0
+	for _, row := range rows {
+		steal = max(steal, row.On.Steal)
+	}
+	if steal > 0.02 {
+		fmt.Printf("THE HOST WITHHELD up to %.0f %% of the CPU time: these figures are not worth keeping\n", steal*100)
+	}
 	if m.busy() {
 		fmt.Printf("THE MACHINE WAS BUSY when it began (load %.2g): these figures are not worth keeping\n", m.Load)
 	}
@@ -211,6 +222,26 @@ func keep(path string, rows []Row) error {
 	return errors.Join(
 		os.WriteFile(path, append(text, '\n'), 0o644),
 		os.WriteFile(strings.TrimSuffix(path, ".json")+".svg", chart(all), 0o644))
+}
+
+// ticks are the CPU time of the machine since it started, and how much of it a
+// virtual machine was made to wait, in the kernel's own unit (proc(5), /proc/stat).
+func ticks() (total, stolen uint64) {
+	text, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0, 0
+	}
+	first, _, _ := strings.Cut(string(text), "\n")
+	for i, field := range strings.Fields(first) { // cpu user nice system idle iowait irq softirq steal guest…
+		n, err := strconv.ParseUint(field, 10, 64)
+		if err != nil || i > 8 {
+			continue
+		}
+		if total += n; i == 8 {
+			stolen = n
+		}
+	}
+	return total, stolen
 }
 
 // machine looks at where it runs, once.
