@@ -90,7 +90,7 @@ func benchSignal(r *run) {
 		}
 	}
 	r.row(Row{Work: name, Peer: "its own cryptography", Unit: "µs CPU/signal", Aim: atMost(1.5),
-		Why: "a third of the profile is that cryptography; a tenth each goes to system calls (syncs above all), to rows and messages as JSON, and to reading the registration again while it is waited for; the rest to three HTTPS requests and the scheduler, for with one signal at a time nothing is shared"}, o, p)
+		Why: "a third of the profile is that cryptography; a tenth each goes to system calls (syncs above all), to rows and messages as JSON, and to reading the registration again while it is waited for; an eighth, and more with every signal, to each round's walk over the jobs that were deleted; the rest to three HTTPS requests and the scheduler, for with one signal at a time nothing is shared"}, o, p)
 }
 
 // micros is the CPU time of this process for one of n, in microseconds.
