@@ -44,7 +44,7 @@ func EventIDOf(recipient PartyID, own SID, other PartyID, otherSID SID, kind Eve
 func (e EventID) MarshalText() ([]byte, error) { return MatchID(e).MarshalText() }
 
 // UnmarshalText reads what MarshalText writes.
-func (e *EventID) UnmarshalText(b []byte) error { return unhex(e[:], b) }
+func (e *EventID) UnmarshalText(b []byte) error { return encoding.ParseHex(e[:], b) }
 
 func (e EventID) String() string { return MatchID(e).String() }
 

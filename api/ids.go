@@ -5,9 +5,10 @@ package api
 import (
 	"crypto/rand"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"log/slog"
+
+	"github.com/seinhuis/seinhuis/crypto/encoding"
 )
 
 // A SID names a signal within its party: 16 random bytes, written as 32
@@ -29,7 +30,7 @@ func (s SID) IsZero() bool { return s == SID{} }
 func (s SID) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 // UnmarshalText reads what MarshalText writes.
-func (s *SID) UnmarshalText(b []byte) error { return unhex(s[:], b) }
+func (s *SID) UnmarshalText(b []byte) error { return encoding.ParseHex(s[:], b) }
 
 // A MatchID names a match: 16 random bytes, new when a match forms again.
 type MatchID [16]byte
@@ -49,18 +50,7 @@ func (m MatchID) IsZero() bool { return m == MatchID{} }
 func (m MatchID) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
 
 // UnmarshalText reads what MarshalText writes.
-func (m *MatchID) UnmarshalText(b []byte) error { return unhex(m[:], b) }
-
-var errHex = errors.New("api: 32 lower-case hexadecimal digits were expected")
-
-func unhex(dst, text []byte) error {
-	raw, err := hex.DecodeString(string(text))
-	if err != nil || len(raw) != len(dst) || hex.EncodeToString(raw) != string(text) {
-		return errHex
-	}
-	copy(dst, raw)
-	return nil
-}
+func (m *MatchID) UnmarshalText(b []byte) error { return encoding.ParseHex(m[:], b) }
 
 // A Tag is what the registry matches on: 32 bytes, the same for the same child,
 // meaningless without t evaluators. It prints as [tag].
