@@ -22,12 +22,15 @@ import (
 //	j P job                    Job
 //	n P report                 Report
 //	k P H(report's reference)  the id of the first report with that reference
+//	p P import                 Import
+//	q P H(import's reference)  the id of the import with that reference
+//	w P import row             importRows; the chunk's last row, u32 big-endian
 //	i P H(idempotency key)     replay
 //	e P seq(8, big-endian)     Message
 //	d P event id               the seq of the event's message
 //	c P                        feedState
 //
-// Registrations, jobs and reports have ids that grow with time, so a scan is in
+// Registrations, jobs, reports and imports have ids that grow with time, so a scan is in
 // order of arrival. H is HMAC-SHA-256[:16] under a key derived from the storage
 // key: a file number can be guessed, its HMAC not.
 const (
@@ -40,6 +43,9 @@ const (
 	tableJob          = 'j'
 	tableReport       = 'n'
 	tableReportKey    = 'k'
+	tableImport       = 'p'
+	tableImportKey    = 'q'
+	tableImportRows   = 'w'
 	tableReplay       = 'i'
 	tableMessage      = 'e'
 	tableEvent        = 'd'
@@ -77,6 +83,14 @@ func (p partyKey) report(id ID) []byte       { return join(tableReport, p[:], id
 func (p partyKey) reportKey(h [16]byte) []byte {
 	return join(tableReportKey, p[:], h[:])
 }
+func (p partyKey) imported(id ID) []byte { return join(tableImport, p[:], id[:]) }
+func (p partyKey) importKey(h [16]byte) []byte {
+	return join(tableImportKey, p[:], h[:])
+}
+func (p partyKey) importRows(id ID, last int) []byte {
+	return binary.BigEndian.AppendUint32(join(tableImportRows, p[:], id[:]), uint32(last))
+}
+func (p partyKey) allImportRows(id ID) []byte { return join(tableImportRows, p[:], id[:]) }
 func (p partyKey) replay(h [16]byte) []byte { return join(tableReplay, p[:], h[:]) }
 func (p partyKey) message(seq uint64) []byte {
 	return join(tableMessage, p[:], binary.BigEndian.AppendUint64(nil, seq))

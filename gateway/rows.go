@@ -16,7 +16,7 @@ import (
 	"github.com/seinhuis/seinhuis/crypto/seal"
 )
 
-// An ID names a registration, job or report within its party: milliseconds (6
+// An ID names a registration, job, report or import within its party: milliseconds (6
 // bytes) ‖ sequence (2) ‖ random (8), so that ids grow with time. It is local:
 // the registry never sees it.
 type ID [16]byte
@@ -85,6 +85,7 @@ type Registration struct {
 	Owner     string    `json:"owner"`     // the professional, by the party's own name for him
 	Reference string    `json:"reference"` // the party's own file number
 	Report    ID        `json:"report,omitzero"`
+	Import    ID        `json:"import,omitzero"`
 	TermDays  int       `json:"termDays,omitempty"` // as asked; zero is the policy's
 	State     State     `json:"state"`
 	SID       api.SID   `json:"sid,omitzero"`  // the signal it points to
@@ -159,7 +160,8 @@ type Job struct {
 	Kind         JobKind   `json:"kind"`
 	Created      time.Time `json:"created"`
 	Registration ID        `json:"registration"`
-	SID          api.SID   `json:"sid,omitzero"` // of the signal, where it stands already
+	Import       ID        `json:"import,omitzero"` // the import that it comes from: single acts go first
+	SID          api.SID   `json:"sid,omitzero"`    // of the signal, where it stands already
 	Card         Card      `json:"card,omitzero"`
 	TermDays     int       `json:"termDays,omitempty"`
 	Reason       string    `json:"reason,omitempty"` // of a withdrawal
@@ -197,14 +199,48 @@ type Report struct {
 	Persons   []Outcome `json:"persons"`
 }
 
-// An Outcome is what became of one person in a report: a registration, or the
-// faults for which there is none.
+// An Outcome is what became of one person in a report or row of an import: a
+// registration, or the faults for which there is none.
 type Outcome struct {
 	Role         string  `json:"role"`
 	Reference    string  `json:"reference"`
 	Registration ID      `json:"registration,omitzero"`
 	NotSignalled Code    `json:"notSignalled,omitempty"` // why there is no signal, if there may still be one
 	Faults       []Fault `json:"faults,omitempty"`
+}
+
+// An Import is a file of signals that is handed over in chunks, each of them kept
+// as importRows. Its rows are numbered from 1.
+type Import struct {
+	ID        ID        `json:"id"`
+	Created   time.Time `json:"created"`
+	Reference string    `json:"reference"`       // the party's own name for it, and its identity
+	Owner     string    `json:"owner,omitempty"` // of rows without one, like Card and TermDays
+	Card      Card      `json:"card,omitzero"`
+	TermDays  int       `json:"termDays,omitempty"`
+	Total     int       `json:"total"` // rows that it will have
+	Taken     int       `json:"taken"` // rows that are kept here, the first ones
+	Counts    Counts    `json:"counts"`
+	Settled   time.Time `json:"settled,omitzero"` // when the last row had its outcome
+}
+
+// Counts are how many rows of an import have which outcome. What ends a signal
+// later is not counted.
+type Counts struct {
+	Queued       int `json:"queued,omitempty"`
+	Registered   int `json:"registered,omitempty"`
+	Merged       int `json:"merged,omitempty"`
+	Refused      int `json:"refused,omitempty"`
+	Withdrawn    int `json:"withdrawn,omitempty"` // before it stood
+	NotSignalled int `json:"notSignalled,omitempty"`
+}
+
+// importRows are the rows of one chunk of an import, and what became of them when
+// they were taken on. The fingerprint is of what was sent.
+type importRows struct {
+	First       int       `json:"first"`
+	Fingerprint [16]byte  `json:"fingerprint"`
+	Rows        []Outcome `json:"rows"`
 }
 
 // replay remembers what an idempotency key led to. The fingerprint is of what the
