@@ -261,7 +261,7 @@ func (p *Party) Signal(s Subject, t Terms) (Status, error) {
 	}
 	b := p.g.store.batch()
 	defer b.close()
-	reg, err := p.register(b, now, id, t, ID{})
+	reg, err := p.register(b, now, id, t, origin{})
 	if err != nil {
 		return Status{}, err
 	}
@@ -273,20 +273,23 @@ func (p *Party) Signal(s Subject, t Terms) (Status, error) {
 	return p.status(p.g.store.view, reg.ID)
 }
 
+// origin is what a registration was part of, if of anything.
+type origin struct{ Report, Import ID }
+
 // register puts a registration and its job in a batch.
-func (p *Party) register(b *batch, now time.Time, id identity.Identity, t Terms, report ID) (Registration, error) {
+func (p *Party) register(b *batch, now time.Time, id identity.Identity, t Terms, from origin) (Registration, error) {
 	secret, err := id.MarshalBinary()
 	if err != nil {
 		return Registration{}, err
 	}
 	reg := Registration{
-		ID: newID(now), Created: now.UTC(), Owner: t.Owner, Reference: t.Reference, Report: report, TermDays: t.TermDays,
-		State: StateQueued, Warnings: warnings(id, t.Reference),
+		ID: newID(now), Created: now.UTC(), Owner: t.Owner, Reference: t.Reference, Report: from.Report, Import: from.Import,
+		TermDays: t.TermDays, State: StateQueued, Warnings: warnings(id, t.Reference),
 	}
 	reg.Job = reg.ID
 	job := Job{
-		ID: reg.ID, Kind: JobSignal, Created: reg.Created, Registration: reg.ID, Card: t.Card, TermDays: t.TermDays,
-		Identity: secret, Cohort: id.Cohort(),
+		ID: reg.ID, Kind: JobSignal, Created: reg.Created, Registration: reg.ID, Import: from.Import, Card: t.Card,
+		TermDays: t.TermDays, Identity: secret, Cohort: id.Cohort(),
 	}
 	b.put(p.key.registration(reg.ID), reg)
 	b.put(p.key.job(job.ID), job)
@@ -351,6 +354,7 @@ func (p *Party) cancel(b *batch, reg *Registration, reason string, now time.Time
 	reg.end(StateWithdrawn, now)
 	p.finished(job, "cancelled")
 	b.delete(p.key.job(job.ID))
+	b.became(job, reg.State)
 	return nil
 }
 

@@ -91,7 +91,7 @@ func (p partyKey) importRows(id ID, last int) []byte {
 	return binary.BigEndian.AppendUint32(join(tableImportRows, p[:], id[:]), uint32(last))
 }
 func (p partyKey) allImportRows(id ID) []byte { return join(tableImportRows, p[:], id[:]) }
-func (p partyKey) replay(h [16]byte) []byte { return join(tableReplay, p[:], h[:]) }
+func (p partyKey) replay(h [16]byte) []byte   { return join(tableReplay, p[:], h[:]) }
 func (p partyKey) message(seq uint64) []byte {
 	return join(tableMessage, p[:], binary.BigEndian.AppendUint64(nil, seq))
 }

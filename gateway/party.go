@@ -43,7 +43,8 @@ type Party struct {
 
 	g *Gateway
 
-	mu sync.Mutex // held from reading rows to committing what follows from them
+	mu    sync.Mutex   // held from reading rows to committing what follows from them
+	paces map[ID]*pace // of imports
 
 	changed notifier // something of the party changed in the store
 	inbox   notifier // a message came in
@@ -145,6 +146,9 @@ func (p *Party) wake() {
 
 // commit makes a batch durable and tells whoever waits for a change.
 func (p *Party) commit(b *batch) error {
+	if err := p.countImports(b); err != nil {
+		return err
+	}
 	if err := b.commit(); err != nil {
 		return err
 	}

@@ -132,7 +132,7 @@ func (p *Party) Report(persons []Person, t Terms) (ReportStatus, error) {
 		}
 		terms := t
 		terms.Reference = outcomes[i].Reference
-		reg, err := p.register(b, now, found[i], terms, report.ID)
+		reg, err := p.register(b, now, found[i], terms, origin{Report: report.ID})
 		if err != nil {
 			return ReportStatus{}, err
 		}

@@ -170,6 +170,8 @@ type batch struct {
 	s   *store
 	b   *pebble.Batch
 	err error
+
+	imports map[ID]Counts // what becomes of their rows; Party.commit writes it
 }
 
 func (s *store) batch() *batch { return &batch{s: s, b: s.db.NewBatch()} }

@@ -104,6 +104,9 @@ func (p *Party) sweepRest() error {
 	if err := p.sweepReports(b, v); err != nil {
 		return err
 	}
+	if err := p.sweepImports(b, v); err != nil {
+		return err
+	}
 	err = scan(v, p.key.table(tableMessage), nil, false, func(key []byte, msg Message) (bool, error) {
 		if !msg.Received.Before(old) {
 			return true, nil

@@ -4,6 +4,7 @@ package gateway
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/seinhuis/seinhuis/api"
 )
@@ -71,6 +72,9 @@ const (
 	FieldTerm      = "termijnDagen"
 	FieldRole      = "rol"
 	FieldPersons   = "personen"
+	FieldRows      = "regels"
+	FieldFirst     = "eerste"
+	FieldTotal     = "aantalRegels"
 )
 
 // A Fault says which field breaks which rule. It never holds the value.
@@ -110,6 +114,10 @@ var faultWords = map[Fault]string{
 	{FieldRole, CodeUnknown}:        "Kies kind, broerZus, ouder, vermoedelijkePleger of anders.",
 	{FieldPersons, CodeMissing}:     "Noem minstens één persoon.",
 	{FieldPersons, CodeLength}:      "Een melding heeft hooguit 100 personen. Verdeel ze over meer meldingen.",
+	{FieldRows, CodeLength}:         "Stuur minstens 1 en hooguit 500 regels tegelijk.",
+	{FieldRows, CodeMissing}:        "Stuur minstens 1 en hooguit 500 regels tegelijk.",
+	{FieldFirst, CodeForm}:          "De regels zijn vanaf 1 genummerd, en er zijn er niet meer dan het aantal dat de import heeft.",
+	{FieldTotal, CodeForm}:          "Een import heeft minstens 1 en hooguit 5.000.000 regels.",
 	{"", CodeMissing}:               "Dit veld is verplicht.",
 	{"", CodeUnknown}:               "Deze waarde is niet bekend.",
 	{"", CodeLength}:                "Deze tekst is te lang of te kort.",
@@ -137,7 +145,7 @@ func (f Fault) Detail() string {
 var codeWords = map[Code]string{
 	CodeBirthDateDiffers: "De geboortedatum is anders dan die in het nummer. De datum in het nummer is gebruikt; kijk na of het nummer klopt.",
 	CodeLooksLikeNumber:  "Het kenmerk lijkt op een BSN of INSZ. Is het dat ook, trek het signaal dan in en gebruik een eigen kenmerk.",
-	CodeNoNumber:         "Niet gesignaleerd: het nummer ontbreekt. Zoek het nummer op en stuur de melding daarna nog eens.",
+	CodeNoNumber:         "Niet gesignaleerd: het nummer ontbreekt. Zoek het nummer op en stuur deze persoon daarna opnieuw in.",
 	CodeRoleNotAllowed:   "Niet gesignaleerd: het beleid staat niet toe om een vermoedelijke pleger te signaleren.",
 	CodeOwnStatement:     "Het bericht hoort bij een signaal dat niet aantoonbaar van ons is.",
 	CodeOwnKeybox:        "De eigen sleutelkist bij dit bericht is niet te openen. Is de sleutel van de organisatie vervangen?",
@@ -187,6 +195,50 @@ var waitWords = map[WaitFor]string{
 	WaitRegistry:   "In de wacht: register onbereikbaar. De poort probeert het vanzelf opnieuw.",
 	WaitBudget:     "In de wacht: tegoed op. De poort gaat verder zodra er weer tegoed is.",
 }
+
+// Words says in Dutch what became of a row.
+func (s RowStatus) Words() string {
+	switch {
+	case s.NotSignalled != "":
+		return s.NotSignalled.Words()
+	case (s.State == "" || s.State == StateRefused) && len(s.Faults) > 0:
+		return stateWords[StateRefused] + " " + s.Faults[0].Detail()
+	}
+	return stateWords[s.State]
+}
+
+// Words says in Dutch where an import stands and what it waits for.
+func (s ImportStatus) Words() string {
+	var words string
+	switch {
+	case !s.Settled.IsZero():
+		return "Klaar: alle regels hebben hun uitkomst."
+	case s.Taken < s.Total:
+		words = fmt.Sprintf("Er zijn %d van de %d regels aangeleverd.", s.Taken, s.Total)
+	default:
+		words = "Alle regels zijn aangeleverd; de poort is ermee bezig."
+	}
+	switch s.WaitFor {
+	case WaitBudget:
+		words += " Het tegoed bij de sleutelhouders is op; de poort gaat vanzelf verder op " + moment(s.Next) + "."
+		if s.Days > 1 {
+			words += fmt.Sprintf(" Met dit tegoed per dag duurt het nog hooguit %d dagen.", s.Days)
+		}
+	case WaitEvaluators, WaitRegistry:
+		words += " " + waitWords[s.WaitFor]
+	}
+	return words
+}
+
+// moment says a time in Dutch, as the clock on the wall has it.
+func moment(t time.Time) string {
+	if zone, err := time.LoadLocation("Europe/Amsterdam"); err == nil { // package identity links the zones
+		t = t.In(zone)
+	}
+	return fmt.Sprintf("%d %s om %s uur", t.Day(), months[t.Month()-1], t.Format("15.04"))
+}
+
+var months = [...]string{"januari", "februari", "maart", "april", "mei", "juni", "juli", "augustus", "september", "oktober", "november", "december"}
 
 // messageWords say what an event means; the name of the other party is filled in.
 var messageWords = map[api.EventKind]string{

@@ -1,0 +1,480 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package gateway
+
+import (
+	"encoding/hex"
+	"errors"
+	"log/slog"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/seinhuis/seinhuis/crypto/identity"
+)
+
+// Limits of an import.
+const (
+	MaxRows  = 500       // that are handed over at once
+	MaxTotal = 5_000_000 // of one import
+)
+
+// Refusals of acts on an import.
+var (
+	ErrImportDiffers = errors.New("gateway: an import of this reference has other terms")
+	ErrRowsDiffer    = errors.New("gateway: these rows were handed over before, and were others")
+	ErrRowsGap       = errors.New("gateway: rows before these have not been handed over")
+)
+
+// A Row is one row of an import, as entered: a person, and what goes for him alone.
+// Zero fields are those of the import. It prints as [person].
+type Row struct {
+	Person
+	Owner    string
+	Card     Card
+	TermDays int
+}
+
+// A RowStatus is what became of one row.
+type RowStatus struct {
+	Number int // from 1
+	Outcome
+	State    State // of the registration; empty when there is none
+	Warnings []Code
+}
+
+// LogValue logs the number and the state.
+func (s RowStatus) LogValue() slog.Value {
+	return slog.GroupValue(slog.Int("row", s.Number), slog.String("state", string(s.State)))
+}
+
+// An ImportStatus is an import and how it gets on.
+type ImportStatus struct {
+	Import
+	PerSecond float64       // rows that get their outcome, of late; zero is unknown
+	Left      time.Duration // until all rows have theirs; zero is unknown
+	WaitFor   WaitFor       // what holds it up; WaitNothing for nothing
+	Next      time.Time     // when the gateway goes on then; zero is unknown
+	Days      int           // for a spent budget: how many days it may take at most; zero is unknown
+}
+
+// Done is how many rows have their outcome.
+func (i Import) Done() int { return i.Taken - i.Counts.Queued }
+
+// Import begins an import of so many rows, or finds the one that has this
+// reference: made tells which. What the terms leave out, rows have to say.
+func (p *Party) Import(t Terms, total int) (s ImportStatus, made bool, err error) {
+	now := p.g.now()
+	var faults []Fault
+	given := t
+	for _, f := range p.check(&t) {
+		if f != (Fault{FieldOwner, CodeMissing}) && f != (Fault{FieldCard, CodeMissing}) {
+			faults = append(faults, f)
+		}
+	}
+	if total < 1 || total > MaxTotal {
+		faults = append(faults, Fault{FieldTotal, CodeForm})
+	}
+	if len(faults) > 0 {
+		return ImportStatus{}, false, &InputError{faults}
+	}
+	if err := p.basis(now); err != nil {
+		return ImportStatus{}, false, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	first := p.key.importKey(p.g.store.index.of("import", p.key, t.Reference))
+	id, err := get[ID](p.g.store.view, first)
+	if err == nil {
+		row, err := get[Import](p.g.store.view, p.key.imported(id))
+		if err != nil {
+			return ImportStatus{}, false, err
+		}
+		if row.Owner != given.Owner || row.Card != given.Card || row.TermDays != given.TermDays || row.Total != total {
+			return ImportStatus{}, false, ErrImportDiffers
+		}
+		return p.importStatus(row), false, nil
+	} else if !errors.Is(err, errAbsent) {
+		return ImportStatus{}, false, err
+	}
+	row := Import{
+		ID: newID(now), Created: now.UTC(), Reference: given.Reference, Owner: given.Owner, Card: given.Card,
+		TermDays: given.TermDays, Total: total,
+	}
+	b := p.g.store.batch()
+	defer b.close()
+	b.put(first, row.ID)
+	b.put(p.key.imported(row.ID), row)
+	if err := p.commit(b); err != nil {
+		return ImportStatus{}, false, err
+	}
+	return p.importStatus(row), true, nil
+}
+
+// AddRows takes on the rows of an import from number first on, and gives the
+// outcome of each. A row with a fault stops no other. Rows follow each other without
+// a gap; the same ones again change nothing.
+func (p *Party) AddRows(id ID, first int, rows []Row) ([]RowStatus, error) {
+	if len(rows) == 0 || len(rows) > MaxRows {
+		return nil, &InputError{[]Fault{{FieldRows, CodeLength}}}
+	}
+	now := p.g.now()
+	if err := p.basis(now); err != nil {
+		return nil, err
+	}
+	terms, err := get[Import](p.g.store.view, p.key.imported(id))
+	if errors.Is(err, errAbsent) {
+		return nil, ErrNotFound
+	} else if err != nil {
+		return nil, err
+	}
+	last := first + len(rows) - 1
+	if first < 1 || last > terms.Total {
+		return nil, &InputError{[]Fault{{FieldFirst, CodeForm}}}
+	}
+
+	// What takes time is done before the lock.
+	chunk := importRows{First: first, Fingerprint: p.fingerprint(rows), Rows: make([]Outcome, len(rows))}
+	list := make([]RowStatus, len(rows))
+	b := p.g.store.batch()
+	defer b.close()
+	var counts Counts
+	for i, row := range rows {
+		child, t, o := p.judgeRow(row, terms, now)
+		s := RowStatus{Number: first + i}
+		switch {
+		case o.NotSignalled != "":
+			counts.NotSignalled++
+		case len(o.Faults) > 0:
+			counts.Refused++
+		default:
+			reg, err := p.register(b, now, child, t, origin{Import: id})
+			if err != nil {
+				return nil, err
+			}
+			o.Registration = reg.ID
+			s.State, s.Warnings = reg.State, reg.Warnings
+			counts.Queued++
+		}
+		chunk.Rows[i], s.Outcome = o, o
+		list[i] = s
+	}
+	b.put(p.key.importRows(id, last), chunk)
+
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	row, err := get[Import](p.g.store.view, p.key.imported(id))
+	switch {
+	case err != nil:
+		return nil, err
+	case first > row.Taken+1:
+		return nil, ErrRowsGap
+	case first <= row.Taken:
+		known, err := get[importRows](p.g.store.view, p.key.importRows(id, last))
+		if errors.Is(err, errAbsent) || err == nil && (known.First != first || known.Fingerprint != chunk.Fingerprint) {
+			return nil, ErrRowsDiffer
+		} else if err != nil {
+			return nil, err
+		}
+		return p.rowStatus(p.g.store.view, known)
+	}
+	row.Taken = last
+	row.count(counts, now)
+	b.put(p.key.imported(id), row)
+	if err := p.commit(b); err != nil {
+		return nil, err
+	}
+	for range counts.Queued {
+		p.took(JobSignal)
+	}
+	return list, nil
+}
+
+// judgeRow decides on one row: a child to signal, or an outcome that says why there
+// is none. It is judged as if it came alone.
+func (p *Party) judgeRow(row Row, i Import, now time.Time) (identity.Identity, Terms, Outcome) {
+	t := Terms{Owner: row.Owner, Card: row.Card, TermDays: row.TermDays}
+	if t.Owner == "" {
+		t.Owner = i.Owner
+	}
+	if t.Card.IsZero() {
+		t.Card = i.Card
+	}
+	if t.TermDays == 0 {
+		t.TermDays = i.TermDays
+	}
+	child, o := p.judge(row.Person, t, identity.Today(now))
+	t.Reference = o.Reference
+	for _, f := range p.check(&t) {
+		if f.Field != FieldReference { // that is judged, and empty if it is wrong
+			o.Faults = append(o.Faults, f)
+		}
+	}
+	o.Faults = append(o.Faults, repeats(row.Number, child, Terms{Owner: t.Owner, Card: t.Card})...)
+	return child, t, o
+}
+
+// fingerprint tells rows apart from others; of a number it holds as little as that
+// of an idempotency key.
+func (p *Party) fingerprint(rows []Row) [16]byte {
+	index := p.g.store.index
+	var said []string
+	for _, r := range rows {
+		trace := index.of("subject", p.key, strings.Join([]string{r.Kind, r.Number, r.BirthDate}, "\x00"))
+		said = append(said, r.Role, r.Reference, r.Owner, strconv.Itoa(r.TermDays), hex.EncodeToString(trace[:2]),
+			r.Card.Name, r.Card.Role, r.Card.Desk, r.Card.Phone, r.Card.Email, r.Card.Reachable)
+	}
+	return index.of("rows", p.key, strings.Join(said, "\x00"))
+}
+
+// became counts in a batch what became of a job of an import; the party's commit
+// writes it. Every batch that ends a job that makes a signal says so.
+func (b *batch) became(job Job, s State) {
+	if job.Import.IsZero() || job.Kind != JobSignal {
+		return
+	}
+	c := Counts{Queued: -1}
+	switch s {
+	case StateRegistered:
+		c.Registered = 1
+	case StateMerged:
+		c.Merged = 1
+	case StateRefused:
+		c.Refused = 1
+	default:
+		c.Withdrawn = 1
+	}
+	if b.imports == nil {
+		b.imports = map[ID]Counts{}
+	}
+	sum := b.imports[job.Import]
+	sum.add(c)
+	b.imports[job.Import] = sum
+}
+
+func (c *Counts) add(d Counts) {
+	c.Queued += d.Queued
+	c.Registered += d.Registered
+	c.Merged += d.Merged
+	c.Refused += d.Refused
+	c.Withdrawn += d.Withdrawn
+	c.NotSignalled += d.NotSignalled
+}
+
+func (i *Import) count(c Counts, now time.Time) {
+	i.Counts.add(c)
+	if i.Taken == i.Total && i.Counts.Queued == 0 {
+		i.Settled = now.UTC()
+	}
+}
+
+// countImports writes what became of rows of imports into their counts. p.mu is
+// held, as by all who end jobs.
+func (p *Party) countImports(b *batch) error {
+	for id, counts := range b.imports {
+		row, err := get[Import](p.g.store.view, p.key.imported(id))
+		if err != nil {
+			return err
+		}
+		row.count(counts, p.g.now())
+		b.put(p.key.imported(id), row)
+		if p.paces == nil {
+			p.paces = map[ID]*pace{}
+		}
+		if p.paces[id] == nil {
+			p.paces[id] = new(pace)
+		}
+		p.paces[id].mark(time.Now(), row.Done())
+	}
+	b.imports = nil
+	return nil
+}
+
+// A pace is how many rows of an import were done at moments of the last minute. It
+// is not kept: after a start it is taken anew.
+type pace struct{ marks []mark }
+
+type mark struct {
+	at   time.Time
+	done int
+}
+
+const (
+	paceOver  = time.Minute
+	paceEvery = time.Second
+)
+
+func (p *pace) mark(now time.Time, done int) {
+	p.forget(now)
+	if n := len(p.marks); n == 0 || now.Sub(p.marks[n-1].at) >= paceEvery {
+		p.marks = append(p.marks, mark{now, done})
+	}
+}
+
+func (p *pace) forget(now time.Time) {
+	for len(p.marks) > 0 && now.Sub(p.marks[0].at) > paceOver {
+		p.marks = p.marks[1:]
+	}
+}
+
+// perSecond is the pace now; zero when there is too little to tell it by.
+func (p *pace) perSecond(now time.Time, done int) float64 {
+	p.forget(now)
+	if len(p.marks) == 0 || now.Sub(p.marks[0].at) < paceEvery {
+		return 0
+	}
+	return float64(done-p.marks[0].done) / now.Sub(p.marks[0].at).Seconds()
+}
+
+// importStatus tells how an import gets on. p.mu is held.
+func (p *Party) importStatus(row Import) ImportStatus {
+	s := ImportStatus{Import: row, WaitFor: WaitNothing}
+	if !row.Settled.IsZero() {
+		delete(p.paces, row.ID)
+		return s
+	}
+	if pace := p.paces[row.ID]; pace != nil {
+		s.PerSecond = pace.perSecond(time.Now(), row.Done())
+	}
+	if s.PerSecond > 0 {
+		s.Left = time.Duration(float64(row.Total-row.Done()) / s.PerSecond * float64(time.Second))
+	}
+	if row.Counts.Queued > 0 {
+		s.WaitFor, s.Next = p.trouble.holdUp(p.g.now())
+	}
+	if m, _ := p.g.roots.known(); s.WaitFor == WaitBudget && m != nil && m.Policy.DailyBudget > 0 {
+		a := (row.Total - row.Done()) * len(m.Open())
+		s.Left, s.Days = 0, (a+m.Policy.DailyBudget-1)/m.Policy.DailyBudget
+	}
+	return s
+}
+
+// holdUp is what the queue waits for, and until when; a spent budget goes before
+// servers that cannot be reached.
+func (t *trouble) holdUp(now time.Time) (WaitFor, time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	worst := t.registry
+	for _, w := range t.cohorts {
+		if worst.Failures == 0 || w.For == WaitBudget && worst.For != WaitBudget {
+			worst = w
+		}
+	}
+	switch {
+	case worst.Failures == 0:
+		return WaitNothing, time.Time{}
+	case worst.For == WaitBudget:
+		// Budgets are new at midnight UTC. The worker asks earlier, for one that is
+		// raised.
+		return WaitBudget, now.UTC().Truncate(24 * time.Hour).Add(24 * time.Hour)
+	}
+	return worst.For, worst.Until.UTC()
+}
+
+// ImportByID reads how one import gets on. It reads none of its rows.
+func (p *Party) ImportByID(id ID) (ImportStatus, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	row, err := get[Import](p.g.store.view, p.key.imported(id))
+	if errors.Is(err, errAbsent) {
+		return ImportStatus{}, ErrNotFound
+	} else if err != nil {
+		return ImportStatus{}, err
+	}
+	return p.importStatus(row), nil
+}
+
+// Imports lists imports, the newest first, beginning behind the one called from.
+func (p *Party) Imports(from ID, limit int) (list []ImportStatus, more bool, err error) {
+	var start []byte
+	if !from.IsZero() {
+		start = p.key.imported(from)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	err = scan(p.g.store.view, p.key.table(tableImport), start, true, func(_ []byte, row Import) (bool, error) {
+		if more = len(list) == limit; more {
+			return false, nil
+		}
+		list = append(list, p.importStatus(row))
+		return true, nil
+	})
+	return list, more, err
+}
+
+// ImportRows lists what became of the rows of an import behind number after, in
+// their order.
+func (p *Party) ImportRows(id ID, after, limit int) (list []RowStatus, more bool, err error) {
+	v, release := p.g.store.snapshot()
+	defer release()
+	row, err := get[Import](v, p.key.imported(id))
+	if errors.Is(err, errAbsent) {
+		return nil, false, ErrNotFound
+	} else if err != nil {
+		return nil, false, err
+	}
+	if after < 0 || after >= row.Taken {
+		return nil, false, nil
+	}
+	err = scan(v, p.key.allImportRows(id), p.key.importRows(id, after), false, func(_ []byte, chunk importRows) (bool, error) {
+		if skip := after + 1 - chunk.First; skip > 0 {
+			chunk.First, chunk.Rows = after+1, chunk.Rows[skip:]
+		}
+		chunk.Rows = chunk.Rows[:min(len(chunk.Rows), limit-len(list))]
+		found, err := p.rowStatus(v, chunk)
+		list = append(list, found...)
+		return len(list) < limit, err
+	})
+	return list, after+len(list) < row.Taken, err
+}
+
+// rowStatus gives the rows of a chunk as they are now.
+func (p *Party) rowStatus(v view, chunk importRows) ([]RowStatus, error) {
+	list := make([]RowStatus, len(chunk.Rows))
+	for i, o := range chunk.Rows {
+		list[i] = RowStatus{Number: chunk.First + i, Outcome: o}
+		if o.Registration.IsZero() {
+			continue
+		}
+		reg, err := get[Registration](v, p.key.registration(o.Registration))
+		if err == nil && !reg.Into.IsZero() { // a repeat shares the fate of the first
+			var first Registration
+			if first, err = p.original(v, reg.ID); err == nil && !first.State.Stands() {
+				reg.State = first.State
+			}
+		}
+		switch {
+		case errors.Is(err, errAbsent) || errors.Is(err, ErrNotFound): // swept, long after it ended
+			list[i].State = StateExpired
+		case err != nil:
+			return nil, err
+		default:
+			list[i].State, list[i].Faults, list[i].Warnings = reg.State, reg.Faults, reg.Warnings
+		}
+	}
+	return list, nil
+}
+
+// sweepImports forgets an import a while after its last outcome; one with rows that
+// may still be signalled, or that was never handed over wholly, much later.
+func (p *Party) sweepImports(b *batch, v view) error {
+	tooOld := p.g.now().AddDate(-keepReportYears, 0, 0)
+	recent := p.g.now().Add(-keepEnded)
+	return scan(v, p.key.table(tableImport), nil, false, func(key []byte, row Import) (bool, error) {
+		open := row.Settled.IsZero() || row.Counts.NotSignalled > 0
+		if row.Counts.Queued > 0 || row.Created.After(tooOld) && (open || row.Settled.After(recent)) {
+			return true, nil
+		}
+		b.delete(key)
+		b.delete(p.key.importKey(p.g.store.index.of("import", p.key, row.Reference)))
+		b.deleteAll(p.key.allImportRows(row.ID))
+		return true, nil
+	})
+}
+
+// deleteAll deletes what is under a prefix.
+func (b *batch) deleteAll(prefix []byte) {
+	if b.err == nil {
+		b.err = b.b.DeleteRange(prefix, after(prefix), nil)
+	}
+}
