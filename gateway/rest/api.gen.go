@@ -69,6 +69,48 @@ func (e GezondheidStatus) Valid() bool {
 	}
 }
 
+// Defines values for ImportToestand.
+const (
+	ImportToestandAanleveren ImportToestand = "aanleveren"
+	ImportToestandKlaar      ImportToestand = "klaar"
+	ImportToestandVerwerken  ImportToestand = "verwerken"
+)
+
+// Valid indicates whether the value is a known member of the ImportToestand enum.
+func (e ImportToestand) Valid() bool {
+	switch e {
+	case ImportToestandAanleveren:
+		return true
+	case ImportToestandKlaar:
+		return true
+	case ImportToestandVerwerken:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ImportWachtOp.
+const (
+	ImportWachtOpRegister       ImportWachtOp = "register"
+	ImportWachtOpSleutelhouders ImportWachtOp = "sleutelhouders"
+	ImportWachtOpTegoed         ImportWachtOp = "tegoed"
+)
+
+// Valid indicates whether the value is a known member of the ImportWachtOp enum.
+func (e ImportWachtOp) Valid() bool {
+	switch e {
+	case ImportWachtOpRegister:
+		return true
+	case ImportWachtOpSleutelhouders:
+		return true
+	case ImportWachtOpTegoed:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for IntrekkingReden.
 const (
 	IntrekkingRedenAfgesloten IntrekkingReden = "afgesloten"
@@ -168,6 +210,39 @@ func (e OpdrachtWachtOp) Valid() bool {
 	case OpdrachtWachtOpTegoed:
 		return true
 	case OpdrachtWachtOpVerwerking:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for RegelUitkomst.
+const (
+	RegelUitkomstGeregistreerd    RegelUitkomst = "geregistreerd"
+	RegelUitkomstGeweigerd        RegelUitkomst = "geweigerd"
+	RegelUitkomstInDeWacht        RegelUitkomst = "inDeWacht"
+	RegelUitkomstIngetrokken      RegelUitkomst = "ingetrokken"
+	RegelUitkomstNietGesignaleerd RegelUitkomst = "nietGesignaleerd"
+	RegelUitkomstSamengevoegd     RegelUitkomst = "samengevoegd"
+	RegelUitkomstVerlopen         RegelUitkomst = "verlopen"
+)
+
+// Valid indicates whether the value is a known member of the RegelUitkomst enum.
+func (e RegelUitkomst) Valid() bool {
+	switch e {
+	case RegelUitkomstGeregistreerd:
+		return true
+	case RegelUitkomstGeweigerd:
+		return true
+	case RegelUitkomstInDeWacht:
+		return true
+	case RegelUitkomstIngetrokken:
+		return true
+	case RegelUitkomstNietGesignaleerd:
+		return true
+	case RegelUitkomstSamengevoegd:
+		return true
+	case RegelUitkomstVerlopen:
 		return true
 	default:
 		return false
@@ -354,6 +429,61 @@ type GezondheidStatus string
 // Hulpverlener Hoe de hulpverlener binnen de eigen organisatie heet (een gebruikersnaam of personeelscode).
 type Hulpverlener = string
 
+// Import defines model for Import.
+type Import struct {
+	Aangemaakt time.Time `json:"aangemaakt"`
+
+	// Aangenomen Tot en met welke regel is aangeleverd; wat hierna komt moet nog.
+	Aangenomen int `json:"aangenomen"`
+
+	// AantalRegels Hoeveel regels de import in het geheel heeft.
+	AantalRegels int       `json:"aantalRegels"`
+	Hulpverlener string    `json:"hulpverlener,omitempty,omitzero"`
+	Id           string    `json:"id"`
+	Kenmerk      string    `json:"kenmerk"`
+	KlaarOp      time.Time `json:"klaarOp,omitempty,omitzero"`
+
+	// PerSeconde Hoeveel regels per seconde de laatste minuut hun uitkomst kregen; ontbreekt zolang dat niet te zeggen is.
+	PerSeconde float64 `json:"perSeconde,omitempty,omitzero"`
+
+	// Resterend Hoeveel seconden het naar verwachting nog duurt; ontbreekt zolang dat niet te zeggen is.
+	Resterend int `json:"resterend,omitempty,omitzero"`
+
+	// Tellingen Hoeveel aangeleverde regels welke uitkomst kregen. Wat daarna wordt ingetrokken of verloopt, telt hier mee als wat
+	// het was.
+	Tellingen Tellingen `json:"tellingen"`
+
+	// Toestand - `aanleveren`: er moeten nog regels komen
+	// - `verwerken`: alle regels zijn er, en niet alle hebben hun uitkomst
+	// - `klaar`: alle regels hebben hun uitkomst
+	Toestand ImportToestand `json:"toestand"`
+
+	// Uitleg De toestand in woorden, met wat de import ophoudt.
+	Uitleg string `json:"uitleg"`
+
+	// VerderOp Wanneer de poort dan naar verwachting verder gaat.
+	VerderOp time.Time `json:"verderOp,omitempty,omitzero"`
+
+	// WachtOp Wat de import ophoudt, als bij `opdracht.wachtOp` van een signaal; ontbreekt als niets hem ophoudt.
+	WachtOp ImportWachtOp `json:"wachtOp,omitempty,omitzero"`
+}
+
+// ImportToestand - `aanleveren`: er moeten nog regels komen
+// - `verwerken`: alle regels zijn er, en niet alle hebben hun uitkomst
+// - `klaar`: alle regels hebben hun uitkomst
+type ImportToestand string
+
+// ImportWachtOp Wat de import ophoudt, als bij `opdracht.wachtOp` van een signaal; ontbreekt als niets hem ophoudt.
+type ImportWachtOp string
+
+// Importen defines model for Importen.
+type Importen struct {
+	Items []Import `json:"items"`
+
+	// Next Ontbreekt aan het einde van de lijst.
+	Next string `json:"next,omitempty,omitzero"`
+}
+
 // Intrekking defines model for Intrekking.
 type Intrekking struct {
 	// Reden `afgesloten`: de zorg is voorbij; `vergissing`: het signaal had er niet moeten zijn.
@@ -429,6 +559,25 @@ type NieuwSignaal struct {
 // NieuwSignaalNummersoort `bsn` (Nederland) of `insz` (België).
 type NieuwSignaalNummersoort string
 
+// NieuweImport defines model for NieuweImport.
+type NieuweImport struct {
+	// AantalRegels Hoeveel regels de import in het geheel heeft.
+	AantalRegels int `json:"aantalRegels"`
+
+	// Contactkaart Wat een andere organisatie die hetzelfde kind signaleert te zien krijgt, en niets anders. Zonder kaart geldt de
+	// kaart uit de instellingen van de poort.
+	Contactkaart Contactkaart `json:"contactkaart,omitempty,omitzero"`
+
+	// Hulpverlener Wie signaleert, voor regels die dat niet zelf zeggen.
+	Hulpverlener string `json:"hulpverlener,omitempty,omitzero"`
+
+	// Kenmerk Eigen naam van de import. Hetzelfde kenmerk is dezelfde import.
+	Kenmerk string `json:"kenmerk"`
+
+	// TermijnDagen Hoe lang het signaal hooguit mag staan; nooit langer dan het beleid toestaat.
+	TermijnDagen TermijnDagen `json:"termijnDagen,omitempty,omitzero"`
+}
+
 // NieuweMelding defines model for NieuweMelding.
 type NieuweMelding struct {
 	// Contactkaart Wat een andere organisatie die hetzelfde kind signaleert te zien krijgt, en niets anders. Zonder kaart geldt de
@@ -444,6 +593,41 @@ type NieuweMelding struct {
 
 	// TermijnDagen Hoe lang het signaal hooguit mag staan; nooit langer dan het beleid toestaat.
 	TermijnDagen TermijnDagen `json:"termijnDagen,omitempty,omitzero"`
+}
+
+// NieuweRegel Eén regel. De velden worden per regel beoordeeld: een fout staat in de uitkomst van de regel. Alleen een veld dat
+// niet bestaat of van een ander type is, houdt het hele deel tegen.
+type NieuweRegel struct {
+	// Contactkaart De velden van een contactkaart; zonder geldt die van de import, of anders die uit de instellingen.
+	Contactkaart Contactkaart `json:"contactkaart,omitempty,omitzero"`
+
+	// Geboortedatum Als 2015-03-09.
+	Geboortedatum string `json:"geboortedatum,omitempty,omitzero"`
+
+	// Hulpverlener Wie signaleert; zonder geldt die van de import.
+	Hulpverlener string `json:"hulpverlener,omitempty,omitzero"`
+
+	// Kenmerk Het eigen dossierkenmerk, hooguit 58 tekens, nooit het nummer van het kind.
+	Kenmerk string `json:"kenmerk,omitempty,omitzero"`
+
+	// Nummer Leeg of afwezig als het nummer niet bekend is; dan komt er geen signaal.
+	Nummer string `json:"nummer,omitempty,omitzero"`
+
+	// Nummersoort `bsn` of `insz`.
+	Nummersoort string `json:"nummersoort,omitempty,omitzero"`
+
+	// Rol Als bij een melding; zonder is het `kind`.
+	Rol string `json:"rol,omitempty,omitzero"`
+
+	// TermijnDagen Van 1 tot 731; zonder geldt die van de import, of anders die van het beleid.
+	TermijnDagen int `json:"termijnDagen,omitempty,omitzero"`
+}
+
+// NieuweRegels defines model for NieuweRegels.
+type NieuweRegels struct {
+	// Eerste Het nummer van de eerste van deze regels, vanaf 1.
+	Eerste int           `json:"eerste"`
+	Regels []NieuweRegel `json:"regels"`
 }
 
 // Opdracht Wat de poort nog voor dit signaal te doen heeft.
@@ -523,6 +707,38 @@ type Probleem struct {
 	Type string `json:"type"`
 }
 
+// Regel defines model for Regel.
+type Regel struct {
+	Fouten []Invoerfout `json:"fouten"`
+
+	// Kenmerk Het eigen kenmerk; leeg als het niet deugt.
+	Kenmerk string `json:"kenmerk"`
+
+	// Signaal Het id van de aanmelding, als die er is.
+	Signaal string `json:"signaal,omitempty,omitzero"`
+
+	// Uitkomst De toestand van het signaal, of `nietGesignaleerd`, als bij een melding.
+	Uitkomst RegelUitkomst `json:"uitkomst"`
+
+	// Uitleg De uitkomst in woorden, met wat eraan te doen is.
+	Uitleg string `json:"uitleg"`
+
+	// Volgnummer Het nummer van de regel, vanaf 1.
+	Volgnummer     int            `json:"volgnummer"`
+	Waarschuwingen []Waarschuwing `json:"waarschuwingen"`
+}
+
+// RegelUitkomst De toestand van het signaal, of `nietGesignaleerd`, als bij een melding.
+type RegelUitkomst string
+
+// Regels defines model for Regels.
+type Regels struct {
+	Items []Regel `json:"items"`
+
+	// Next Ontbreekt als dit voor nu de laatste regels zijn.
+	Next string `json:"next,omitempty,omitzero"`
+}
+
 // Signaal defines model for Signaal.
 type Signaal struct {
 	Aangemaakt time.Time `json:"aangemaakt"`
@@ -540,7 +756,10 @@ type Signaal struct {
 	Hulpverlener string       `json:"hulpverlener"`
 
 	// Id Het id van deze aanmelding.
-	Id      string `json:"id"`
+	Id string `json:"id"`
+
+	// Import Het id van de import waar dit signaal uit komt, als die er is.
+	Import  string `json:"import,omitempty,omitzero"`
 	Kenmerk string `json:"kenmerk"`
 
 	// Melding Het id van de melding waar dit signaal uit komt, als die er is.
@@ -578,6 +797,21 @@ type Signalen struct {
 
 	// Next Ontbreekt aan het einde van de lijst.
 	Next string `json:"next,omitempty,omitzero"`
+}
+
+// Tellingen Hoeveel aangeleverde regels welke uitkomst kregen. Wat daarna wordt ingetrokken of verloopt, telt hier mee als wat
+// het was.
+type Tellingen struct {
+	Geregistreerd int `json:"geregistreerd"`
+
+	// Geweigerd Ook regels met een fout.
+	Geweigerd int `json:"geweigerd"`
+	InDeWacht int `json:"inDeWacht"`
+
+	// Ingetrokken Ingetrokken voordat het signaal er stond.
+	Ingetrokken      int `json:"ingetrokken"`
+	NietGesignaleerd int `json:"nietGesignaleerd"`
+	Samengevoegd     int `json:"samengevoegd"`
 }
 
 // TermijnDagen Hoe lang het signaal hooguit mag staan; nooit langer dan het beleid toestaat.
@@ -668,6 +902,24 @@ type LijstBerichtenParams struct {
 	Wacht int `form:"wacht,omitempty" json:"wacht,omitempty,omitzero"`
 }
 
+// LijstImportenParams defines parameters for LijstImporten.
+type LijstImportenParams struct {
+	// Na De waarde `next` uit het vorige antwoord; zonder begint de lijst vooraan.
+	Na Na `form:"na,omitempty" json:"na,omitempty,omitzero"`
+
+	// Aantal Hoeveel hooguit terug te geven; zonder, of met 0, zijn het er 50.
+	Aantal Aantal `form:"aantal,omitempty" json:"aantal,omitempty,omitzero"`
+}
+
+// LijstRegelsParams defines parameters for LijstRegels.
+type LijstRegelsParams struct {
+	// Na De waarde `next` uit het vorige antwoord, of het nummer van een regel; zonder begint de lijst vooraan.
+	Na int `form:"na,omitempty" json:"na,omitempty,omitzero"`
+
+	// Aantal Hoeveel hooguit terug te geven; zonder, of met 0, zijn het er 50.
+	Aantal int `form:"aantal,omitempty" json:"aantal,omitempty,omitzero"`
+}
+
 // LijstMeldingenParams defines parameters for LijstMeldingen.
 type LijstMeldingenParams struct {
 	// Na De waarde `next` uit het vorige antwoord; zonder begint de lijst vooraan.
@@ -727,6 +979,12 @@ type VerlengSignaalParams struct {
 	// IdempotencyKey Een zelfgekozen sleutel die een herhaling herkenbaar maakt. Gebruik hiervoor geen persoonsgegeven.
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
+
+// MaakImportJSONRequestBody defines body for MaakImport for application/json ContentType.
+type MaakImportJSONRequestBody = NieuweImport
+
+// NeemRegelsAanJSONRequestBody defines body for NeemRegelsAan for application/json ContentType.
+type NeemRegelsAanJSONRequestBody = NieuweRegels
 
 // MaakMeldingJSONRequestBody defines body for MaakMelding for application/json ContentType.
 type MaakMeldingJSONRequestBody = NieuweMelding
@@ -826,6 +1084,69 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /v1/berichten (the `LijstBerichten` operationId).
 	LijstBerichten(ctx context.Context, params *LijstBerichtenParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// LijstImporten Eigen importen, de nieuwste eerst
+	//
+	// Corresponds with GET /v1/importen (the `LijstImporten` operationId).
+	LijstImporten(ctx context.Context, params *LijstImportenParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// MaakImportWithBody Een import beginnen, of terugvinden
+	//
+	// Een import is een bestand met signalen, dat in delen wordt aangeleverd. Het kenmerk is zijn naam: een import met
+	// hetzelfde kenmerk wordt teruggevonden en niet nog eens gemaakt, en `aangenomen` zegt vanaf welke regel het verder
+	// gaat. Zijn de andere gegevens dan anders, dan is het antwoord 409. Voor iedere regel geldt wat voor een signaal
+	// geldt dat alleen komt; losse signalen en intrekkingen gaan voor.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/importen (the `MaakImport` operationId).
+	MaakImportWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// MaakImport Een import beginnen, of terugvinden
+	//
+	// Een import is een bestand met signalen, dat in delen wordt aangeleverd. Het kenmerk is zijn naam: een import met
+	// hetzelfde kenmerk wordt teruggevonden en niet nog eens gemaakt, en `aangenomen` zegt vanaf welke regel het verder
+	// gaat. Zijn de andere gegevens dan anders, dan is het antwoord 409. Voor iedere regel geldt wat voor een signaal
+	// geldt dat alleen komt; losse signalen en intrekkingen gaan voor.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/importen (the `MaakImport` operationId).
+	MaakImport(ctx context.Context, body MaakImportJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// LeesImport Hoe het met een import staat
+	//
+	// Corresponds with GET /v1/importen/{id} (the `LeesImport` operationId).
+	LeesImport(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// LijstRegels De regels met hun uitkomst, op volgorde
+	//
+	// Corresponds with GET /v1/importen/{id}/regels (the `LijstRegels` operationId).
+	LijstRegels(ctx context.Context, id Id, params *LijstRegelsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// NeemRegelsAanWithBody Een deel van de regels aanleveren
+	//
+	// De regels zijn vanaf 1 genummerd en sluiten op elkaar aan. Het antwoord zegt van elke regel of hij is aangenomen;
+	// een fout in de ene regel houdt de andere niet tegen. Is het antwoord er, dan gaan de aangenomen regels niet meer
+	// verloren. Is het antwoord niet aangekomen, stuur dan hetzelfde deel nog eens: dat levert geen tweede signalen op.
+	// Regels die al zijn aangenomen, maar nu anders zijn, en regels met een gat ervoor geven 409.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/importen/{id}/regels (the `NeemRegelsAan` operationId).
+	NeemRegelsAanWithBody(ctx context.Context, id Id, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// NeemRegelsAan Een deel van de regels aanleveren
+	//
+	// De regels zijn vanaf 1 genummerd en sluiten op elkaar aan. Het antwoord zegt van elke regel of hij is aangenomen;
+	// een fout in de ene regel houdt de andere niet tegen. Is het antwoord er, dan gaan de aangenomen regels niet meer
+	// verloren. Is het antwoord niet aangekomen, stuur dan hetzelfde deel nog eens: dat levert geen tweede signalen op.
+	// Regels die al zijn aangenomen, maar nu anders zijn, en regels met een gat ervoor geven 409.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/importen/{id}/regels (the `NeemRegelsAan` operationId).
+	NeemRegelsAan(ctx context.Context, id Id, body NeemRegelsAanJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// LijstMeldingen Eigen meldingen, de nieuwste eerst
 	//
@@ -963,6 +1284,139 @@ func (c *Client) LeesGezondheid(ctx context.Context, reqEditors ...RequestEditor
 // Corresponds with GET /v1/berichten (the `LijstBerichten` operationId).
 func (c *Client) LijstBerichten(ctx context.Context, params *LijstBerichtenParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewLijstBerichtenRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// LijstImporten Eigen importen, de nieuwste eerst
+//
+// Corresponds with GET /v1/importen (the `LijstImporten` operationId).
+func (c *Client) LijstImporten(ctx context.Context, params *LijstImportenParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewLijstImportenRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// MaakImportWithBody Een import beginnen, of terugvinden
+//
+// Een import is een bestand met signalen, dat in delen wordt aangeleverd. Het kenmerk is zijn naam: een import met
+// hetzelfde kenmerk wordt teruggevonden en niet nog eens gemaakt, en `aangenomen` zegt vanaf welke regel het verder
+// gaat. Zijn de andere gegevens dan anders, dan is het antwoord 409. Voor iedere regel geldt wat voor een signaal
+// geldt dat alleen komt; losse signalen en intrekkingen gaan voor.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/importen (the `MaakImport` operationId).
+func (c *Client) MaakImportWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewMaakImportRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// MaakImport Een import beginnen, of terugvinden
+//
+// Een import is een bestand met signalen, dat in delen wordt aangeleverd. Het kenmerk is zijn naam: een import met
+// hetzelfde kenmerk wordt teruggevonden en niet nog eens gemaakt, en `aangenomen` zegt vanaf welke regel het verder
+// gaat. Zijn de andere gegevens dan anders, dan is het antwoord 409. Voor iedere regel geldt wat voor een signaal
+// geldt dat alleen komt; losse signalen en intrekkingen gaan voor.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/importen (the `MaakImport` operationId).
+func (c *Client) MaakImport(ctx context.Context, body MaakImportJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewMaakImportRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// LeesImport Hoe het met een import staat
+//
+// Corresponds with GET /v1/importen/{id} (the `LeesImport` operationId).
+func (c *Client) LeesImport(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewLeesImportRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// LijstRegels De regels met hun uitkomst, op volgorde
+//
+// Corresponds with GET /v1/importen/{id}/regels (the `LijstRegels` operationId).
+func (c *Client) LijstRegels(ctx context.Context, id Id, params *LijstRegelsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewLijstRegelsRequest(c.Server, id, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// NeemRegelsAanWithBody Een deel van de regels aanleveren
+//
+// De regels zijn vanaf 1 genummerd en sluiten op elkaar aan. Het antwoord zegt van elke regel of hij is aangenomen;
+// een fout in de ene regel houdt de andere niet tegen. Is het antwoord er, dan gaan de aangenomen regels niet meer
+// verloren. Is het antwoord niet aangekomen, stuur dan hetzelfde deel nog eens: dat levert geen tweede signalen op.
+// Regels die al zijn aangenomen, maar nu anders zijn, en regels met een gat ervoor geven 409.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/importen/{id}/regels (the `NeemRegelsAan` operationId).
+func (c *Client) NeemRegelsAanWithBody(ctx context.Context, id Id, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewNeemRegelsAanRequestWithBody(c.Server, id, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// NeemRegelsAan Een deel van de regels aanleveren
+//
+// De regels zijn vanaf 1 genummerd en sluiten op elkaar aan. Het antwoord zegt van elke regel of hij is aangenomen;
+// een fout in de ene regel houdt de andere niet tegen. Is het antwoord er, dan gaan de aangenomen regels niet meer
+// verloren. Is het antwoord niet aangekomen, stuur dan hetzelfde deel nog eens: dat levert geen tweede signalen op.
+// Regels die al zijn aangenomen, maar nu anders zijn, en regels met een gat ervoor geven 409.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/importen/{id}/regels (the `NeemRegelsAan` operationId).
+func (c *Client) NeemRegelsAan(ctx context.Context, id Id, body NeemRegelsAanJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewNeemRegelsAanRequest(c.Server, id, body)
 	if err != nil {
 		return nil, err
 	}
@@ -1314,6 +1768,250 @@ func NewLijstBerichtenRequest(server string, params *LijstBerichtenParams) (*htt
 	if err != nil {
 		return nil, err
 	}
+
+	return req, nil
+}
+
+// NewLijstImportenRequest constructs an http.Request for the LijstImporten method
+func NewLijstImportenRequest(server string, params *LijstImportenParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/importen")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "na", params.Na, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "aantal", params.Aantal, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewMaakImportRequest calls the generic MaakImport builder with application/json body
+func NewMaakImportRequest(server string, body MaakImportJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewMaakImportRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewMaakImportRequestWithBody constructs an http.Request for the MaakImport method, with any body, and a specified content type
+func NewMaakImportRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/importen")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewLeesImportRequest constructs an http.Request for the LeesImport method
+func NewLeesImportRequest(server string, id Id) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/importen/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewLijstRegelsRequest constructs an http.Request for the LijstRegels method
+func NewLijstRegelsRequest(server string, id Id, params *LijstRegelsParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/importen/%s/regels", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "na", params.Na, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "aantal", params.Aantal, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewNeemRegelsAanRequest calls the generic NeemRegelsAan builder with application/json body
+func NewNeemRegelsAanRequest(server string, id Id, body NeemRegelsAanJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewNeemRegelsAanRequestWithBody(server, id, "application/json", bodyReader)
+}
+
+// NewNeemRegelsAanRequestWithBody constructs an http.Request for the NeemRegelsAan method, with any body, and a specified content type
+func NewNeemRegelsAanRequestWithBody(server string, id Id, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/importen/%s/regels", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
 
 	return req, nil
 }
@@ -1967,6 +2665,75 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/berichten (the `LijstBerichten` operationId).
 	LijstBerichtenWithResponse(ctx context.Context, params *LijstBerichtenParams, reqEditors ...RequestEditorFn) (*LijstBerichtenResponse, error)
 
+	// LijstImportenWithResponse Eigen importen, de nieuwste eerst
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/importen (the `LijstImporten` operationId).
+	LijstImportenWithResponse(ctx context.Context, params *LijstImportenParams, reqEditors ...RequestEditorFn) (*LijstImportenResponse, error)
+
+	// MaakImportWithBodyWithResponse Een import beginnen, of terugvinden
+	//
+	// Een import is een bestand met signalen, dat in delen wordt aangeleverd. Het kenmerk is zijn naam: een import met
+	// hetzelfde kenmerk wordt teruggevonden en niet nog eens gemaakt, en `aangenomen` zegt vanaf welke regel het verder
+	// gaat. Zijn de andere gegevens dan anders, dan is het antwoord 409. Voor iedere regel geldt wat voor een signaal
+	// geldt dat alleen komt; losse signalen en intrekkingen gaan voor.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/importen (the `MaakImport` operationId).
+	MaakImportWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*MaakImportResponse, error)
+
+	// MaakImportWithResponse Een import beginnen, of terugvinden
+	//
+	// Een import is een bestand met signalen, dat in delen wordt aangeleverd. Het kenmerk is zijn naam: een import met
+	// hetzelfde kenmerk wordt teruggevonden en niet nog eens gemaakt, en `aangenomen` zegt vanaf welke regel het verder
+	// gaat. Zijn de andere gegevens dan anders, dan is het antwoord 409. Voor iedere regel geldt wat voor een signaal
+	// geldt dat alleen komt; losse signalen en intrekkingen gaan voor.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/importen (the `MaakImport` operationId).
+	MaakImportWithResponse(ctx context.Context, body MaakImportJSONRequestBody, reqEditors ...RequestEditorFn) (*MaakImportResponse, error)
+
+	// LeesImportWithResponse Hoe het met een import staat
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/importen/{id} (the `LeesImport` operationId).
+	LeesImportWithResponse(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*LeesImportResponse, error)
+
+	// LijstRegelsWithResponse De regels met hun uitkomst, op volgorde
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/importen/{id}/regels (the `LijstRegels` operationId).
+	LijstRegelsWithResponse(ctx context.Context, id Id, params *LijstRegelsParams, reqEditors ...RequestEditorFn) (*LijstRegelsResponse, error)
+
+	// NeemRegelsAanWithBodyWithResponse Een deel van de regels aanleveren
+	//
+	// De regels zijn vanaf 1 genummerd en sluiten op elkaar aan. Het antwoord zegt van elke regel of hij is aangenomen;
+	// een fout in de ene regel houdt de andere niet tegen. Is het antwoord er, dan gaan de aangenomen regels niet meer
+	// verloren. Is het antwoord niet aangekomen, stuur dan hetzelfde deel nog eens: dat levert geen tweede signalen op.
+	// Regels die al zijn aangenomen, maar nu anders zijn, en regels met een gat ervoor geven 409.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/importen/{id}/regels (the `NeemRegelsAan` operationId).
+	NeemRegelsAanWithBodyWithResponse(ctx context.Context, id Id, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*NeemRegelsAanResponse, error)
+
+	// NeemRegelsAanWithResponse Een deel van de regels aanleveren
+	//
+	// De regels zijn vanaf 1 genummerd en sluiten op elkaar aan. Het antwoord zegt van elke regel of hij is aangenomen;
+	// een fout in de ene regel houdt de andere niet tegen. Is het antwoord er, dan gaan de aangenomen regels niet meer
+	// verloren. Is het antwoord niet aangekomen, stuur dan hetzelfde deel nog eens: dat levert geen tweede signalen op.
+	// Regels die al zijn aangenomen, maar nu anders zijn, en regels met een gat ervoor geven 409.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/importen/{id}/regels (the `NeemRegelsAan` operationId).
+	NeemRegelsAanWithResponse(ctx context.Context, id Id, body NeemRegelsAanJSONRequestBody, reqEditors ...RequestEditorFn) (*NeemRegelsAanResponse, error)
+
 	// LijstMeldingenWithResponse Eigen meldingen, de nieuwste eerst
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -2173,6 +2940,212 @@ func (r LijstBerichtenResponse) Status() string {
 
 // StatusCode returns HTTPResponse.StatusCode
 func (r LijstBerichtenResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// LijstImportenResponse200Headers the declared response headers of an HTTP 200 response for LijstImporten
+type LijstImportenResponse200Headers struct {
+	APIVersion *string
+}
+
+// LijstImportenResponseDefaultHeaders the declared response headers of an HTTP default response for LijstImporten
+type LijstImportenResponseDefaultHeaders struct {
+	APIVersion *string
+}
+
+type LijstImportenResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Importen
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Fout
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *LijstImportenResponse200Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *LijstImportenResponseDefaultHeaders
+}
+
+// Status returns HTTPResponse.Status
+func (r LijstImportenResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r LijstImportenResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// MaakImportResponse200Headers the declared response headers of an HTTP 200 response for MaakImport
+type MaakImportResponse200Headers struct {
+	APIVersion *string
+	Location   string
+}
+
+// MaakImportResponse201Headers the declared response headers of an HTTP 201 response for MaakImport
+type MaakImportResponse201Headers struct {
+	APIVersion *string
+	Location   string
+}
+
+// MaakImportResponseDefaultHeaders the declared response headers of an HTTP default response for MaakImport
+type MaakImportResponseDefaultHeaders struct {
+	APIVersion *string
+}
+
+type MaakImportResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Import
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *Import
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Fout
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *MaakImportResponse200Headers
+	// Headers201 the parsed response headers for an HTTP 201 response
+	Headers201 *MaakImportResponse201Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *MaakImportResponseDefaultHeaders
+}
+
+// Status returns HTTPResponse.Status
+func (r MaakImportResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r MaakImportResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// LeesImportResponse200Headers the declared response headers of an HTTP 200 response for LeesImport
+type LeesImportResponse200Headers struct {
+	APIVersion *string
+}
+
+// LeesImportResponseDefaultHeaders the declared response headers of an HTTP default response for LeesImport
+type LeesImportResponseDefaultHeaders struct {
+	APIVersion *string
+}
+
+type LeesImportResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Import
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Fout
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *LeesImportResponse200Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *LeesImportResponseDefaultHeaders
+}
+
+// Status returns HTTPResponse.Status
+func (r LeesImportResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r LeesImportResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// LijstRegelsResponse200Headers the declared response headers of an HTTP 200 response for LijstRegels
+type LijstRegelsResponse200Headers struct {
+	APIVersion *string
+}
+
+// LijstRegelsResponseDefaultHeaders the declared response headers of an HTTP default response for LijstRegels
+type LijstRegelsResponseDefaultHeaders struct {
+	APIVersion *string
+}
+
+type LijstRegelsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Regels
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Fout
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *LijstRegelsResponse200Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *LijstRegelsResponseDefaultHeaders
+}
+
+// Status returns HTTPResponse.Status
+func (r LijstRegelsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r LijstRegelsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// NeemRegelsAanResponse200Headers the declared response headers of an HTTP 200 response for NeemRegelsAan
+type NeemRegelsAanResponse200Headers struct {
+	APIVersion *string
+}
+
+// NeemRegelsAanResponseDefaultHeaders the declared response headers of an HTTP default response for NeemRegelsAan
+type NeemRegelsAanResponseDefaultHeaders struct {
+	APIVersion *string
+}
+
+type NeemRegelsAanResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Regels
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Fout
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *NeemRegelsAanResponse200Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *NeemRegelsAanResponseDefaultHeaders
+}
+
+// Status returns HTTPResponse.Status
+func (r NeemRegelsAanResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r NeemRegelsAanResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
@@ -2639,6 +3612,117 @@ func (c *ClientWithResponses) LijstBerichtenWithResponse(ctx context.Context, pa
 	return ParseLijstBerichtenResponse(rsp)
 }
 
+// LijstImportenWithResponse Eigen importen, de nieuwste eerst
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/importen (the `LijstImporten` operationId).
+func (c *ClientWithResponses) LijstImportenWithResponse(ctx context.Context, params *LijstImportenParams, reqEditors ...RequestEditorFn) (*LijstImportenResponse, error) {
+	rsp, err := c.LijstImporten(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseLijstImportenResponse(rsp)
+}
+
+// MaakImportWithBodyWithResponse Een import beginnen, of terugvinden
+//
+// Een import is een bestand met signalen, dat in delen wordt aangeleverd. Het kenmerk is zijn naam: een import met
+// hetzelfde kenmerk wordt teruggevonden en niet nog eens gemaakt, en `aangenomen` zegt vanaf welke regel het verder
+// gaat. Zijn de andere gegevens dan anders, dan is het antwoord 409. Voor iedere regel geldt wat voor een signaal
+// geldt dat alleen komt; losse signalen en intrekkingen gaan voor.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/importen (the `MaakImport` operationId).
+func (c *ClientWithResponses) MaakImportWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*MaakImportResponse, error) {
+	rsp, err := c.MaakImportWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseMaakImportResponse(rsp)
+}
+
+// MaakImportWithResponse Een import beginnen, of terugvinden
+//
+// Een import is een bestand met signalen, dat in delen wordt aangeleverd. Het kenmerk is zijn naam: een import met
+// hetzelfde kenmerk wordt teruggevonden en niet nog eens gemaakt, en `aangenomen` zegt vanaf welke regel het verder
+// gaat. Zijn de andere gegevens dan anders, dan is het antwoord 409. Voor iedere regel geldt wat voor een signaal
+// geldt dat alleen komt; losse signalen en intrekkingen gaan voor.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/importen (the `MaakImport` operationId).
+func (c *ClientWithResponses) MaakImportWithResponse(ctx context.Context, body MaakImportJSONRequestBody, reqEditors ...RequestEditorFn) (*MaakImportResponse, error) {
+	rsp, err := c.MaakImport(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseMaakImportResponse(rsp)
+}
+
+// LeesImportWithResponse Hoe het met een import staat
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/importen/{id} (the `LeesImport` operationId).
+func (c *ClientWithResponses) LeesImportWithResponse(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*LeesImportResponse, error) {
+	rsp, err := c.LeesImport(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseLeesImportResponse(rsp)
+}
+
+// LijstRegelsWithResponse De regels met hun uitkomst, op volgorde
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/importen/{id}/regels (the `LijstRegels` operationId).
+func (c *ClientWithResponses) LijstRegelsWithResponse(ctx context.Context, id Id, params *LijstRegelsParams, reqEditors ...RequestEditorFn) (*LijstRegelsResponse, error) {
+	rsp, err := c.LijstRegels(ctx, id, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseLijstRegelsResponse(rsp)
+}
+
+// NeemRegelsAanWithBodyWithResponse Een deel van de regels aanleveren
+//
+// De regels zijn vanaf 1 genummerd en sluiten op elkaar aan. Het antwoord zegt van elke regel of hij is aangenomen;
+// een fout in de ene regel houdt de andere niet tegen. Is het antwoord er, dan gaan de aangenomen regels niet meer
+// verloren. Is het antwoord niet aangekomen, stuur dan hetzelfde deel nog eens: dat levert geen tweede signalen op.
+// Regels die al zijn aangenomen, maar nu anders zijn, en regels met een gat ervoor geven 409.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/importen/{id}/regels (the `NeemRegelsAan` operationId).
+func (c *ClientWithResponses) NeemRegelsAanWithBodyWithResponse(ctx context.Context, id Id, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*NeemRegelsAanResponse, error) {
+	rsp, err := c.NeemRegelsAanWithBody(ctx, id, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseNeemRegelsAanResponse(rsp)
+}
+
+// NeemRegelsAanWithResponse Een deel van de regels aanleveren
+//
+// De regels zijn vanaf 1 genummerd en sluiten op elkaar aan. Het antwoord zegt van elke regel of hij is aangenomen;
+// een fout in de ene regel houdt de andere niet tegen. Is het antwoord er, dan gaan de aangenomen regels niet meer
+// verloren. Is het antwoord niet aangekomen, stuur dan hetzelfde deel nog eens: dat levert geen tweede signalen op.
+// Regels die al zijn aangenomen, maar nu anders zijn, en regels met een gat ervoor geven 409.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/importen/{id}/regels (the `NeemRegelsAan` operationId).
+func (c *ClientWithResponses) NeemRegelsAanWithResponse(ctx context.Context, id Id, body NeemRegelsAanJSONRequestBody, reqEditors ...RequestEditorFn) (*NeemRegelsAanResponse, error) {
+	rsp, err := c.NeemRegelsAan(ctx, id, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseNeemRegelsAanResponse(rsp)
+}
+
 // LijstMeldingenWithResponse Eigen meldingen, de nieuwste eerst
 //
 // Returns a wrapper object for the known response body format(s).
@@ -2963,6 +4047,317 @@ func ParseLijstBerichtenResponse(rsp *http.Response) (*LijstBerichtenResponse, e
 		response.Headers200 = &headers
 	case true:
 		var headers LijstBerichtenResponseDefaultHeaders
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
+// ParseLijstImportenResponse parses an HTTP response from a LijstImportenWithResponse call
+func ParseLijstImportenResponse(rsp *http.Response) (*LijstImportenResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &LijstImportenResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Importen
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Fout
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers LijstImportenResponse200Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers200 = &headers
+	case true:
+		var headers LijstImportenResponseDefaultHeaders
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
+// ParseMaakImportResponse parses an HTTP response from a MaakImportWithResponse call
+func ParseMaakImportResponse(rsp *http.Response) (*MaakImportResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &MaakImportResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Import
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest Import
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Fout
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers MaakImportResponse200Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 201:
+		var headers MaakImportResponse201Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		response.Headers201 = &headers
+	case true:
+		var headers MaakImportResponseDefaultHeaders
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
+// ParseLeesImportResponse parses an HTTP response from a LeesImportWithResponse call
+func ParseLeesImportResponse(rsp *http.Response) (*LeesImportResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &LeesImportResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Import
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Fout
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers LeesImportResponse200Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers200 = &headers
+	case true:
+		var headers LeesImportResponseDefaultHeaders
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
+// ParseLijstRegelsResponse parses an HTTP response from a LijstRegelsWithResponse call
+func ParseLijstRegelsResponse(rsp *http.Response) (*LijstRegelsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &LijstRegelsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Regels
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Fout
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers LijstRegelsResponse200Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers200 = &headers
+	case true:
+		var headers LijstRegelsResponseDefaultHeaders
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
+// ParseNeemRegelsAanResponse parses an HTTP response from a NeemRegelsAanWithResponse call
+func ParseNeemRegelsAanResponse(rsp *http.Response) (*NeemRegelsAanResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &NeemRegelsAanResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Regels
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Fout
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers NeemRegelsAanResponse200Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers200 = &headers
+	case true:
+		var headers NeemRegelsAanResponseDefaultHeaders
 		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -3647,6 +5042,21 @@ type ServerInterface interface {
 	// LijstBerichten Berichten, de oudste eerst
 	// (GET /v1/berichten)
 	LijstBerichten(w http.ResponseWriter, r *http.Request, params LijstBerichtenParams)
+	// LijstImporten Eigen importen, de nieuwste eerst
+	// (GET /v1/importen)
+	LijstImporten(w http.ResponseWriter, r *http.Request, params LijstImportenParams)
+	// MaakImport Een import beginnen, of terugvinden
+	// (POST /v1/importen)
+	MaakImport(w http.ResponseWriter, r *http.Request)
+	// LeesImport Hoe het met een import staat
+	// (GET /v1/importen/{id})
+	LeesImport(w http.ResponseWriter, r *http.Request, id Id)
+	// LijstRegels De regels met hun uitkomst, op volgorde
+	// (GET /v1/importen/{id}/regels)
+	LijstRegels(w http.ResponseWriter, r *http.Request, id Id, params LijstRegelsParams)
+	// NeemRegelsAan Een deel van de regels aanleveren
+	// (POST /v1/importen/{id}/regels)
+	NeemRegelsAan(w http.ResponseWriter, r *http.Request, id Id)
 	// LijstMeldingen Eigen meldingen, de nieuwste eerst
 	// (GET /v1/meldingen)
 	LijstMeldingen(w http.ResponseWriter, r *http.Request, params LijstMeldingenParams)
@@ -3752,6 +5162,173 @@ func (siw *ServerInterfaceWrapper) LijstBerichten(w http.ResponseWriter, r *http
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.LijstBerichten(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// LijstImporten operation middleware
+func (siw *ServerInterfaceWrapper) LijstImporten(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params LijstImportenParams
+
+	// ------------- Optional query parameter "na" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "na", r.URL.Query(), &params.Na, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "na"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "na", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "aantal" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "aantal", r.URL.Query(), &params.Aantal, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "aantal"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "aantal", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.LijstImporten(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// MaakImport operation middleware
+func (siw *ServerInterfaceWrapper) MaakImport(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.MaakImport(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// LeesImport operation middleware
+func (siw *ServerInterfaceWrapper) LeesImport(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id Id
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", mux.Vars(r)["id"], &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.LeesImport(w, r, id)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// LijstRegels operation middleware
+func (siw *ServerInterfaceWrapper) LijstRegels(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id Id
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", mux.Vars(r)["id"], &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params LijstRegelsParams
+
+	// ------------- Optional query parameter "na" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "na", r.URL.Query(), &params.Na, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "na"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "na", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "aantal" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "aantal", r.URL.Query(), &params.Aantal, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "aantal"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "aantal", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.LijstRegels(w, r, id, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// NeemRegelsAan operation middleware
+func (siw *ServerInterfaceWrapper) NeemRegelsAan(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id Id
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", mux.Vars(r)["id"], &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.NeemRegelsAan(w, r, id)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -4322,6 +5899,16 @@ func HandlerWithOptions(si ServerInterface, options GorillaServerOptions) http.H
 
 	r.HandleFunc(options.BaseURL+"/v1/meldingen/{id}", wrapper.LeesMelding).Methods(http.MethodGet)
 
+	r.HandleFunc(options.BaseURL+"/v1/importen", wrapper.LijstImporten).Methods(http.MethodGet)
+
+	r.HandleFunc(options.BaseURL+"/v1/importen", wrapper.MaakImport).Methods(http.MethodPost)
+
+	r.HandleFunc(options.BaseURL+"/v1/importen/{id}", wrapper.LeesImport).Methods(http.MethodGet)
+
+	r.HandleFunc(options.BaseURL+"/v1/importen/{id}/regels", wrapper.LijstRegels).Methods(http.MethodGet)
+
+	r.HandleFunc(options.BaseURL+"/v1/importen/{id}/regels", wrapper.NeemRegelsAan).Methods(http.MethodPost)
+
 	r.HandleFunc(options.BaseURL+"/v1/berichten", wrapper.LijstBerichten).Methods(http.MethodGet)
 
 	r.HandleFunc(options.BaseURL+"/v1/organisatie", wrapper.LeesOrganisatie).Methods(http.MethodGet)
@@ -4457,6 +6044,301 @@ type LijstBerichtendefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response LijstBerichtendefaultApplicationProblemPlusJSONResponse) VisitLijstBerichtenResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LijstImportenRequestObject struct {
+	Params LijstImportenParams
+}
+
+type LijstImportenResponseObject interface {
+	VisitLijstImportenResponse(w http.ResponseWriter) error
+}
+
+type LijstImporten200ResponseHeaders struct {
+	APIVersion *string
+}
+
+type LijstImporten200JSONResponse struct {
+	Body    Importen
+	Headers LijstImporten200ResponseHeaders
+}
+
+func (response LijstImporten200JSONResponse) VisitLijstImportenResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LijstImportendefaultApplicationProblemPlusJSONResponse struct {
+	Body       Probleem
+	Headers    FoutResponseHeaders
+	StatusCode int
+}
+
+func (response LijstImportendefaultApplicationProblemPlusJSONResponse) VisitLijstImportenResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MaakImportRequestObject struct {
+	Body *MaakImportJSONRequestBody
+}
+
+type MaakImportResponseObject interface {
+	VisitMaakImportResponse(w http.ResponseWriter) error
+}
+
+type MaakImport200ResponseHeaders struct {
+	APIVersion *string
+	Location   string
+}
+
+type MaakImport200JSONResponse struct {
+	Body    Import
+	Headers MaakImport200ResponseHeaders
+}
+
+func (response MaakImport200JSONResponse) VisitMaakImportResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.Header().Set("Location", fmt.Sprint(response.Headers.Location))
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MaakImport201ResponseHeaders struct {
+	APIVersion *string
+	Location   string
+}
+
+type MaakImport201JSONResponse struct {
+	Body    Import
+	Headers MaakImport201ResponseHeaders
+}
+
+func (response MaakImport201JSONResponse) VisitMaakImportResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.Header().Set("Location", fmt.Sprint(response.Headers.Location))
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MaakImportdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Probleem
+	Headers    FoutResponseHeaders
+	StatusCode int
+}
+
+func (response MaakImportdefaultApplicationProblemPlusJSONResponse) VisitMaakImportResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LeesImportRequestObject struct {
+	Id Id `json:"id"`
+}
+
+type LeesImportResponseObject interface {
+	VisitLeesImportResponse(w http.ResponseWriter) error
+}
+
+type LeesImport200ResponseHeaders struct {
+	APIVersion *string
+}
+
+type LeesImport200JSONResponse struct {
+	Body    Import
+	Headers LeesImport200ResponseHeaders
+}
+
+func (response LeesImport200JSONResponse) VisitLeesImportResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LeesImportdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Probleem
+	Headers    FoutResponseHeaders
+	StatusCode int
+}
+
+func (response LeesImportdefaultApplicationProblemPlusJSONResponse) VisitLeesImportResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LijstRegelsRequestObject struct {
+	Id     Id `json:"id"`
+	Params LijstRegelsParams
+}
+
+type LijstRegelsResponseObject interface {
+	VisitLijstRegelsResponse(w http.ResponseWriter) error
+}
+
+type LijstRegels200ResponseHeaders struct {
+	APIVersion *string
+}
+
+type LijstRegels200JSONResponse struct {
+	Body    Regels
+	Headers LijstRegels200ResponseHeaders
+}
+
+func (response LijstRegels200JSONResponse) VisitLijstRegelsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LijstRegelsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Probleem
+	Headers    FoutResponseHeaders
+	StatusCode int
+}
+
+func (response LijstRegelsdefaultApplicationProblemPlusJSONResponse) VisitLijstRegelsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type NeemRegelsAanRequestObject struct {
+	Id   Id `json:"id"`
+	Body *NeemRegelsAanJSONRequestBody
+}
+
+type NeemRegelsAanResponseObject interface {
+	VisitNeemRegelsAanResponse(w http.ResponseWriter) error
+}
+
+type NeemRegelsAan200ResponseHeaders struct {
+	APIVersion *string
+}
+
+type NeemRegelsAan200JSONResponse struct {
+	Body    Regels
+	Headers NeemRegelsAan200ResponseHeaders
+}
+
+func (response NeemRegelsAan200JSONResponse) VisitNeemRegelsAanResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type NeemRegelsAandefaultApplicationProblemPlusJSONResponse struct {
+	Body       Probleem
+	Headers    FoutResponseHeaders
+	StatusCode int
+}
+
+func (response NeemRegelsAandefaultApplicationProblemPlusJSONResponse) VisitNeemRegelsAanResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -5119,6 +7001,21 @@ type StrictServerInterface interface {
 	// LijstBerichten Berichten, de oudste eerst
 	// (GET /v1/berichten)
 	LijstBerichten(ctx context.Context, request LijstBerichtenRequestObject) (LijstBerichtenResponseObject, error)
+	// LijstImporten Eigen importen, de nieuwste eerst
+	// (GET /v1/importen)
+	LijstImporten(ctx context.Context, request LijstImportenRequestObject) (LijstImportenResponseObject, error)
+	// MaakImport Een import beginnen, of terugvinden
+	// (POST /v1/importen)
+	MaakImport(ctx context.Context, request MaakImportRequestObject) (MaakImportResponseObject, error)
+	// LeesImport Hoe het met een import staat
+	// (GET /v1/importen/{id})
+	LeesImport(ctx context.Context, request LeesImportRequestObject) (LeesImportResponseObject, error)
+	// LijstRegels De regels met hun uitkomst, op volgorde
+	// (GET /v1/importen/{id}/regels)
+	LijstRegels(ctx context.Context, request LijstRegelsRequestObject) (LijstRegelsResponseObject, error)
+	// NeemRegelsAan Een deel van de regels aanleveren
+	// (POST /v1/importen/{id}/regels)
+	NeemRegelsAan(ctx context.Context, request NeemRegelsAanRequestObject) (NeemRegelsAanResponseObject, error)
 	// LijstMeldingen Eigen meldingen, de nieuwste eerst
 	// (GET /v1/meldingen)
 	LijstMeldingen(ctx context.Context, request LijstMeldingenRequestObject) (LijstMeldingenResponseObject, error)
@@ -5233,6 +7130,149 @@ func (sh *strictHandler) LijstBerichten(w http.ResponseWriter, r *http.Request, 
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(LijstBerichtenResponseObject); ok {
 		if err := validResponse.VisitLijstBerichtenResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// LijstImporten operation middleware
+func (sh *strictHandler) LijstImporten(w http.ResponseWriter, r *http.Request, params LijstImportenParams) {
+	var request LijstImportenRequestObject
+
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.LijstImporten(ctx, request.(LijstImportenRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "LijstImporten")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(LijstImportenResponseObject); ok {
+		if err := validResponse.VisitLijstImportenResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// MaakImport operation middleware
+func (sh *strictHandler) MaakImport(w http.ResponseWriter, r *http.Request) {
+	var request MaakImportRequestObject
+
+	var body MaakImportJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.MaakImport(ctx, request.(MaakImportRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "MaakImport")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(MaakImportResponseObject); ok {
+		if err := validResponse.VisitMaakImportResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// LeesImport operation middleware
+func (sh *strictHandler) LeesImport(w http.ResponseWriter, r *http.Request, id Id) {
+	var request LeesImportRequestObject
+
+	request.Id = id
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.LeesImport(ctx, request.(LeesImportRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "LeesImport")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(LeesImportResponseObject); ok {
+		if err := validResponse.VisitLeesImportResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// LijstRegels operation middleware
+func (sh *strictHandler) LijstRegels(w http.ResponseWriter, r *http.Request, id Id, params LijstRegelsParams) {
+	var request LijstRegelsRequestObject
+
+	request.Id = id
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.LijstRegels(ctx, request.(LijstRegelsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "LijstRegels")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(LijstRegelsResponseObject); ok {
+		if err := validResponse.VisitLijstRegelsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// NeemRegelsAan operation middleware
+func (sh *strictHandler) NeemRegelsAan(w http.ResponseWriter, r *http.Request, id Id) {
+	var request NeemRegelsAanRequestObject
+
+	request.Id = id
+
+	var body NeemRegelsAanJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.NeemRegelsAan(ctx, request.(NeemRegelsAanRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "NeemRegelsAan")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(NeemRegelsAanResponseObject); ok {
+		if err := validResponse.VisitNeemRegelsAanResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
@@ -5531,100 +7571,125 @@ func (sh *strictHandler) VerlengSignaal(w http.ResponseWriter, r *http.Request, 
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"3Hzrkts20vatoPht1Sa7lEbSxIdo/mQSO9n5kthTr712VTx+V5DYoiCRgAJCGntcc0GpvQzf2FvdAEHw",
-	"II3GHjuHfzqQYAPofrr76QbfRTOVr5UEaYpo/C5aAE9A08fT87MXoAuhJH5LoJhpsTb0NXoEbKuyDBKR",
-	"AtviVcC2XLIEroCdnp/1ozgqZgvIOd4Lb3i+ziAaR8P+oD+I4si8XePXwmgh0yiO3vRS1cMfe8VKrHuK",
-	"nsOz3loJaUBH4znPCri+jqOf1IybTplecq7ZAgzjXKaQc74ywAywDK5AMlHUZapLcI1Dr7nmOZhy+lwa",
-	"nrUf8y8FW4CMLZRKN8IwA3qT4nNS2II8YVdKJqBjpuYsB8MGMbsSS0mCgWb3BiiGwIF+3YB+G8WR5DlK",
-	"wu3zQhkTmPNNZqLxvUEc5fyNyDd5NB4N8JuQ9tvALyauVAo6wqmcJR2Cg2EiYQk3LAG2VkoblvJ5zI5H",
-	"bAFveAIzkfMM12wFsvByrrlZVGKKJIojDb9uhIYkGhu9gVDkNTcGNN72v68Gva95b/763fHo+m+tPbdS",
-	"Qr5WBuTs7Y/wti3xY5DsCrJ5CiuFe1hksDGQsUQAA8A11QueCZnipxXIKWoAbXyf/QBTvRErthCgt0pp",
-	"luIda9CFUrJIgXbLz9GqfTXLQLIeihZOMedvfgKZmkU0Ho4e0laU3x92zfIJ77SfS851Amwi4Y2ZMNQk",
-	"VJGt0mhSXJpLpXRSqhObQiokbVwmlgVepzTncpcySR7t2pXT3i+8dzXoff2f3ut3w3g4erhjd17y2cLs",
-	"1v8CZiiaRNW/xEtBMrVGCUHIxCgoDJfJLgHpjh3KHuj68X5VPxw4rlFpi7WSBZB1f682NLeZkgYkfeTr",
-	"dSYsuByttZpmkP9zWVikqcT8m4Z5NI7+31GFm0f23+LonO6C3MJJW5fnamNiJiSjvbXqVwfcXoC4XU9y",
-	"Vx8F2HxND3Mi0DCoMLTrWq1BG2FnjDPlM7PiXJubJvJdeC1NBTIJuR22E1Us+DOOzwamdMqlKLgRELMr",
-	"xbOCyay32q7Gw9HxV/fuP3jYb6sc6gbPO7A5jgoEq85/0A4ygGKmEmgL9wsUbCaWc9BFn70UwKaQGYbX",
-	"kykB6MIASzR6L6V07KdAhsa5Kf+O6X+ETtAEPSshE3apdGJYClJBnvQvZBQ38e/1u/s7rKuC0FfB8r72",
-	"l6rpEma0+N+CFs4S6zvKy43et5VWG65jBO7W+nybieWcgAdhFiefFQRDU/tMJlWK0y3YSuWmc89ybmaL",
-	"ToDD3Sz1gq7qvF9Js0V/TSo/VzrnJhpHCTfQMyKHrlvWpZl1hgAqr89AAPpohuqvVQYaYWqOv6g1SJDs",
-	"khd99ov6u/S3TOGSMBZvLTqFLsQO/woiRT8lUsl5xqZiSbJoSEVhQO8YK5U8g+4gy47HucwhSwQuEzk/",
-	"HDgRxj9oobRzZgby4iaVeIyDck5a4cThWvO3NUuri9JjE4qqigyd4mRMNtA2duYmAzpUKrSVC9ljky1o",
-	"o9VqRSMs0FmXExAFS+H9f4VMRGqvnQLYb/gwbS8AaRWJ5QCariKEegFaCthc4qVXtOQwNyQh/Wz3voQz",
-	"uk1tQYt0Mma4wy4iumoEsi5CIv1ZgTRk3iDREb2KgsWI4qiaVxRHXvAojuriRXFkHxyYeaUHBlZFF8Y1",
-	"sILir8poyh0r748dKgR6tQdTrNbVUcWr0EG6VIJThyphYHPAfOgp7uouUb9r+C2eJMI6+fNAbnLzcQsO",
-	"zC5FRSuqa2iouwbYlUCU12KZmphZVTKFHYnwgrwECcVSyBLUoAtpv2MslwATsjCQZdZqQ51ynqKO5fME",
-	"8NJ6uvQceM6eoOeJ4jDufDjoUKApaBArjIEXYPGpGijnMUsEziNR7Ove8AHbbHR9zOGoa1DIucjqY/H+",
-	"kssC5DfL9Kpf/lwfatA11HwjZ0ZAfbAlbNKEa1PUR7g/2BMeVHef9tn/J1kOWB4DGcyVDa2qEf55PGSj",
-	"Abt37x4bDNlgUB/oeNTlulsq6gG1ZUyLTbbegs5AWk/dkmoFMge96o56LDjeGHN579C/MdIoh6weHNdl",
-	"7LLAHwCTkFKp6hMsDDcb+lRCo8IxMdLtQLmmNPbmrmf+q7FwrRwEZx5KzqZCojtPSqcZWvsCwLAvEApS",
-	"mxaCLig8UXObEkqAjGLIL/uNIM6nS/3/fEMJ0/2vuiK6ODqTRsNq5Wx4L0rVl1BD0uX9J3we+NsE2JXS",
-	"KfpBjESnYnlC/jQVRSEkujIMNHw8wBN0muS7cgWYml2JJUUI3oPN6w7MDXTzpllxu/bsTG4V6LnLrJrZ",
-	"h43PW8uWgHEI04HdmOIiGCfKMzitAYQMtW+qEswyy2zTcRcuvX/dCSo5dFvYFrIkplALFcem3TlY8oRy",
-	"AzRAPmeDMZs4JZL9477c5Dnoyc22KGSZDsd2efxidC3ujxVQ7Ao7E1UUgogQvDJmUinHKliZCDDwK7q7",
-	"fh3p7tWJjGHHSv1sQaYjD/F82+ExvKdu2hN6Okfd5Rktu0M2u/CCIjGcHEXt1bhTpTLgkga+CXEtit0K",
-	"iMvdPTgq+rcwK5UXHWFRVzQXrN9OXA5XLBCoS1N+LlOFj43tyg3fE9s1dk6aqQZYEQVrGU8hEx9Qkwkd",
-	"YBckW9fMnmAY/azyircA2Y9hP1KYYtgGCTebjqTzBeh1ZhNHhxXfPnvSZ0/lFFaA0094Smww5zI5wTRm",
-	"zhIu2fGQJTCDfBpY5pJzyhJrRrSPL68bVUP3902y5mDr+r/vthKGUAcIVLoByf53wtYbaUDGrDAaYL2E",
-	"AkPQYo1OuWC5Sm3Wuj/iKp+0IzWdTAs5YV88gQR0xmXyJa71RMjiasK++BayVLz/75eh55sWkkjJ4mpH",
-	"HqZzsZSPuLOgfavxPLy2qceh1H61bhV4kb5DgLufSeE/rx7dGl3PLYlv2ac3Z/aWoauKlF/bmHVnG7sT",
-	"ovfC8tN1orsZ9ZdhRUaqlCK8Gr9ThkDEbPRbyeNapR7wm8UgTCNkUhzumb2Zlfbi8mJdRooZOOZB2Ii3",
-	"Nt+Qmc1ShL9zEu7w51Nl4Om6k4Pagr4EvbIBr18yUTDQOQCbwpVIieBxlaKF2mC+PhlTkQKEFCmr/2WL",
-	"c1XqTHeXfJ2Lqsuv+CAlG9caSBUk7kr7pfR3YQaCt65PWK50SqEshjiXxGIFyFRNL4qjupxUdLNiENeD",
-	"zzkgwXLgU65pqQxxpTKdqloJ3o4hUmG1qV0QrrFneJn77MjtoubYhDT3v4riDn3dEaDlXIo5FOamZ+M+",
-	"lNce+MSddQdccnXLioTdG5Dddm6p6QxEgoknhQa2LGnDA2brZtycMLnJSoXDMKLD6kE/4mm3za9B/4zj",
-	"df3b0BE3THBPl0qQBmmx7Iz+99bJlcM9VHvSDBqK4Sxlv3M71CYpDByKGI3pOHHac+iKvP2sgm3rmn3p",
-	"cW5HPz5+/5uvOJekYMnUMFLaLAFJVSSnA+XFU6ACIWSJZdoxp6ZKNi2bcQu5cVmG77y4kOUA6CvUhlhJ",
-	"x37KshKCMVcHAXlDkHuaFWw0GN7rDY57g68PCdpWuxJWYst8Iue7RpzovuLtWFVufA2pIrkaieuOgLH9",
-	"6J8AKBTn80t0Fb7c5fJjWiFrbo5tuIPI1Eejh4ynVYclTTBfn8RsMtUK9C+bAj+TW8APW9A5am4mlis4",
-	"z9CI7EMtVz3xCyrsXO1o/Q8iOs93Vt7+5/vv2Ndf3XvQhqmK4GmTy1orfXg+GvBLXZUrz0S2EcUIk3XT",
-	"T/aHkBHeaDkuQMjFRhRj1wcwFvToG8GH/vWilM/dy+sE6ezHsyrO1HeDcbsSUlhapVYASWwrB3lSlYP0",
-	"JjiFLRRGpM4Mb3KtB7dnxB+VrhD7xffPO6ygusm0aeKdZdW2RqEW3iJl2a+6B3JWe4oAVzeUAfbzW3mV",
-	"Ye4rNJRc3CXn9fQEfdtK5SYmQKXuLL2LrlVBGrRvxXy6RCa2FYWoRwSlyvnuoGHXNhU8x2xlqyBNfgZz",
-	"0wxJ93W4liyhXAxcobBWccihVuUuaVe7BqbRoZZwrvEp4hYdBWETRUjvN/sK9rXwtRHPdWbdmAKX113H",
-	"0QZxLO0UsByu0dbUTgdBZ0qtOzO7R1UrDrfq5dCnnLAtZABolpUZ8H6GjCJWrovZYnPpU+ODLPVlcNsH",
-	"0LcNRqCiCvyy+9VsiehRZaefyD6e1C39zR+G1H3eoGXalb6MU4dniMu29Tbnqc0jTlytA6+krEqGiVaZ",
-	"U7mYx8LFg+PhTeDxPLCUFhUh5COgDsnJ2DYcS/SUMfE3Lo60vjI5YZMS9PouEZ+wK0iN03SiEVKwxqwR",
-	"ghrVPBvzN43e8hwBvllKpLMbJ4HKy/PspOkwMDREfKJqmwI3npPrEv2kl8lzIWpeETDuEgilPmFXAtjE",
-	"avSExkItr/p/gm8lyLZdctk2lKl1WQZ1NB7lxnmNPvFbEsVRbT2juiOgv53MRGN5QRzBhQ/r5LR8Xadl",
-	"hHcaD+zz1S5D2NcscKD5b4LJ7Ib1hu+hvvYJKvgPUKnXhJweuCbroKkL95ZbUnPFJQYJINkXdJUrEVzI",
-	"wFKtpifAtHKgbxR82f+EuxxHzbl0bvweB+iz8MoBxhQaXB5awd6qLN2VsT7yxWab8+M0CrPZ6BJ6Y1eF",
-	"HnbHqZ/DCwbyW/0M/Z7XssDvOWNpSdflHl5YwvmQAsiuMhT6C21sUTlD1UModQpLfGi9iybsHHQk7Bq0",
-	"UAmxuFNIlZQgx+RlciIpAOSF3HpBy4TbPT0By99M7PcnKhHppM8el41pFpZxtJLsCMG/7DF2mtxF3dxp",
-	"bfPDKo+V+t6SMfkcRbmWTtW0e2erSoOEqa3US7FcmdO5JVqcsv+Evz3Z2f0R72ZCGvZ0UzMIoj3MNlqY",
-	"t89wzq4Ty6pqJ4Scnp/1ysMzqGDvf3v/W8DMx/74ydSh/sQo9NIIOlQgcTfnfO1PUVHfBXAd0iILY9b2",
-	"8IOQcxXoJm21bSWMSnLlm00BuuhLpWGdvQ06Cd0RkWfuOkQOnbnRi/HRUSrMYjPtz1R+VI7lP0StgxeP",
-	"yiilCqMwHCrnbg2xltepOUGAa6cp3hYGIHemTiRs6OQo+vSREKUBDIMzwpnM0yrcLjz+CJd0kXtKR2/q",
-	"zr7UPgtADcXlQeXwQtoY2DHKhBmiMOxKJZrXIKXsIQMNIumzF65gE+o3ir6cmxIwE2CjY6qyLDnXCU9j",
-	"wjunFYkrWHbEb/0LeSEf12OCNOzrKVsmhETFw9lTk57bEtQ/qVQyxgCBIHI4HMXsBYhMpOw5bjgbPBwM",
-	"eqPBYMDUPGZCXsgXGXdEWMyGD4YjEuJ0Xqw1x2CThMWJ4VbYchvIMV7TY4+zlT975frIcRvUmk2C0zmT",
-	"PvueXJg1jsmuk0MTigPoUcIHfHRiKiW69uRCsoDfB73gPDMul7HhAy5Y5fP7JCNIdv702XNXSFmh3tmD",
-	"V64tvDABT+cdio/cv5jQjZMv++ysZGtiWlzHEPsFGA2GOAOUsnGs68R1QrPRYFQ2xfmQ8R9BnecfztH5",
-	"DMlrQorKSzEeBWOayhI9NmkcvZvg3MBNeVwxMSWc2Ye7H4VcqE3CMtjWTyCUz6Skxf3mNDDG2TVnsHXO",
-	"2LKfVKyx9q2ksXUVCI4jXsGW4lxfWcnEDGRBTsRh2eN/n//UG/ZHLSyDzTrrw+Zo2B8dyewoIKs9/vXW",
-	"roq7Lc+GuWO0xKaB5GsRjaPj/qB/7DoeyR8cLYBnZmFrOwTA6ORISc+SaBxlAEXQ2ds4HzcaDPYcj7vd",
-	"sbjgKR0H4/zaSoDclGhHKnNX5+Pi6N7g+HNPB/MduQkyIjcp9Dp3ODN/bLL7Nr+pR3TiMYwdovGr13FU",
-	"bPKc67e27zLI6DXRWYanBRWJSQVf4+1H2+HRNDw+knbxqi8057ZrcyL5BE08sW1ufE4YUx6uK7GGsMiV",
-	"4AobfRcWlCzKeclK7seBmD+GenIh3VFaIjPQiSDEEmmFIljLbJgAJlDVUZj6CfBX3QtaXXL0hEfX8Y1X",
-	"uXPkeOWtDtL6LKQ8l/YBR2nDY+P3bzo1/voTQkC1yDuOxmI8VlWZ3MW/q5V4u/Cy0/FQ25xg+erAQCqL",
-	"8EaSh3243RCM+le1635m/Tu1sV1VF8NsnAKulAnI0Q+Se04DcsRRGF1q6OiUDi106XmzV/uTKly1qgco",
-	"nOewf39ls80Rfk9I5SwadihdpWGvr+Norbq4vDPASBghpTzXPDr2CUK1sTG7hGxlibeFWDKlVq7bkNkR",
-	"fG+KPRNH8GTD/ZLhGVsehGJZl2VBqw8l7EKhE9kBF+gCbpd6iGpriKxpk44UWl7I8IgASWV9jTvpUx0Z",
-	"EEWjJAeyjBRJCHMJkEDlq9W6y2dghld25N7WYF+6guaNFzZejGEt5dcNFOZblby9MyOp9xdf13kIozdw",
-	"3bLQ4V1baJd9NjSuOs/bfLPEx9tr/YUy++7y15HAo8Hoc6zEo6rqLoogizqh5aBXzICuVJaKYWGb3e+7",
-	"SB8FhI3DP3lZm/dN1t042HS+R+9Ecr03CfpQaz5Los/hwvarxR/Ea73/rXFUK6iLBI2N+/fMJbP9cpl2",
-	"7thTl/V+5OJ3FxPsG42alGvHFlxhpFrMFlost0KmtvEDRTs9P2OUjt+V9Z3OZlAUve/sKyx6p1mmLntP",
-	"tUiF3OPwc57aaLqS0b4L64YXYd1pUtlapt1Jpap3ne/e/eC6T2h+4WO6TbDZOnYpwBGpFHhUHBXVn/4Y",
-	"lvqoq+/NMryWHw9fVLB7r8KXluxObXzPyu+T2Xi3KFyL3E0vpQp6dA7TkapH6pN6Ar+Of8ZcptyF/alM",
-	"9baSnZnMz1SAsaUr28nCHZlvfwtrOH32rHqbR9J89YfvhHEME2VDje4+zCsS6IF7tYOn0alChqmMJ5Xt",
-	"eZ6QPq635ezKIp75dzH8BbII31fyeZOI2mPb9X/fMEYZBBVr/popxIHrUMshmEsYzF8nYQjrpbqWIgT4",
-	"0nBhNycIH2qonzpBOGzT/0AZQvX2mQO35UjUXqrS7Reea1iZdkuj7LNfyOA1m6ksg5T/vdjz2ieqFqM3",
-	"mPp34lWVe3QyizK/PrmQrvhpHQdeqdSq1aAZdjj22ZPyTXr+1Cy9CaD28r2yFtLhMPAet99n8oM0Mf7T",
-	"OZbgjToHuZXB7wCn4R7fmaF9Js/wCFhlX5/NN9wFzvsN8CfQD4eUba2hsBtSHlVtxu7Fu2pNoSu9Cu7S",
-	"vX7YvovQxhaOFS9D3Po7B8v3yfXZjzZID3oFpQBzIROFESrfDUH2JaoLaistartTtljbbvK8Czzc4z7G",
-	"j/350CNoHP3DoofbmOTPCB2BDv8ZocO/yMKdZKjZ6xa0f79mF67UCa+g9/LVa1TnAvS2tK0d3SHZhmIE",
-	"32FXvjmbqn98thASYmZAXoll2Wpl28AgI22puojGR0fD0YP+oD/oD8cPvxoNyKKc1C1mpHkOMkinkx2p",
-	"dMWP+CVoUy6+3tpN1geDVMRvexT70jeWwhSow10rmYTv1M1qI1U19/ZIfqExtgrusTzW9evr/wsAAP//",
+	"3H37bhvHFferDPgVaNIuKVKKE4f6p07sJv6aOEbt2kAif+VQe7gccXeGnR1SsQI/UNDHyIt9OGcuO0vO",
+	"8mJLitMAASxpd67n8jvX/aV3qaqlkiBN3Rv/0psDz0HTPx89f/oKdC2UxJ9yqC+1WBr6sfcY2FqVJeSi",
+	"ALbGp4CtuWQ53AB79PzpoJf16ss5VBzfhZ95tSyhN+6NBsPBsJf1zNsl/lgbLWTRy3o/9wvVx1/264VY",
+	"9hXNw8v+UglpQPfGM17W8O5d1vtOXXKTXNNrzjWbg2GcywIqzhcGmAFWwg1IJur2mtoreIdDL7nmFRi/",
+	"fS4NL7en+VbBGqBkc6WKlTDMgF4VOE8Ba5Dn7EbJHHTG1IxVYNgwYzfiStLCQLMHQ1yGwIH+swL9tpf1",
+	"JK9wJdzOF68xhxlflaY3fjDMehX/WVSrqjc+HeJPQtqfhuEw8aQK0D3cytM8sXAwTOQs54blwJZKacMK",
+	"PsvY2Smbw888h0tR8RLPbAGyDutccjNvlinyXtbT8J+V0JD3xkavIF7ykhsDGl/7fz8N+1/y/uzNL2en",
+	"7/60ded2lVAtlQF5+fYf8HZ7xU9AshsoZwUsFN5hXcLKQMlyAQwAz1TPeSlkgf9agJwiBdDFD9g3MNUr",
+	"sWBzAXqtlGYFvrEEXSsl6wLotsIeLdk3u4xW1selxVus+M/fgSzMvDcenT6kq/A/P0zt8hlP8s815zoH",
+	"NpHws5kwpCQkkbXSyFJcmmuldO7JiU2hEJIurhRXNT6nNOeyi5gk73XdyqP+j7x/M+x/+e/+m19G2ej0",
+	"YcftvOaXc9NN/zVc4tIkkv41PgqSqSWuEITMjYLacJl3LZDe6CD2iNbPdpP64YLjHRJtvVSyBuLuv6sV",
+	"7e1SSQOS/smXy1JY4XKy1GpaQvXXq9pKmmaZf9Iw6417/+ekkZsn9q/1yXN6CyorTrZpeaZWJmNCMrpb",
+	"S35tgduPJG5qJvf0SSSb39Fkbgk0DBIM3bpWS9BG2B3jTvmlWXCuzb6NfB0/S1uBUkJlh01KFSv8Gce5",
+	"gSldcClqbgRk7Ebxsmay7C/Wi/Ho9OyzB59/8XCwTXJIG7xKyOasV6OwSv4F+aAEqC9VDtuL+xFqdimu",
+	"ZqDrAXstgE2hNAyfJ1YC0LUBlmvUXkrpLGyBGI1z4/+c0d9RdIIm0bMQMmfXSueGFSAVVPngQvayTfn3",
+	"5pfPO7irEaE/Rcf7JjyqpldwSYf/FWjhOLF9o9xf9K6rtNTwLkPBvXU+X5XiakaCB8Usbr6sSQxN7ZxM",
+	"qgK3W7OFqkzyzipuLudJAYe36emCnkq+r6RZo74mkp8pXXHTG/dybqBvRAWpV5aezZIQQFXtHQhAHc2Q",
+	"/LUqQaOYmuFv1BIkSHbN6wH7Uf1ZhlemcE0yFl+tk4uuRYd+BVGgnhKF5LxkU3FFa9FQiNqA7hirkLyE",
+	"NMiy43EuKyhzgcdEyg8HzoUJE82VdsrMQFXvI4knOCjnRBVuOVxr/rbFae2l9NmEUFVdolKcjIkHtpmd",
+	"uc2AjokKeeVC9tlkDdpotVjQCHNU1n4DomYF/PZfIXNR2GenAPYnnEzbB0BaQmIVgKanSEK9Ai0FrK7x",
+	"0Rs6cpgZWiH92t69F2f0mlqDFsVkzPCGHSK62QCyDiER/SxAGmJvkKiIfupFh9HLes2+elkvLLyX9drL",
+	"62U9O3HE5g0dGFjUKRm3ISsIfzVM42/Mv585qRDR1Q6ZYqmuLVUCCR1ES144JUgJgc0B+6FZ3NOppX69",
+	"obd4ngur5J9H6yY1n22JA9NFqMhFbQqNadcAuxEo5bW4KkzGLCmZ2o5E8oK0BC2KFVDmSEEX0v6MWC4H",
+	"JmRtoCwt18Y05TRFW5bPcsBH2+bSS+AVe4aap5fFuPPhMEFAU9AgFoiB52DlUzNQxTOWC9xHrtiX/dEX",
+	"bLXS7TFHp6lBoeKibI/FB1dc1iD/dlXcDPyv20MNU0PNVvLSCGgPdgWrIufa1O0RPh/ugAfN248G7P/S",
+	"Wg44HgMlzJSFVs0Ifz0bsdMhe/DgARuO2HDYHujsNKW6t0g0CNQtZpqvyuUadAnSauqtVS1AVqAXadRj",
+	"heNezBW0w2Av0vBDNhNn7TWmOPAbQCPEE1V7g7XhZkX/8qJR4ZiIdBNSbnM19uXUnN9uHNyWDYI7j1fO",
+	"pkKiOs+90oy5fQ5g2CcoCgprFoKuCZ6omTUJJUBJGPLTwQaIC+bS4N9/I4Pp889SiC7rPa2WTnVucHbw",
+	"RhyOcOgdqaoUKnipDPJxBYZdQ7kARBdAGpTeKmENaDdec0O2r+SE3VilgOBcRCPBYZA558M/caS62+Sj",
+	"mWqSbbRZNGUQ3xQwJ48I6t30+Hv5wNLWUeyxKDnXPyyPwI2gX1ijde8Wl6C9gRubApWQq5Vh85VEIb9Q",
+	"VW3YAl+R50xJM9UAC8NuVMllQbDCo88bKIrghGpWq1bTMlqqXFVTe14aEC+CzA+wv/EGUPogfCGzWsiC",
+	"gHu+WmlzzMK27y0osH044GV4EN9yxn8XjiQatTBSE2GiflWFP/wFEr4HjNfk2ZmMGS9L8E+QRw10UMz2",
+	"j3OYTvE8otuxIBEJZWOE5LNtgOdWafGdXUbPUV0SwK2EKaFIwnh/IJHtn1kOts44x05qOVerPG1nIVeD",
+	"I/dNlCMlWJPVQtacy22CsO+zgnPTpsFdHENvp+dMrDsj8xFtk4la5hrfHbgRJqSsoLGNYrIk9wDBqzlU",
+	"8SH4y3B+P/w96Jr8j9agIthbKMj36xrCzZEsjjVgS/q1pG9Ey+GCY65IqS6rCD4cWjuFsgNZt+/kh+ZA",
+	"ufM3C5RfDiaQ33A/QrBLS+5LGg2LhQOpO2F4e9sa8pQim/BZZFDmwG6ULlCPrZXSU3F1TvxfiLoWEm01",
+	"3FEweHmOsoN43wkQlAkx0TSjWw52A+2nFLvc9AmsFeiZcx1uutesWtnioRyMg9AJ40TjVRlgudoUwpFq",
+	"lDG8mqr8bS8L7lTnnHf+6zdJ1FxBGkKuocwz4ldkTOtXRqGEgoQ0HpIOn7HhmE0cSpKDs4FcVRXoyQGk",
+	"JL2/N7PHEw4jdbj/aFR9l18lV3UtSBDjkxmTSjm3uV0TkTr+iPbcoA3lH7Q99aPESX1vUfTtQLgQm0gw",
+	"6gxpl5d07A6624MX5GrAzZFbqhl3qlQJXN4VlPK3e7Bs+pfTmdvS6Qix29pJfGLRglKU8r33hX2ohPUX",
+	"/tGI2GcCVtcvGrPvCCH7Ie79AqYIHCDnZpXwqr4CvSytZ9TJiq9ePBuwH+QUFkAImRcU7uRc5uesAJgR",
+	"BjkbsRwuATFt4MwrzvUW/tgVEG4z1Qbt79pky4Js0/+u17wYQhogoZIWSPZv52y5kgbBXG00wPIKaoSk",
+	"9RKtzppVqrBu2d0uBT9Th+91Mq3lhH3yDHLQJZf5p3jWEyHrmwn75CsoC/Hbfz+NNd+0lhR1q286HI26",
+	"ElfyMT8I1kfPbtJxvOpwWkd5FojeobGcj6D327VYQ8DxwZD+i6KOo5Rd9CHcNt/p2njd8qLbuFPYhoDG",
+	"eLuBcubMt/f2WSy6dC55tFoRHHt+A/Zt4zR1mkrU5D2n37mnjla9t0aTHaC+m/gipX9P0vZ+hdjRqv25",
+	"TZGwsb2fn9pXRo4l/I/bCvMObnADH+zEBPYy6baPDBI8+e1XaRlswB4DgWKQFNq1+SLOvzYFstuhzG3w",
+	"C60AVhvOSabk0DiEHMO4IR+VJT6O/+PQyL8Xkhh4CvZ1NQvGsY094+aYqDNGhjDJqzmUwHB2hiJIpiII",
+	"lwfFSZIGymZmlz0Cv6h44JCP4mIeTbTMcj6lPdkgCf0xEQqJ8JG7vra2PxKcPCprdjocPegPz/rDL5MG",
+	"1DECd98GB0eJ0W7TxWePPXjo0q0OsGY6YMP2tN8BECDjs2u4EUWI6rtxHfUhdmOiPiesRj5icFlSzsre",
+	"MedOqBLgSXIArcr0LXpw6SyicBPCLn6Cx5AeclP2bMBXLtmIGWXYF2ejYwnY38EUShB5ykn6brc0qo/U",
+	"LDYnZRfo9At22Ssh7dKChMwZ7aP3gTU6rPggVREL3Za6eLBHXWyIfLfnMH9KwP/gPIqdvkgXrleFhUxx",
+	"eoR3sAS41z7ypSqCObl9JrWQeX243R84IzgvrWwJnuQSXOBeWH9aS6HFiU1lgcbVc1rc4fN3umwbd7p1",
+	"p4UjEzUDXQGwKQoL8pi3Ha6TMeX4gZCiYO0/WU98E3mmt7131vns/I84kZIbz1r3rXvS/uDpOw7g4avL",
+	"c1YpbaMVKKquKQkksnua7fWyW/EZe9PGn6knhqwhmSSpNgvf9lAUIq/T+dSt5BN8zP3b5Ya1Q0dCms8/",
+	"S4ZsOtw/FZdiBrXZNzfeg3/2wBk70/bwyNWRCX32bkCm+bwRxQTNcl4wh9LI+eACLdycM7kqPcGhoktw",
+	"PejHvEjz/BL099wFsBLyPqYRN0z0TookiIK0uEr6FnemmftICpI9UQYNRchTpmN2apU7DXKIxNjYjlvO",
+	"9h5Sfr2wq+jaUrv3JsV7AHOXsO2BpE90SCN1/3ASq88F6F2A/QYupB8AdQVh75DSKn3EtAN9H41S97mE",
+	"9pjm3vgO2t8tfRPf8GCPRDkiG7b53eDKW/J7tcDkvvGS2NICx4xNplqB/nFV479JLeA/1qArpNxSXC3g",
+	"eYlMZCe1IHDSDUOPzxN63pm4+s+/f82+/OzBF9tiqgkfbedmaa30EfHEJnqVSvwMiTyJLABhynRwy/4i",
+	"TqhaaTmuQcj5StRjl0Y/FjT1XuFDfw1L8fPujBoFi799arjLI3weu4/mAPPOPXLOSmSRwBeCommrwnRn",
+	"/h6T32UD7FT9oruihV6q7c5D8JreLYGsngku9xsItjDyDN+2y2JPs5CP4bWr5CjAIiyNr+It8gqR7loB",
+	"pcIWcI1HRX9C6NQkzCImVkv65+YKjs2zCCI9lWdxULAVYfd+v3/Lx9OyuLaZ55pzXV/OV9fBxjiIJF9H",
+	"r+2NskWrjv3vgRai3AXHGVvr6mSu+kOjbME+PDrGRsRua52YXMWJWFEe0IfE26JQ2y0k7Vmg0A3lttOQ",
+	"7f7a2ce5raMiHK4qkEGBT2ENtRGF48F9wPzg2qgPi2aQ/OO79x2XL3jnxVaOZmdNwzZL3ap0PzCevkNC",
+	"3+zJwc16IkS4dgl6F6JCxmydBGLfharMIeJ/V5S/akIdu5bhMxI+aB0qctfsupvg1iGeXYtatC0XT9y7",
+	"/Vaxrvke9h40cZmOb43l5DPyYaxWYnEFrWIW78H10qldiJpzrnEWcUThUFwrFSc5bZYP7arU3UZmUQ7m",
+	"zliMf+7oDMauNMVSqWXSA/W4qbjjlrycnPMbtulcABph1MzszxO4J/W6ncSyEZpqVG4qXXBjiUF+dWqk",
+	"8sNTW7xm+2hSW17GmcSdesLnrwcNb1PcN5KtB4x8vpxryV0RZgQpKaDmyDBjBkpn+1dg6xuvubmQcwKF",
+	"ddqUj4Fs0iBqwOz2OaqFXzsKDu9+SCuyBj8np4lx8tZET6Md++LUmJnI26Fknp55C2mnfd8xht/vC7sV",
+	"c2CHDRBT066Iz7cKkSK1BYjxhI24Vbyw3rNzF3HDJ8mXGEd6giexFUb54my0TxW93JX7Hg5oMmZNlnFG",
+	"UQvnPbEYLz9P5VDfQGGc3CTneeuMNzJkradrU4VY7350FTYQkCzhzKFBp7w83wQ6lPfBuTWqFLjx3Lrc",
+	"5W5GANSsCTu4RyBe9Tm7EcAmVj5OaKyIOCbjFps7lb0NJX3pAFmVdoMuQkge4aoVNLhdEzZlr/4rssjv",
+	"x0vR5Rfb5YE4UJncpnuBpPFGzJliO9JmOamCLWxoGiT7hJ5yaXdWfjtOtZSOKkM5CGEUfDq4w1v+2B0V",
+	"j0MCt/V04zZqs1ppr8g/NpcF0udtOi5e2TDrIXldnS6eOUkpStSmDB4UpY5gKQrYds3F5eYu9LgELVRO",
+	"scspFEpKkGPSMhW55gHkhVyHhXo3s5s9Bxu1mNifn6lcFJMBexKShEgs42jexR8Lf9+YwlHyIelCH5Qv",
+	"/H7ZvA35HhknuI9E1y2aalF3Z/nHRuihdVKvxdXCPJrZ8IIj9u/wd886Kyqybv//Bj/tK7BAaQ+XKy3M",
+	"2xe4Z1e+a0k1KUIePX/a9x2XkMB++/W3X6N4dBZ6Fk2d1J8YhVoahQ6lBbiXK74MrbeolgG4joMBc2OW",
+	"tmOOkDMV0SZdta0/7/mQwt9WNeh6IJWGZfk2Kj93fYVeuOdQcujSjV6PT04KYear6eBSVSd+rPCPZBac",
+	"RSkNjMqh2btlxJaXQM1IBLg8r/ptbQAqx+pkfsRKjtBnQEJkVDIEZyRnyuAO5Pbg8ZdwTQ+5WRINDTqb",
+	"GVDKbvBbgy55lC9zIS0GdnFUkhmiNuxG5Zq3RIqvywINIh+wVy5NIaZvXPrVzHiBmQM7PaPcgivOdc6L",
+	"jOSdo4rcpekk8NvgQl7IJ21MUMS1Mj4iISQSHu6eKrvdlSD9SaXyMQIEEpGj0WnGXoEoRcFe4oWz4cPh",
+	"sH86HA6ZmmVMyAv5quTOgZux0RejU1rEo1m91NxbWLaAdAouyQTk+ILKVJ+Ui9CwyzUfwWtQSzaJWjpN",
+	"BuzvpMIsc0y62k1NCAfQVCIAPmqzVVCQ8vxCsiiqDXrOeWmcLWPhAx5Yo/MHtEaQ7PkPL1669IGFLdsk",
+	"7G97idQm8i8HhRKQ+ycTenHy6YA99b6/jA7XxUXDAZwOR7gDXOVGL7Bzn1h3Ojz1hWYBMv4lym74i1N0",
+	"wUIKlFBwn/5OYExTML7PJhv92ia4N3BbHjd+PS/O7OQ+Z13O1Spn5HiIPX1+TjJa3O98IA53t7mDtVPG",
+	"1mtPKQqWv5U0NpsAoh52N7AmnBvyCUpxCbImJeJk2ZN/Pf+uPxqcbskyWC3LAaxORoPTE1meRCHaIP/6",
+	"S5e7tPYNxVzvRfLNguRL0Rv3zgbDwZmrIiR9cDIHXpq5dYOQAEYlR0T6NO+NeyVAHbWD2Giqdjoc7uip",
+	"dlwvtWiWRDe1cLYSoDJe2hHJ3FZTtaz3YHh239tBe0euIovIbQq1zi3uLPTaS78WLvWE2uTF2KE3/ulN",
+	"1qtXVcX1W1vLGFn0mpyjhhc1pUYRCb7B10/Wo5Np3HOoSHnpX2nObSXkRPKJL1m3pgrKGB/987KGZJFL",
+	"PKkt+q6tULJSLqzM+36cEAu9E84vpOu/SM4MVCIoYskFikuwnLnBAmhANf2T2m1Df0ofaPPIyTPee5ft",
+	"fco1H8Unj+q+GKwQ38zsPfovxr1GP9/XavTNHYqA5pA7+ilSQUSIjrqHf1cuCXwR1k49BW1Kno1+RAzS",
+	"cERgEhE1D0hLYCS/0GLgbqnvLi83bOGAuw3Bh9//Xm32nb8lulwrdxLXG+7yzbust1Qpp9mTMBg5vgjp",
+	"WzRRQaPWMsIVBJDKgNSjaImF+FE9HiFMyXll8x/dDITKtiKZbjhqY1zA2koVn+8Y+j+60Bd1XJk0wMz5",
+	"pK2IjtsRzS1Ey9GqoZ4j7EdcU9Mi1HXgtWLX4sI0nvxs+OWAvUL4LYDetBPY/EbEuwTNI+vqQja5j84U",
+	"WajKnLNS1TU0apUMCN/SAg0IlPo4WErq4+5dnaq1u6E2X6n87a3xQ6sU9l3bujd6Be/unBc7gElDPJv9",
+	"Caxz7Hb4st3Ye9db4Tla7ulwdK/HEDnzft+Nf5AQa2QC9ZWWKGKoKapeFWuBEiAtxjaU1MkvIn+301YI",
+	"LHOcmnqa34fy2XnTH4e6+VbZ+JgPJbtbI6/U4Vd00tR1dWOK0P7o+KvK3re9OVHdRsUjbpPWe0u9z3fU",
+	"wCV75390/f4fDH9PEO7I4gCUZons4+CbxxAnYcRd3jI0k9aqLJQmh/kRYO1xu/+cC6GxAiz15tT6o1wJ",
+	"b4uVC841uSQInwVE4yETi/AS8oG4Cl0cCVydW4cw+fmsdwxkwFft8pS4OgWN4haC8p46Ajg2auX9am4/",
+	"IfHKRqTIr7Y1jG20h+8ubNYCuRd93oQDlUQQHjWOCYM5xxr5NMw1QB5hMLUcXMh/Nt0teGnPNk6OqPAU",
+	"5co7D/HvBEM3smwKcn26Tz2sQRJwTCA5CVDZGR9x+f6a6a4QYMxv94cAu7n88UahVEOzrjfJjVqTjPZV",
+	"dh+BjZYUTKzV0rFbc1Zxd6luddk0obpnD5BrKNFkVKOmFbaBpoAKbUfi1CJKT3BJBCk15BIaEkrIBcg3",
+	"O5DdqbZpTvWP6BYId7LbL9BQWLeueUq2LkpI/zmK07MQomsuNvNGtypJfyi1cFXuzI4QaiJtK3OSlDbg",
+	"5rl6bDMRSMu4OCds1T+29MtrASzKxnEhLxf8E83VULrEdtoPBXcuZNz4znZIsQ1KbYPmljujnWINcr9K",
+	"SdrvvtXPsQz72iWoH6AcWt8zultFEZrXHaIpRrfNoSn+3KC45jMMmx8E+j3dBaf3cRKPmyqKNqKj4yBL",
+	"AXRDspSOGpd3/7FdCzFnV77WInRvSsvBTeW737Xwvtx8176Fg8jiI9Fav/260YA0AntRQf3uO3Ph5IE/",
+	"ps4b+8HFnT/w8NPpfPZDdJtJT4kruAE2hfpyrsXVOtTU4tIePX/KKCB+W9z36PIS6rr/tf3yUP9RWarr",
+	"/g9aFELuUPgVL2w8q1mj/YThnu8X3mpYd+uYusO6qt3tpPv2o+fukP3iadIsuFl0eC3ApTIR8GiyRCgD",
+	"9KPxZ2xXTNocK5uhFn9fpvuu4m9NdZs2oQbp97FsgloUrrhy37cEo5qrw2ikqXm7U00QzvGPaMtEsccd",
+	"pkzzkalOS+Z7CsbZ5FFbS+LCbO53cRblgL1oPsKUb36xKdSiuBwPsoY2qjXRrsihD+6LPFH/NgJZUVqX",
+	"7SMVJ3C1C2O6rIgX4RM6/wNWRKjsuF8jojXtdgZ+KNkiC8J+7ON/0oQ48BxaNgRzBoP53zEY4ozltnsu",
+	"ki8bKmy/gfC+jHrXBsJhl/4RWQjNR8MOvJYT0fpUSFovvNSwMNtFhdJlioBml6osoeB/rnd8rU/b7Bjp",
+	"3U9xyjopmbm3r88vpIsgWMWBTyq12CqRjGsMB+yZT4AJ3Rqpv33rm6k+GzGhMPAdd99P5fvGVv9giiX6",
+	"Tsw9RzEOF6fxHd8ao92TZngMUd7SvemG25Dz4QJC59PDRcq6VdLXGaD1hb4uZ0AtCbpSvPDafTXefkLW",
+	"YgvnFfcQt/2pWP8Z0AH7hwXpUbWeFGAuZK4QofJuEWS/fe2aDbRuxxc523ruKiU83HQfosf+eNIjKt38",
+	"aKWHu5j8jyg6Ihr+I4qO0EDZ9RJo8esadPgsckqutB1eUfXjT2+QnGvQa89bHfUZ5YowQkgstSVU1jVT",
+	"8cu5kJAxA/JGXPl8BVuIBSVRS1PHMz45GZ1+MRgOhoPR+OFnp0PiKLfqLc/IZgetyJzOO0zpxj8SjmDb",
+	"5RLirWlnfTRI4/jdHuUbrQz4zGU3VuM/sDLQhRY5l5Qi44vMYKP0r5kwROa357OfTmMFTIFq2rWSefzp",
+	"9bK18ibLPpmoZi8WsVz0jvWbvXvz7v8HAAD//w==",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

@@ -55,7 +55,7 @@ var jobs = map[gateway.JobKind]OpdrachtSoort{
 func signalOf(s gateway.Status) Signaal {
 	out := Signaal{
 		Id: s.ID.String(), Aangemaakt: seconds(s.Created), Hulpverlener: s.Owner, Kenmerk: s.Reference,
-		Melding: idOf(s.Report), Toestand: states[s.State], Uitleg: s.Words(), SamengevoegdMet: idOf(s.Into),
+		Melding: idOf(s.Report), Import: idOf(s.Import), Toestand: states[s.State], Uitleg: s.Words(), SamengevoegdMet: idOf(s.Into),
 		Eigenaren: s.Owners, Waarschuwingen: warningsOf(s.Warnings), Fouten: faultsOf(s.Faults),
 	}
 	if !s.SID.IsZero() {

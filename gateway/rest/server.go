@@ -19,7 +19,12 @@ import (
 	"github.com/seinhuis/seinhuis/gateway"
 )
 
-const maxBody = 256 << 10 // bytes; a report of 100 persons is a tenth of it
+// Bytes of a body; a report of 100 persons is a tenth of the first, and 500 rows of
+// an import that each have a card are two thirds of the other.
+const (
+	maxBody = 256 << 10
+	maxRows = 1 << 20
+)
 
 type server struct {
 	gateway *gateway.Gateway

@@ -61,7 +61,11 @@ func (s *server) validate(next http.Handler) http.Handler {
 				writeProblem(w, &problemMedia)
 				return
 			}
-			body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+			limit := int64(maxBody)
+			if operation.OperationID == "neemRegelsAan" {
+				limit = maxRows
+			}
+			body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 			if err != nil {
 				if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
 					writeProblem(w, &problemSize)
@@ -99,6 +103,8 @@ var bodies = map[string]func() any{
 	"trekSignaalIn":  func() any { return new(Intrekking) },
 	"verlengSignaal": func() any { return new(Verlenging) },
 	"maakMelding":    func() any { return new(NieuweMelding) },
+	"maakImport":     func() any { return new(NieuweImport) },
+	"neemRegelsAan":  func() any { return new(NieuweRegels) },
 }
 
 // dropEmpty takes a parameter without a value for one that is not there, as
