@@ -4,6 +4,7 @@ package registry
 
 import (
 	"context"
+	"time"
 
 	"github.com/seinhuis/seinhuis/api"
 	"github.com/seinhuis/seinhuis/crypto/encoding"
@@ -62,6 +63,17 @@ type Store interface {
 	// order of idx, until fn returns an error. Tombstones are not part of it.
 	Scan(ctx context.Context, from Idx, fn func(Idx, []Signal, Match) error) error
 
+	// Readdress gives every event in every feed to fn, and where fn returns it with
+	// another Idx and Epoch keeps it so, at its position. It returns how many it kept
+	// anew. An error or a crash may leave some of them done; the rest can be done by
+	// calling it again. Nothing else may use the store meanwhile.
+	Readdress(ctx context.Context, fn func(Event) (Event, error)) (int, error)
+
+	// Epoch is the epoch that idxs are of, and since when, as SetEpoch last said; zero
+	// in a new store. What SetEpoch says is durable when it returns.
+	Epoch(ctx context.Context) (epoch uint64, since time.Time, err error)
+	SetEpoch(ctx context.Context, epoch uint64, since time.Time) error
+
 	// Incarnation is drawn when the store is made, and anew at every restore.
 	Incarnation() [16]byte
 
@@ -81,6 +93,9 @@ type Tx interface {
 	PutSignal(Signal) error
 	// EndSignal destroys a signal and puts a tombstone in its place.
 	EndSignal(Signal, Tombstone) error
+	// RemoveSignal takes a signal away and leaves nothing in its place: it goes on
+	// under another idx, by the same UpdateAll.
+	RemoveSignal(Signal) error
 	// PutMatch stores the match; one without members is removed.
 	PutMatch(Match) error
 	// Emit puts an event in its recipient's feed, unless the feed holds its id or has

@@ -29,6 +29,7 @@ import (
 //	e feed(16) event id(16)            empty: the feed holds this id, or has held it
 //	o leaf hash(16)                    outbox: salt and record of a leaf
 //	i                                  incarnation(16), not sealed
+//	j                                  epoch(8) of the idxs, since(8) in Unix seconds, not sealed
 const (
 	prefixIdx       = 's'
 	prefixTombstone = 't'
@@ -37,6 +38,7 @@ const (
 	prefixEventID   = 'e'
 	prefixOutbox    = 'o'
 	prefixMeta      = 'i'
+	prefixEpoch     = 'j'
 
 	underMatch  = 0
 	underSignal = 1
@@ -120,4 +122,7 @@ func eventIDKey(feed [16]byte, id api.EventID) []byte {
 
 func outboxKey(leaf [32]byte) []byte { return append([]byte{prefixOutbox}, leaf[:16]...) }
 
-var metaKey = []byte{prefixMeta}
+var (
+	metaKey  = []byte{prefixMeta}
+	epochKey = []byte{prefixEpoch}
+)

@@ -106,15 +106,23 @@ func (t *tx) forget(party api.PartyID, slot [16]byte) {
 	t.signals = slices.Delete(t.signals, i, i+1)
 }
 
-// EndSignal implements registry.Tx.
-func (t *tx) EndSignal(s registry.Signal, tomb registry.Tombstone) error {
+// RemoveSignal implements registry.Tx.
+func (t *tx) RemoveSignal(s registry.Signal) error {
 	if err := t.load(); err != nil {
 		return err
 	}
 	slot := t.store.keys.Slot(t.idx, s.Party)
-	grave := t.store.keys.Grave(s.Party, s.SID)
 	t.forget(s.Party, slot)
 	t.delete(signalKey(t.idx, slot))
+	return nil
+}
+
+// EndSignal implements registry.Tx.
+func (t *tx) EndSignal(s registry.Signal, tomb registry.Tombstone) error {
+	if err := t.RemoveSignal(s); err != nil {
+		return err
+	}
+	grave := t.store.keys.Grave(s.Party, s.SID)
 	t.set(tombstoneExpiryKey(tomb.Until, t.idx, grave), nil)
 	return t.put(tableTombstone, tombstoneKey(t.idx, grave), tomb)
 }
