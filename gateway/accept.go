@@ -354,7 +354,7 @@ func (p *Party) cancel(b *batch, reg *Registration, reason string, now time.Time
 	reg.end(StateWithdrawn, now)
 	p.finished(job, "cancelled")
 	b.delete(p.key.job(job.ID))
-	b.became(job, reg.State)
+	b.became(job, *reg)
 	return nil
 }
 

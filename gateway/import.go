@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -146,7 +147,7 @@ func (p *Party) AddRows(id ID, first int, rows []Row) ([]RowStatus, error) {
 		case o.NotSignalled != "":
 			counts.NotSignalled++
 		case len(o.Faults) > 0:
-			counts.Refused++
+			counts.refuse(o.Faults)
 		default:
 			reg, err := p.register(b, now, child, t, origin{Import: id})
 			if err != nil {
@@ -229,18 +230,18 @@ func (p *Party) fingerprint(rows []Row) [16]byte {
 
 // became counts in a batch what became of a job of an import; the party's commit
 // writes it. Every batch that ends a job that makes a signal says so.
-func (b *batch) became(job Job, s State) {
+func (b *batch) became(job Job, reg Registration) {
 	if job.Import.IsZero() || job.Kind != JobSignal {
 		return
 	}
 	c := Counts{Queued: -1}
-	switch s {
+	switch reg.State {
 	case StateRegistered:
 		c.Registered = 1
 	case StateMerged:
 		c.Merged = 1
 	case StateRefused:
-		c.Refused = 1
+		c.refuse(reg.Faults)
 	default:
 		c.Withdrawn = 1
 	}
@@ -252,11 +253,19 @@ func (b *batch) became(job Job, s State) {
 	b.imports[job.Import] = sum
 }
 
+func (c *Counts) refuse(faults []Fault) {
+	c.Refused++
+	if !slices.ContainsFunc(faults, func(f Fault) bool { return f.Code != CodeAdult }) {
+		c.Adult++
+	}
+}
+
 func (c *Counts) add(d Counts) {
 	c.Queued += d.Queued
 	c.Registered += d.Registered
 	c.Merged += d.Merged
 	c.Refused += d.Refused
+	c.Adult += d.Adult
 	c.Withdrawn += d.Withdrawn
 	c.NotSignalled += d.NotSignalled
 }

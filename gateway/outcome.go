@@ -58,7 +58,7 @@ func (p *Party) registered(job Job, a api.Accepted, r api.Receipt) error {
 		return err
 	}
 	b.put(p.key.registration(reg.ID), reg)
-	b.became(job, reg.State)
+	b.became(job, reg)
 	if err := p.commit(b); err != nil {
 		return err
 	}
@@ -234,7 +234,7 @@ func (p *Party) refuse(job Job, state State, fault Fault) error {
 		if reg.Ending != "" {
 			reg.State, reg.Faults = StateWithdrawn, nil
 		}
-		b.became(job, reg.State)
+		b.became(job, reg)
 		b.put(p.key.registration(id), reg)
 	}
 	if err := p.commit(b); err != nil {

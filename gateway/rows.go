@@ -231,6 +231,7 @@ type Counts struct {
 	Registered   int `json:"registered,omitempty"`
 	Merged       int `json:"merged,omitempty"`
 	Refused      int `json:"refused,omitempty"`
+	Adult        int `json:"adult,omitempty"`     // of those refused, for nothing but that
 	Withdrawn    int `json:"withdrawn,omitempty"` // before it stood
 	NotSignalled int `json:"notSignalled,omitempty"`
 }

@@ -100,7 +100,7 @@ func importOf(s gateway.ImportStatus) Import {
 		Resterend: int(math.Ceil(s.Left.Seconds())), VerderOp: seconds(s.Next),
 		Tellingen: Tellingen{
 			InDeWacht: s.Counts.Queued, Geregistreerd: s.Counts.Registered, Samengevoegd: s.Counts.Merged,
-			Geweigerd: s.Counts.Refused, Ingetrokken: s.Counts.Withdrawn, NietGesignaleerd: s.Counts.NotSignalled,
+			Geweigerd: s.Counts.Refused, Volwassen: s.Counts.Adult, Ingetrokken: s.Counts.Withdrawn, NietGesignaleerd: s.Counts.NotSignalled,
 		},
 	}
 	switch {
