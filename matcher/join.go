@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"math/bits"
+	"math/rand/v2"
 	"runtime"
 	"sync/atomic"
 
@@ -24,9 +25,11 @@ var ErrTooManyRows = errors.New("matcher: a side of a join has at most 429496729
 
 const (
 	maxRows   = 1<<32 - 1
-	pairBatch = 4096    // pairs given at a time
-	partRows  = 1 << 13 // build rows of a part: with their table they stay in a core's cache
-	maxParts  = 1 << 11 // more would cost the spreading more than it saves the probing
+	pairBatch = 4096 // pairs given at a time
+
+	partRows    = 1 << 13 // build rows of a part, about: their sieve has 16 bits for each
+	maxPartBits = 11      // more parts than this, and the spreading costs more than it saves
+	maxParts    = 1 << maxPartBits
 )
 
 // Join finds every pair of equal keys between a build and a probe side and gives
@@ -34,25 +37,22 @@ const (
 // goroutines at once, each with a slice of its own that it reuses; the first error
 // ends the join and is returned.
 //
-// The keys are uniform, so their own bits are the hash:
+//	spread   deal each side's rows into parts: eight bytes a row, its number and a
+//	         piece of its key, in one pass over the keys
+//	match    part by part, in a core's own cache: what the sieve of the build rows
+//	         lets through is held against a table of those it can be of
+//	verify   hold what the pieces promise against the keys themselves
 //
-//	sift       set a bit for each build key; probe keys whose bit is clear have no
-//	           partner and go no further. The bits of those that are left thin out
-//	           the build side in turn. In life few keys have a partner, and what
-//	           has none is read once or twice and never copied.
-//	spread     copy what is left into parts by its leading bits, so that a part of
-//	           the build side fits in cache
-//	probe      chain the rows of a part in a table and look each counterpart up
-//
-// Each step runs on all processors. Beyond its input a join takes 8 to 16 bits for
-// each key and 56 bytes for each that passes the sieve: those with a partner, and
-// one in eight of those without. Equal keys, and keys that crowd together, cost time
-// in proportion to their pairs and rows, and no more.
+// Each step runs on all processors. Beyond its input a join takes 9 bytes for each
+// row where keys are spread evenly, and 26 at most. Keys of a store are uniform; so
+// that no other input can crowd one part or one bucket but by equal keys, parts and
+// buckets go by products with odd numbers that are drawn for each join. Equal keys
+// cost time in proportion to their pairs and rows, and no more.
 func Join(ctx context.Context, build, probe []registry.Idx, yield func([]Pair) error) error {
 	if len(build) > maxRows || len(probe) > maxRows {
 		return ErrTooManyRows
 	}
-	if len(build) > len(probe) { // the smaller side makes the smaller sieve
+	if len(build) > len(probe) { // the smaller side makes the smaller sieves
 		return Join(ctx, probe, build, func(pairs []Pair) error {
 			for i, p := range pairs {
 				pairs[i] = Pair{p.Probe, p.Build}
@@ -63,215 +63,217 @@ func Join(ctx context.Context, build, probe []registry.Idx, yield func([]Pair) e
 	if len(build) == 0 {
 		return nil
 	}
-	seen := newSieve(len(build), func(worker, workers int, s sieve) {
-		mine := share(build, worker, workers)
-		for i := range mine {
-			s.set(binary.BigEndian.Uint64(mine[i][8:]))
-		}
-	})
-	probeRows := seen.sift(probe)
-	back := newSieve(count(probeRows), func(worker, _ int, s sieve) {
-		for _, r := range probeRows[worker] {
-			s.set(r.tail)
-		}
-	})
-	buildRows := back.sift(build)
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	parts := 1 << bits.Len(uint(min(count(buildRows)/partRows, maxParts-1)))
-	return probeParts(ctx, spread(buildRows, parts), spread(probeRows, parts), yield)
-}
+	d := deal{lead: rand.Uint64() | 1, tail: rand.Uint64() | 1}
+	d.partBits = min(1+uint(bits.Len(uint(len(build)/partRows))), maxPartBits)
+	buildParts := d.spread(build)
+	probeParts := d.spread(probe)
 
-// A row is a key on its way through a join, and where it stood.
-type row struct {
-	lead, tail uint64 // the key's first and last eight bytes, big-endian
-	number     uint32
-}
-
-func count(rows [][]row) (n int) {
-	for _, r := range rows {
-		n += len(r)
-	}
-	return n
-}
-
-// each runs do on every processor.
-func each(do func(worker, workers int)) {
-	var g errgroup.Group
-	workers := runtime.GOMAXPROCS(0)
-	for w := range workers {
-		g.Go(func() error { do(w, workers); return nil })
-	}
-	g.Wait()
-}
-
-// share is a worker's part of a list.
-func share[T any](list []T, worker, workers int) []T {
-	return list[len(list)*worker/workers : len(list)*(worker+1)/workers]
-}
-
-// A sieve is a set of keys by the leading bits of their tails, which the spreading
-// does not look at: one hash a key, one bit a hash.
-type sieve struct {
-	words []uint64
-	shift uint
-}
-
-// sieveBits is how many bits a sieve has for each key, at least: one in eight keys
-// that are not in it passes all the same.
-const sieveBits = 8
-
-// newSieve makes a sieve for a number of keys. fill sets a worker's share of them,
-// in a sieve of its own; these are then joined.
-func newSieve(keys int, fill func(worker, workers int, s sieve)) sieve {
-	log := max(6, bits.Len(uint(max(keys, 1)*sieveBits-1)))
-	own := make([]sieve, runtime.GOMAXPROCS(0))
-	each(func(w, workers int) {
-		own[w] = sieve{make([]uint64, 1<<(log-6)), uint(64 - log)}
-		fill(w, workers, own[w])
-	})
-	each(func(w, workers int) {
-		all := share(own[0].words, w, workers)
-		for _, o := range own[1:] {
-			for i, word := range share(o.words, w, workers) {
-				all[i] |= word
-			}
-		}
-	})
-	return own[0]
-}
-
-func (s sieve) set(tail uint64) {
-	at := tail >> s.shift
-	s.words[at>>6] |= 1 << (at & 63)
-}
-
-// sift gives the rows of keys that may be in the sieve, by worker.
-func (s sieve) sift(keys []registry.Idx) [][]row {
-	passed := make([][]row, runtime.GOMAXPROCS(0))
-	each(func(w, workers int) {
-		mine := share(keys, w, workers)
-		first := len(keys) * w / workers
-		rows := make([]row, len(mine)/4+64)
-		n := 0
-		for i := range mine {
-			tail := binary.BigEndian.Uint64(mine[i][8:])
-			at := tail >> s.shift
-			// Written first and counted after: no branch for the processor to guess.
-			rows[n] = row{binary.BigEndian.Uint64(mine[i][:8]), tail, uint32(first + i)}
-			n += int(s.words[at>>6] >> (at & 63) & 1)
-			if n == len(rows) {
-				rows = append(rows, make([]row, len(rows))...)
-			}
-		}
-		passed[w] = rows[:n]
-	})
-	return passed
-}
-
-// spread orders rows into parts, a power of two of them, by the leading bits of
-// their keys.
-func spread(rows [][]row, parts int) [][]row {
-	shift := uint(64 - bits.TrailingZeros(uint(parts))) // 64 for one part: everything is in part 0
-	at := make([][]int, len(rows))                      // where a worker's next row of a part goes
-	each(func(w, _ int) {
-		at[w] = make([]int, parts)
-		for i := range rows[w] {
-			at[w][rows[w][i].lead>>shift]++
-		}
-	})
-	all := make([]row, count(rows))
-	out := make([][]row, parts)
-	next := 0
-	for p := range parts {
-		from := next
-		for w := range at {
-			at[w][p], next = next, next+at[w][p]
-		}
-		out[p] = all[from:next]
-	}
-	each(func(w, _ int) {
-		at := at[w]
-		for _, r := range rows[w] {
-			p := r.lead >> shift
-			all[at[p]] = r
-			at[p]++
-		}
-	})
-	return out
-}
-
-// probeParts joins each part of the build side with its counterpart.
-func probeParts(ctx context.Context, build, probe [][]row, yield func([]Pair) error) error {
 	g, ctx := errgroup.WithContext(ctx)
 	var taken atomic.Int64
 	for range runtime.GOMAXPROCS(0) {
 		g.Go(func() error {
-			var t table
-			pairs := make([]Pair, 0, pairBatch)
-			for {
-				part := int(taken.Add(1)) - 1
-				if part >= len(build) {
-					if len(pairs) == 0 {
-						return nil
-					}
-					return yield(pairs)
-				}
-				if err := ctx.Err(); err != nil {
+			m := match{ctx: ctx, build: build, probe: probe, yield: yield, pairs: make([]Pair, 0, pairBatch)}
+			for part := taken.Add(1) - 1; part < 1<<d.partBits; part = taken.Add(1) - 1 {
+				if err := m.part(buildParts[part], probeParts[part]); err != nil {
 					return err
 				}
-				t.fill(build[part])
-				for i := range probe[part] {
-					r := &probe[part][i]
-					for at := t.heads[t.bucket(r)]; at != 0; at = t.next[at-1] {
-						b := &t.rows[at-1]
-						if b.lead != r.lead || b.tail != r.tail {
-							continue
-						}
-						if pairs = append(pairs, Pair{b.number, r.number}); len(pairs) == pairBatch {
-							if err := errors.Join(ctx.Err(), yield(pairs)); err != nil {
-								return err
-							}
-							pairs = pairs[:0]
-						}
-					}
-				}
 			}
+			return m.verify()
 		})
 	}
 	return g.Wait()
 }
 
-// A table finds rows by their keys. Rows of one bucket are chained, so equal keys
-// cost no more than their number.
-type table struct {
-	rows  []row
-	heads []uint32 // 1 + the first row of a bucket; 0 for none
-	next  []uint32 // 1 + the row behind a row
-	shift uint
+// A row stands for a key on its way through a join: above, 32 bits of the key's
+// hash, those behind the ones that its part has in common; below, its number.
+type row uint64
+
+// A run is rows of one part that one processor dealt.
+type run = []row
+
+func count(runs []run) (n int) {
+	for _, r := range runs {
+		n += len(r)
+	}
+	return n
 }
 
-func (t *table) fill(rows []row) {
-	log := bits.Len(uint(len(rows))) // up to two buckets a row
-	if n := 1 << log; n > cap(t.heads) {
-		t.heads = make([]uint32, n)
-	} else {
-		t.heads = t.heads[:n]
-		clear(t.heads)
-	}
-	if len(rows) > cap(t.next) {
-		t.next = make([]uint32, len(rows))
-	}
-	t.rows, t.next, t.shift = rows, t.next[:len(rows)], uint(64-log)
-	for i := range rows {
-		b := t.bucket(&rows[i])
-		t.next[i], t.heads[b] = t.heads[b], uint32(i+1)
-	}
+// A deal is how keys become parts.
+type deal struct {
+	lead, tail uint64 // odd
+	partBits   uint   // 1 to maxPartBits
 }
 
-// bucket mixes all of the key: in a part the leading bits are alike, and a crowd of
-// keys may be alike in more.
-func (t *table) bucket(r *row) uint64 {
-	return (r.lead ^ bits.RotateLeft64(r.tail, 32)) * 0x9e3779b97f4a7c15 >> t.shift
+// spread deals keys into parts.
+func (d deal) spread(keys []registry.Idx) (parts [][]run) {
+	workers := runtime.GOMAXPROCS(0)
+	parts = make([][]run, 1<<d.partBits)
+	dealt := make([][]run, workers)
+	spilt := make([]map[uint64]run, workers)
+	var g errgroup.Group
+	for w := range workers {
+		first, end := len(keys)*w/workers, len(keys)*(w+1)/workers
+		g.Go(func() error {
+			dealt[w], spilt[w] = d.share(keys[first:end], first)
+			return nil
+		})
+	}
+	g.Wait()
+	for p := range parts {
+		for w := range workers {
+			parts[p] = append(parts[p], dealt[w][p])
+			if r, ok := spilt[w][uint64(p)]; ok {
+				parts[p] = append(parts[p], r)
+			}
+		}
+	}
+	return parts
+}
+
+// share deals one processor's share of the keys, numbered from first. Each part has
+// room for an eighth more rows than fall to it on average; only equal keys ask for
+// more, and spill.
+func (d deal) share(keys []registry.Idx, first int) (parts []run, spilt map[uint64]run) {
+	room := len(keys) >> d.partBits
+	room += room/8 + 64
+	all := make(run, room<<d.partBits)
+	spilt = make(map[uint64]run)
+	var next [maxParts]int // where a part's next row goes
+	for p := range 1 << d.partBits {
+		next[p] = p * room
+	}
+	partShift, pieceShift := (64-d.partBits)&63, d.partBits&63
+	number := row(first)
+	for i := range keys {
+		hash := binary.LittleEndian.Uint64(keys[i][:8])*d.lead + binary.LittleEndian.Uint64(keys[i][8:])*d.tail
+		part := hash >> partShift & (maxParts - 1)
+		r := row(hash<<pieceShift)&^maxRows | number
+		number++
+		if at := next[part]; at < (int(part)+1)*room {
+			next[part] = at + 1
+			all[at] = r
+		} else {
+			spilt[part] = append(spilt[part], r)
+		}
+	}
+	parts = make([]run, 1<<d.partBits)
+	for p := range parts {
+		parts[p] = all[p*room : next[p]]
+	}
+	return parts, spilt
+}
+
+// A match is one processor's work on parts, one after the other.
+type match struct {
+	ctx          context.Context
+	build, probe []registry.Idx
+	yield        func([]Pair) error
+	pairs        []Pair // promised by their pieces
+
+	sieve            sieve
+	builds, probes   run      // of the part, what the sieves let through
+	heads, following []uint32 // chains of builds: 1 + a place, 0 for none
+}
+
+// A sieve is a set of pieces by 17 of their bits. It fits in a core's first cache.
+type sieve [1 << (sieveBits - 6)]uint64
+
+const sieveBits = 17
+
+func (s *sieve) set(bit row) { s[bit>>6%row(len(s))] |= 1 << (bit & 63) }
+
+func (s *sieve) has(bit row) int { return int(s[bit>>6%row(len(s))] >> (bit & 63) & 1) }
+
+// The build rows set the piece's upper bits, and what comes back of the probe rows
+// its lower ones: no row passes both by the same chance.
+func (r row) upper() row { return r >> (64 - sieveBits) }
+func (r row) lower() row { return r >> 32 & (1<<sieveBits - 1) }
+
+// part finds the pairs of one part. In life few keys have a partner: the sieves
+// leave those and one in sixteen of the others, without a branch for the processor
+// to guess, for the table.
+func (m *match) part(build, probe []run) error {
+	if err := m.ctx.Err(); err != nil {
+		return err
+	}
+	clear(m.sieve[:])
+	for _, rows := range build {
+		for _, r := range rows {
+			m.sieve.set(r.upper())
+		}
+	}
+	probes := grown(&m.probes, count(probe)+1)
+	n := 0
+	for _, rows := range probe {
+		for _, r := range rows {
+			probes[n] = r // written first, counted after
+			n += m.sieve.has(r.upper())
+		}
+	}
+	probes = probes[:n]
+	clear(m.sieve[:])
+	for _, r := range probes {
+		m.sieve.set(r.lower())
+	}
+	builds := grown(&m.builds, count(build)+1)
+	n = 0
+	for _, rows := range build {
+		for _, r := range rows {
+			builds[n] = r
+			n += m.sieve.has(r.lower())
+		}
+	}
+	return m.table(builds[:n], probes)
+}
+
+// table finds the pairs among rows that passed.
+func (m *match) table(builds, probes run) error {
+	heads := grown(&m.heads, 2<<bits.Len(uint(len(builds)))) // two to four buckets a row
+	following := grown(&m.following, len(builds))
+	clear(heads)
+	bucket := func(r row) int { return int(r>>32) & (len(heads) - 1) }
+	for i, b := range builds {
+		at := bucket(b)
+		following[i], heads[at] = heads[at], uint32(i+1)
+	}
+	for _, p := range probes {
+		for at := heads[bucket(p)]; at != 0; at = following[at-1] {
+			b := builds[at-1]
+			if b>>32 != p>>32 {
+				continue
+			}
+			if m.pairs = append(m.pairs, Pair{uint32(b), uint32(p)}); len(m.pairs) == pairBatch {
+				if err := m.verify(); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// verify yields the pairs whose keys are equal. They lie all over memory: many
+// are fetched at once because none waits for another.
+func (m *match) verify() error {
+	n := 0
+	for _, p := range m.pairs {
+		m.pairs[n] = p
+		if m.build[p.Build] == m.probe[p.Probe] {
+			n++
+		}
+	}
+	found := m.pairs[:n]
+	m.pairs = m.pairs[:0]
+	if n == 0 {
+		return m.ctx.Err()
+	}
+	return errors.Join(m.ctx.Err(), m.yield(found))
+}
+
+// grown is the scratch slice with n elements, of any content.
+func grown[T any](scratch *[]T, n int) []T {
+	if cap(*scratch) < n {
+		*scratch = make([]T, n)
+	}
+	return (*scratch)[:n]
 }
