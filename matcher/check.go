@@ -3,7 +3,6 @@
 package matcher
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -41,7 +40,8 @@ const (
 type Checked struct {
 	Signals     int `json:"signals"` // that live
 	Matches     int `json:"matches"`
-	Pairs       int `json:"pairs"` // of two signals of one child
+	Pairs       int `json:"pairs"`  // of two signals of one child
+	Behind      int `json:"behind"` // signals that live and have no face in the newest open epoch
 	Differences int `json:"differences"`
 }
 
@@ -49,6 +49,9 @@ type Checked struct {
 // matches and the events that were told against the result. It looks at neither the
 // places where signals stand nor the rules that made the matches. What differs is
 // given to report, one at a time. Nothing may write to the store meanwhile.
+//
+// It goes by the epoch of the store, whichever the manifest has open. As long as any
+// signal is behind, the manifest's oldest epoch must stay open.
 func (m *Matcher) Check(ctx context.Context, report func(Difference)) (Checked, error) {
 	var (
 		done    Checked
@@ -57,18 +60,32 @@ func (m *Matcher) Check(ctx context.Context, report func(Difference)) (Checked, 
 		matches = make(map[registry.Member]api.MatchID) // who is in which
 		today   = registry.Today(m.Now())
 	)
+	epoch, _, err := m.Store.Epoch(ctx)
+	if err != nil {
+		return done, err
+	}
+	newest := epoch
+	man, _ := m.Trust()
+	if open := man.Open(); len(open) > 0 {
+		newest = open[len(open)-1].Number
+	}
 	differs := func(d Difference) { done.Differences++; report(d) }
-	err := m.Store.Scan(ctx, registry.Idx{}, func(at registry.Idx, signals []registry.Signal, match registry.Match) error {
+	err = m.Store.Scan(ctx, registry.Idx{}, func(at registry.Idx, signals []registry.Signal, match registry.Match) error {
 		here := make(map[registry.Member]bool)
 		for _, s := range signals {
 			if !s.Live(today) {
 				continue
 			}
 			here[member(s)] = true
-			key := at
-			if i := slices.IndexFunc(s.Faces, func(f api.Face) bool { return m.Keys.Idx(f.Epoch, f.Tag) == at }); i < 0 {
+			if _, ok := m.Keys.Place(s.Statement, newest); !ok {
+				done.Behind++
+			}
+			key, ok := m.Keys.Place(s.Statement, epoch)
+			if !ok {
+				key = at
+			}
+			if !ok || key != at {
 				differs(Difference{What: Misplaced, Of: member(s)})
-				key = m.idxOf(s.Statement)
 			}
 			keys, live = append(keys, key), append(live, checkedSignal{member(s), s.Rev})
 		}
@@ -147,53 +164,4 @@ func (m *Matcher) told(ctx context.Context, to, of checkedSignal) (bool, error) 
 		}
 	}
 	return false, nil
-}
-
-// Rebuild makes the matches and the days of expiry anew from the signals, and tells
-// every party of a match what it was not told: after a restore, or when Check found
-// a difference. Where everything is as it should be it changes nothing that a party
-// can see. It returns how many idxs it visited.
-func (m *Matcher) Rebuild(ctx context.Context) (int, error) {
-	visited := 0
-	adm := m.admission()
-	err := m.Store.Scan(ctx, registry.Idx{}, func(idx registry.Idx, _ []registry.Signal, _ registry.Match) error {
-		visited++
-		return m.change(ctx, adm, idx, func(c *change) error { return c.rebuild(ctx) })
-	})
-	return visited, err
-}
-
-func (c *change) rebuild(ctx context.Context) error {
-	for _, s := range c.live {
-		if err := c.tx.PutSignal(s); err != nil {
-			return err
-		}
-	}
-	if err := c.settle(); err != nil {
-		return err
-	}
-	match, err := c.tx.Match()
-	if err != nil || match.ID.IsZero() {
-		return err
-	}
-	// Settling told the newcomers and of them; whoever was a member before and was
-	// not told is told now.
-	slices.SortFunc(c.live, func(a, b registry.Signal) int { return cmp.Compare(a.Party, b.Party) })
-	for _, to := range c.live {
-		for _, of := range c.live {
-			if to.Party == of.Party {
-				continue
-			}
-			told, err := c.m.told(ctx, checkedSignal{member(to), to.Rev}, checkedSignal{member(of), of.Rev})
-			if !told && err == nil {
-				err = c.emit(registry.Event{
-					Kind: api.EventJoined, Match: match.ID, Recipient: member(to), Other: member(of), Rev: of.Rev,
-				})
-			}
-			if err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }

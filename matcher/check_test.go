@@ -36,12 +36,11 @@ func TestCheckFindsAndRebuildMends(t *testing.T) {
 		name  string
 		plant func(w *matchertest.World, tx registry.Tx, a, b matchertest.Paper) error
 		want  []string
-		mends bool
 	}{
-		{"nothing", func(*matchertest.World, registry.Tx, matchertest.Paper, matchertest.Paper) error { return nil }, nil, true},
+		{"nothing", func(*matchertest.World, registry.Tx, matchertest.Paper, matchertest.Paper) error { return nil }, nil},
 		{"match_lost", func(_ *matchertest.World, tx registry.Tx, a, b matchertest.Paper) error {
 			return tx.PutMatch(registry.Match{})
-		}, []string{matcher.NotMatched}, true},
+		}, []string{matcher.NotMatched}},
 		{"ghost_in_match", func(_ *matchertest.World, tx registry.Tx, a, b matchertest.Paper) error {
 			m, err := tx.Match()
 			if err != nil {
@@ -49,10 +48,10 @@ func TestCheckFindsAndRebuildMends(t *testing.T) {
 			}
 			m.Members = append(m.Members, registry.Member{Party: matchertest.Party(2), SID: api.NewSID()})
 			return tx.PutMatch(m)
-		}, []string{matcher.MatchedWrong}, true},
+		}, []string{matcher.MatchedWrong}},
 		{"signal_put_past_the_rules", func(w *matchertest.World, tx registry.Tx, a, b matchertest.Paper) error {
 			return tx.PutSignal(stored(w.Write(2, tag, api.NewSID(), 1)))
-		}, []string{matcher.NotTold, matcher.NotMatched}, true},
+		}, []string{matcher.NotTold, matcher.NotMatched}},
 		{"told_to_nobody", func(w *matchertest.World, tx registry.Tx, a, b matchertest.Paper) error {
 			third := w.Write(2, tag, api.NewSID(), 1)
 			m, err := tx.Match()
@@ -64,13 +63,13 @@ func TestCheckFindsAndRebuildMends(t *testing.T) {
 				return err
 			}
 			return tx.PutMatch(m)
-		}, []string{matcher.NotTold}, true},
+		}, []string{matcher.NotTold}},
 		{"signal_lost", func(_ *matchertest.World, tx registry.Tx, a, b matchertest.Paper) error {
 			return tx.EndSignal(stored(a), registry.Tombstone{Rev: 1, Until: a.Statement.Expires})
-		}, []string{matcher.MatchedWrong}, true},
+		}, []string{matcher.MatchedWrong}},
 		{"signal_under_another_child", func(w *matchertest.World, tx registry.Tx, a, b matchertest.Paper) error {
 			return tx.PutSignal(stored(w.Write(2, matchertest.Child(9), api.NewSID(), 1)))
-		}, []string{matcher.Misplaced}, false},
+		}, []string{matcher.Misplaced}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := matchertest.New(t, 3)
@@ -88,7 +87,7 @@ func TestCheckFindsAndRebuildMends(t *testing.T) {
 			if _, err := w.Rebuild(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			if _, found := checked(t, w); c.mends && len(found) > 0 {
+			if _, found := checked(t, w); len(found) > 0 {
 				t.Errorf("after a rebuild there is still %q", found)
 			}
 			if c.want == nil && len(w.Feed(0)) != before {

@@ -50,7 +50,7 @@ func (m *Matcher) Import(ctx context.Context, from api.PartyID, subs []api.Submi
 			out[i].Refused = refusals[i]
 			continue
 		}
-		idx := m.idxOf(signals[i].Statement)
+		idx := m.place(signals[i].Statement)
 		if rows[idx] == nil {
 			idxs = append(idxs, idx)
 		}

@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -48,45 +49,59 @@ type Matcher struct {
 	Trust func() (*manifest.Manifest, *manifest.Directory)
 	Now   func() time.Time
 
-	stored atomic.Uint64 // the epoch that the store's idxs are of; 0 until Ready
+	epoch atomic.Pointer[storedEpoch]
+	first sync.Mutex // held by who looks up or sets the epoch
+}
+
+// A storedEpoch is the epoch that the store's idxs are of.
+type storedEpoch struct {
+	number uint64    // 0 in a new store
+	since  time.Time // when Rebuild moved the store to it; zero for a store's first
 }
 
 // ErrOtherEpoch says that the oldest open epoch is not the one on which the stored
 // signals match. Signals taken now would meet none of them.
-var ErrOtherEpoch = errors.New("matcher: the manifest's oldest open epoch is not the one that the stored signals match on; keep that epoch open")
+var ErrOtherEpoch = errors.New("matcher: the manifest's oldest open epoch is not the one that the stored signals match on")
 
 // Ready tells whether signals can be taken: whether the manifest's oldest open epoch
-// is the one that the store's idxs are of. An empty store is ready for any.
+// is the one that the store's idxs are of. A new store takes the epoch that it finds;
+// any other gets to it by Rebuild.
 func (m *Matcher) Ready(ctx context.Context) error {
 	man, _ := m.Trust()
 	open := man.Open()
 	if len(open) == 0 {
 		return api.Refuse(api.CodeEpoch, nil)
 	}
-	epoch := open[0].Number
-	if stored := m.stored.Load(); stored != 0 {
-		if stored != epoch {
-			return api.Refuse(api.CodeUnavailable, ErrOtherEpoch)
-		}
-		return nil
+	at, err := m.inForce(ctx, open[0].Number)
+	if err == nil && at.number != open[0].Number {
+		err = api.Refuse(api.CodeUnavailable, ErrOtherEpoch)
 	}
-	first := errors.New("the first idx is enough")
-	err := m.Store.Scan(ctx, registry.Idx{}, func(idx registry.Idx, signals []registry.Signal, _ registry.Match) error {
-		for _, s := range signals {
-			for _, f := range s.Faces {
-				if m.Keys.Idx(f.Epoch, f.Tag) == idx {
-					epoch = f.Epoch
-					return first
-				}
-			}
-		}
-		return nil
-	})
-	if err != nil && !errors.Is(err, first) {
-		return err
+	return err
+}
+
+// inForce gives the epoch of the store. A new store gets the one that is given.
+func (m *Matcher) inForce(ctx context.Context, fresh uint64) (storedEpoch, error) {
+	if known := m.epoch.Load(); known != nil {
+		return *known, nil
 	}
-	m.stored.CompareAndSwap(0, epoch)
-	return m.Ready(ctx)
+	m.first.Lock()
+	defer m.first.Unlock()
+	if known := m.epoch.Load(); known != nil {
+		return *known, nil
+	}
+	var at storedEpoch
+	var err error
+	if at.number, at.since, err = m.Store.Epoch(ctx); err != nil {
+		return at, err
+	}
+	if at.number == 0 {
+		at.number = fresh
+		if err := m.Store.SetEpoch(ctx, at.number, at.since); err != nil {
+			return at, err
+		}
+	}
+	m.epoch.Store(&at)
+	return at, nil
 }
 
 // An Outcome is the answer to a submission or an act. Created tells whether it
@@ -115,7 +130,7 @@ func (m *Matcher) Submit(ctx context.Context, from api.PartyID, sub api.Submissi
 	}
 	signal := registry.Signal{Statement: st, Signed: sub.Signed, Sealed: sub.Faces}
 	created := false
-	err := m.change(ctx, adm, m.idxOf(st), func(c *change) (err error) {
+	err := m.change(ctx, adm, m.place(st), func(c *change) (err error) {
 		created, err = c.submit(&signal, refusal)
 		return err
 	})
@@ -125,9 +140,12 @@ func (m *Matcher) Submit(ctx context.Context, from api.PartyID, sub api.Submissi
 	return m.receiptOf(signal, created)
 }
 
-// idxOf is where a statement that is admitted matches: by its face of the oldest
-// open epoch, which comes first.
-func (m *Matcher) idxOf(st api.Statement) registry.Idx {
+// place is where a statement matches. One without a face in the epoch in force is
+// refused, and looked for by its first.
+func (m *Matcher) place(st api.Statement) registry.Idx {
+	if at, ok := m.Keys.Place(st, m.epoch.Load().number); ok {
+		return at
+	}
 	return m.Keys.Idx(st.Faces[0].Epoch, st.Faces[0].Tag)
 }
 
@@ -190,33 +208,51 @@ func (m *Matcher) Act(ctx context.Context, from api.PartyID, req api.ActRequest)
 	if err := m.Ready(ctx); err != nil {
 		return Outcome{}, err
 	}
+	nothing := api.Refuse(api.CodeUnknownSignal, nil)
 	var granted registry.Granted
 	ended := false
-	err := m.change(ctx, adm, m.Keys.Idx(m.stored.Load(), act.Tag), func(c *change) error {
-		buried, found, err := c.tx.Tombstone(act.Party, act.SID)
+	take := func(c *change) error {
+		buried, gone, err := c.tx.Tombstone(act.Party, act.SID)
 		if err != nil {
 			return err
 		}
-		if found && buried.Act == req.Hash() {
+		if gone && buried.Act == req.Hash() {
 			granted = buried.Granted
 			return nil
 		}
-		if refusal != nil {
+		stored, stands := c.find(act.Party)
+		stands = stands && stored.SID == act.SID
+		switch {
+		case !gone && !stands:
+			return nothing
+		case refusal != nil:
 			return refusal
-		}
-		if stored, found := c.find(act.Party); found && stored.SID == act.SID {
-			if act.Rev != stored.Rev {
-				return api.Refuse(api.CodeRevision, nil)
-			}
-			ended = true
-			granted, err = c.end(stored, req.Hash(), "signal.withdraw")
-			return err
-		}
-		if found {
+		case !stands:
 			return api.Refuse(api.CodeGone, nil)
+		case act.Rev != stored.Rev:
+			return api.Refuse(api.CodeRevision, nil)
 		}
-		return api.Refuse(api.CodeUnknownSignal, nil)
-	})
+		ended = true
+		granted, err = c.end(stored, req.Hash(), "signal.withdraw")
+		return err
+	}
+	at := *m.epoch.Load()
+	err := m.change(ctx, adm, m.Keys.Idx(at.number, act.Tag), take)
+	// What ended before an epoch was closed has its tombstone where it ended.
+	for _, e := range slices.Backward(adm.Manifest.Epochs) {
+		if errors.Is(err, nothing) && e.State == manifest.EpochClosed {
+			err = m.change(ctx, adm, m.Keys.Idx(e.Number, act.Tag), take)
+		}
+	}
+	if errors.Is(err, nothing) {
+		switch {
+		case refusal != nil:
+			err = refusal
+		case act.Issued.Before(at.since.Add(registry.MaxAge)):
+			// Its tag may be of the epoch before, and its signal have moved.
+			err = api.Refuse(api.CodeTag, nil)
+		}
+	}
 	if err != nil {
 		return Outcome{}, err
 	}
@@ -392,9 +428,10 @@ func (c *change) settle() error {
 	return c.tx.PutMatch(after.match)
 }
 
+// emit tells an event to a recipient that lives here.
 func (c *change) emit(e registry.Event) (err error) {
-	e.Idx = c.idx
-	e.Epoch = c.live[0].Faces[0].Epoch // whoever is told lives here, and all here match on one epoch
+	to, _ := c.find(e.Recipient.Party)
+	e.Idx, e.Epoch = c.idx, c.m.Keys.EpochAt(c.idx, to.Statement)
 	e.ID, err = api.EventIDOf(e.Recipient.Party, e.Recipient.SID, e.Other.Party, e.Other.SID, e.Kind, e.Rev)
 	if err != nil {
 		return err

@@ -12,10 +12,10 @@ import (
 	"github.com/seinhuis/seinhuis/manifest"
 )
 
-// How far a statement's issue may lie from the registry's clock: a gateway's
-// queue may be a month old, its clock a little fast.
+// How far a statement's or an act's issue may lie from the registry's clock: a
+// gateway's queue may be a month old, its clock a little fast.
 const (
-	maxAge   = 30 * 24 * time.Hour
+	MaxAge   = 30 * 24 * time.Hour
 	maxAhead = 10 * time.Minute
 )
 
@@ -128,7 +128,7 @@ func (a Admission) own(from api.PartyID, dep string, party api.PartyID) error {
 
 // signed checks time and signature, which statements and acts have in common.
 func (a Admission) signed(party api.PartyID, signed api.Signed, key [8]byte, issued time.Time) error {
-	if issued.Before(a.Now.Add(-maxAge)) || issued.After(a.Now.Add(maxAhead)) {
+	if issued.Before(a.Now.Add(-MaxAge)) || issued.After(a.Now.Add(maxAhead)) {
 		return api.Refuse(api.CodeIssued, nil)
 	}
 	public, ok := a.Directory.SignKey(party, key, a.Now)

@@ -66,6 +66,27 @@ func (k Keys) Idx(epoch uint64, tag api.Tag) Idx {
 	return Idx(k.mac(append(binary.BigEndian.AppendUint32(nil, uint32(epoch)), tag[:]...)))
 }
 
+// Place is where a signal matches as long as an epoch is the one in force: under the
+// idx of its face there. A signal without such a face has no place.
+func (k Keys) Place(s api.Statement, epoch uint64) (Idx, bool) {
+	i := slices.IndexFunc(s.Faces, func(f api.Face) bool { return f.Epoch == epoch })
+	if i < 0 {
+		return Idx{}, false
+	}
+	return k.Idx(epoch, s.Faces[i].Tag), true
+}
+
+// EpochAt is the epoch of the face by which a signal stands under an idx; 0 if it
+// does not belong there.
+func (k Keys) EpochAt(idx Idx, s api.Statement) uint64 {
+	for _, f := range s.Faces {
+		if k.Idx(f.Epoch, f.Tag) == idx {
+			return f.Epoch
+		}
+	}
+	return 0
+}
+
 // Feed is where a party's feed is found: HMAC(pepper, party)[:16].
 func (k Keys) Feed(party api.PartyID) [16]byte { return k.mac([]byte(party)) }
 

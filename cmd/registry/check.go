@@ -33,16 +33,12 @@ func check(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	})
 }
 
-// rebuild makes the matches of a store that nobody serves anew.
+// rebuild puts the signals of a store that nobody serves where they belong in the
+// epoch in force, and makes their matches anew.
 func rebuild(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	return onStore("rebuild", args, stderr, func(m *matcher.Matcher) error {
-		visited, err := m.Rebuild(ctx)
-		if err != nil {
-			return err
-		}
-		return json.NewEncoder(stdout).Encode(struct {
-			Visited int `json:"visited"`
-		}{visited})
+		done, err := m.Rebuild(ctx)
+		return errors.Join(err, json.NewEncoder(stdout).Encode(done))
 	})
 }
 

@@ -23,8 +23,13 @@ const usage = `registry: the blind signal registry of Seinhuis
       and the events that were told against the result. Prints what differs, and
       last a line of JSON with counts; the exit status is 0 if nothing does.
   registry rebuild -config FILE
-      Makes the matches of a stopped registry anew from its signals, and tells
-      every party what it was not told: after a check that failed.
+      Puts the signals of a stopped registry where they belong in the oldest open
+      epoch of the manifest, makes their matches anew, and tells every party what it
+      was not told: when the oldest epoch has been closed, and after a check that
+      failed. It can be stopped and run again. Prints a line of JSON: idxs visited,
+      signals moved, events readdressed. Where live signals of a party cannot move it
+      changes nothing, prints under "behind" how many, and the exit status is not 0.
+      So before governance closes an epoch, see that check prints "behind":0.
 
 FILE is JSON; unknown fields are refused; paths are relative to its folder:
   {

@@ -19,6 +19,8 @@ import (
 	"github.com/seinhuis/seinhuis/matcher"
 )
 
+var errOtherEpoch = errors.New("the stored signals match on another epoch than the manifest's oldest open one, or are half moved to it; run registry rebuild")
+
 func serve(ctx context.Context, args []string, _, stderr io.Writer) error {
 	fs := program.Flags("serve", stderr)
 	path := fs.String("config", "", "")
@@ -45,7 +47,12 @@ func (c *config) serve(ctx context.Context, m *matcher.Matcher, trust *manifest.
 		}
 		return c.TLS.Load()
 	}
-	if err := errors.Join(load(), m.Ready(ctx)); err != nil {
+	if err := load(); err != nil {
+		return err
+	}
+	if err := m.Ready(ctx); errors.Is(err, matcher.ErrOtherEpoch) {
+		return errOtherEpoch
+	} else if err != nil {
 		return err
 	}
 	server := exchange.New(m, log, func() ([]byte, []byte) {

@@ -69,11 +69,7 @@ func New(t testing.TB, parties int) *World {
 		t.Fatal(err)
 	}
 	_, receipt := newKey(t)
-	w.Matcher = &matcher.Matcher{
-		Keys: keys, ReceiptKey: receipt,
-		Trust: func() (*manifest.Manifest, *manifest.Directory) { return w.Manifest, w.Directory },
-		Now:   w.now,
-	}
+	w.Matcher = &matcher.Matcher{Keys: keys, ReceiptKey: receipt}
 	w.Open(w.FS)
 	t.Cleanup(func() { w.Store.Close() })
 	return w
@@ -95,7 +91,12 @@ func (w *World) Open(fs vfs.FS) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.FS, w.Store = fs, store
+	w.FS = fs
+	w.Matcher = &matcher.Matcher{
+		Store: store, Keys: w.Keys, ReceiptKey: w.ReceiptKey,
+		Trust: func() (*manifest.Manifest, *manifest.Directory) { return w.Manifest, w.Directory },
+		Now:   w.now,
+	}
 }
 
 // Reopen closes the store and opens it again.

@@ -1,0 +1,331 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package matcher
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/seinhuis/seinhuis/api"
+	"github.com/seinhuis/seinhuis/manifest"
+	"github.com/seinhuis/seinhuis/registry"
+)
+
+// Rebuilt counts what a rebuild has done.
+type Rebuilt struct {
+	Visited     int `json:"visited"`     // idxs
+	Moved       int `json:"moved"`       // signals that stand under another idx now
+	Readdressed int `json:"readdressed"` // events that were not delivered yet
+
+	// Behind counts, with ErrBehind, each party's signals that cannot move.
+	Behind map[api.PartyID]int `json:"behind,omitempty"`
+}
+
+// ErrBehind says that live signals have no face in the oldest open epoch.
+var ErrBehind = errors.New("matcher: nothing was changed: live signals have no face in the manifest's oldest open epoch, and the epoch before must stay open until they have expired or been renewed")
+
+// Rebuild puts every signal where it belongs in the manifest's oldest open epoch,
+// makes the matches and the days of expiry anew from the signals, and tells every
+// party of a match what it was not told: when the epoch in force has changed, after
+// a restore, or when Check found a difference. Where everything is as it should be it
+// changes nothing that a party can see. Nothing else may use the store meanwhile.
+//
+// A match goes where its signals go, and stays the same match. If they do not all
+// have the same tag in the new epoch, it goes with most of them, and both sides are
+// told that the others left.
+//
+// It can end anywhere, by an error or a loss of power, and goes on when it is called
+// again. What has been done is told by where things are: idxs of two epochs never
+// collide, so a signal has moved when it stands where it belongs, and an event when
+// its epoch is the new one. Events go first, all of them, as long as their signals
+// still stand where they say; then each idx is emptied in the commit that fills
+// those to which its signals go. Only then does the store say that it is of the new
+// epoch, and until then Ready keeps everybody out.
+func (m *Matcher) Rebuild(ctx context.Context) (Rebuilt, error) {
+	r := rebuilding{m: m, adm: m.admission()}
+	var err error
+	if r.from, _, err = m.Store.Epoch(ctx); err != nil {
+		return r.done, err
+	}
+	r.epoch = r.from
+	if i := slices.IndexFunc(r.adm.Manifest.Epochs, func(e manifest.Epoch) bool { return e.State == manifest.EpochOpen }); i >= 0 {
+		r.epoch = r.adm.Manifest.Epochs[i].Number
+	}
+	for _, step := range []func(context.Context) error{r.expire, r.readdress, r.move, r.finish} {
+		if err := step(ctx); err != nil {
+			return r.done, err
+		}
+	}
+	return r.done, nil
+}
+
+// rebuildBatch is how many idxs of the store become durable in one commit.
+const rebuildBatch = 500
+
+// A rebuilding is one call of Rebuild. All of it happens at one time by the clock:
+// what expires meanwhile is left for the sweep.
+type rebuilding struct {
+	m     *Matcher
+	adm   registry.Admission
+	from  uint64 // the epoch of the store; 0 when it is new
+	epoch uint64 // to which it goes, often the same
+	done  Rebuilt
+
+	// The batch: what comes to each idx in it, and how many of them were scanned.
+	coming  map[registry.Idx][]arrival
+	scanned int
+}
+
+// An arrival is signals of one idx that go to another, and the match they were in.
+type arrival struct {
+	signals []registry.Signal
+	match   registry.Match
+	heir    bool // the match goes with these
+}
+
+// expire ends what the clock has ended, where it stands, so that all that is left
+// must move. It refuses if something cannot.
+func (r *rebuilding) expire(ctx context.Context) error {
+	var due []registry.Idx
+	today := registry.Today(r.adm.Now)
+	behind := make(map[api.PartyID]int)
+	err := r.m.Store.Scan(ctx, registry.Idx{}, func(idx registry.Idx, signals []registry.Signal, _ registry.Match) error {
+		expired := false
+		for _, s := range signals {
+			if !s.Live(today) {
+				expired = true
+			} else if _, ok := r.m.Keys.Place(s.Statement, r.epoch); !ok {
+				behind[s.Party]++
+			}
+		}
+		if expired {
+			due = append(due, idx)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if len(behind) > 0 {
+		r.done.Behind = behind
+		return ErrBehind
+	}
+	for batch := range slices.Chunk(due, sweepBatch) {
+		err := r.m.Store.UpdateAll(ctx, batch, func(idx registry.Idx, tx registry.Tx) error {
+			return r.m.changeIn(r.adm, idx, tx, func(*change) error { return nil })
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readdress sends events after the signals of their recipients, which are about to
+// go. An event whose recipient has no signal any more stays as it is: there is
+// nothing to be found, here or there.
+func (r *rebuilding) readdress(ctx context.Context) (err error) {
+	r.done.Readdressed, err = r.m.Store.Readdress(ctx, func(e registry.Event) (registry.Event, error) {
+		own, ok, err := r.m.Store.Signal(ctx, e.Idx, e.Recipient.Party)
+		if err != nil || !ok || own.SID != e.Recipient.SID {
+			return e, err
+		}
+		if to, ok := r.m.Keys.Place(own.Statement, r.epoch); ok {
+			e.Idx, e.Epoch = to, r.epoch
+		}
+		return e, nil
+	})
+	return err
+}
+
+func (r *rebuilding) move(ctx context.Context) error {
+	r.coming = make(map[registry.Idx][]arrival)
+	err := r.m.Store.Scan(ctx, registry.Idx{}, func(idx registry.Idx, signals []registry.Signal, match registry.Match) error {
+		r.plan(idx, signals, match)
+		if r.scanned < rebuildBatch {
+			return nil
+		}
+		return r.commit(ctx)
+	})
+	if err != nil {
+		return err
+	}
+	return r.commit(ctx)
+}
+
+// plan sorts the signals under an idx by where they go.
+func (r *rebuilding) plan(idx registry.Idx, signals []registry.Signal, match registry.Match) {
+	r.scanned++
+	r.coming[idx] = r.coming[idx]
+	var heir registry.Idx
+	groups := make(map[registry.Idx][]registry.Signal)
+	for _, s := range signals {
+		to, _ := r.m.Keys.Place(s.Statement, r.epoch)
+		groups[to] = append(groups[to], s)
+		if len(groups[to]) > len(groups[heir]) {
+			heir = to
+		}
+	}
+	if len(groups[idx]) > 0 {
+		heir = idx
+	}
+	for to, group := range groups {
+		if to != idx {
+			r.coming[to] = append(r.coming[to], arrival{group, match, to == heir})
+		}
+	}
+}
+
+// commit does what was planned.
+func (r *rebuilding) commit(ctx context.Context) error {
+	idxs := make([]registry.Idx, 0, len(r.coming))
+	moved := 0
+	for idx, arrivals := range r.coming {
+		idxs = append(idxs, idx)
+		for _, a := range arrivals {
+			moved += len(a.signals)
+		}
+	}
+	err := r.m.Store.UpdateAll(ctx, idxs, func(idx registry.Idx, tx registry.Tx) error {
+		return r.m.changeIn(r.adm, idx, tx, func(c *change) error {
+			if err := c.depart(r.epoch); err != nil {
+				return err
+			}
+			for _, a := range r.coming[idx] {
+				if err := c.arrive(a); err != nil {
+					return err
+				}
+			}
+			return c.rebuild(ctx)
+		})
+	})
+	if err != nil {
+		return err
+	}
+	r.done.Visited += r.scanned
+	r.done.Moved += moved
+	clear(r.coming)
+	r.scanned = 0
+	return nil
+}
+
+func (r *rebuilding) finish(ctx context.Context) error {
+	if r.epoch == r.from {
+		return nil
+	}
+	at := storedEpoch{number: r.epoch}
+	if r.from != 0 {
+		at.since = r.adm.Now
+	}
+	if err := r.m.Store.SetEpoch(ctx, at.number, at.since); err != nil {
+		return err
+	}
+	r.m.epoch.Store(&at)
+	return nil
+}
+
+// depart takes away the signals that belong under another idx. If nobody stays the
+// match goes too, and nobody is told that anybody left.
+func (c *change) depart(epoch uint64) error {
+	var stay []registry.Signal
+	for _, s := range c.live {
+		if to, _ := c.m.Keys.Place(s.Statement, epoch); to == c.idx {
+			stay = append(stay, s)
+		} else if err := c.tx.RemoveSignal(s); err != nil {
+			return err
+		}
+	}
+	gone := len(stay) < len(c.live)
+	c.live = stay
+	if !gone || len(stay) > 0 {
+		return nil
+	}
+	return c.tx.PutMatch(registry.Match{})
+}
+
+// arrive takes up signals from another idx; rebuild stores them. Those who were in
+// a match with them and went elsewhere have left. Where a match stands already, it
+// stays the match.
+func (c *change) arrive(a arrival) error {
+	for _, s := range a.signals {
+		if twin, stands := c.find(s.Party); stands {
+			// The party took one child for two. One signal of it can stand.
+			if _, err := c.bury(twin, api.Hash{}, "signal.merge"); err != nil {
+				return err
+			}
+			c.live = slices.DeleteFunc(c.live, func(o registry.Signal) bool { return o.Party == s.Party })
+		}
+		c.live = append(c.live, s)
+	}
+	moved := settle(a.match, a.signals)
+	if err := c.emitLeft(moved.events); err != nil {
+		return err
+	}
+	here, err := c.tx.Match()
+	if err != nil || !here.ID.IsZero() || moved.match.ID.IsZero() {
+		return err
+	}
+	if !a.heir {
+		moved.match.ID = api.NewMatchID()
+	}
+	return c.tx.PutMatch(moved.match)
+}
+
+// rebuild stores what lives here anew, and settles the match. Who has joined is told
+// where it was not told before, under any revision.
+func (c *change) rebuild(ctx context.Context) error {
+	for _, s := range c.live {
+		if err := c.tx.PutSignal(s); err != nil {
+			return err
+		}
+	}
+	before, err := c.tx.Match()
+	if err != nil {
+		return err
+	}
+	after := settle(before, c.live)
+	if err := c.emitLeft(after.events); err != nil {
+		return err
+	}
+	if !slices.Equal(before.Members, after.match.Members) {
+		if err := c.tx.PutMatch(after.match); err != nil {
+			return err
+		}
+	}
+	if after.match.ID.IsZero() {
+		return nil
+	}
+	slices.SortFunc(c.live, func(a, b registry.Signal) int { return cmp.Compare(a.Party, b.Party) })
+	for _, to := range c.live {
+		for _, of := range c.live {
+			if to.Party == of.Party {
+				continue
+			}
+			told, err := c.m.told(ctx, checkedSignal{member(to), to.Rev}, checkedSignal{member(of), of.Rev})
+			if !told && err == nil {
+				err = c.emit(registry.Event{
+					Kind: api.EventJoined, Match: after.match.ID, Recipient: member(to), Other: member(of), Rev: of.Rev,
+				})
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// emitLeft tells of those who are gone.
+func (c *change) emitLeft(events []registry.Event) error {
+	for _, e := range events {
+		if e.Kind == api.EventJoined {
+			continue
+		}
+		if err := c.emit(e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
