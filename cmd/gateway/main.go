@@ -36,6 +36,7 @@ Beheer
 Handelingen, bij een poort die draait
   gateway signal    een kind signaleren
   gateway report    een melding met meerdere personen, uit een JSON- of CSV-bestand
+  gateway import    een groot bestand met signalen, zoals bij de aansluiting
   gateway inbox     de berichten lezen
   gateway renew     een signaal verlengen of de contactkaart vervangen
   gateway withdraw  een signaal intrekken
@@ -45,7 +46,8 @@ Einde
   0  gelukt
   1  mislukt: de poort is niet te bereiken of meldt een fout
   2  verkeerd aangeroepen
-  3  geweigerd; de fouten staan erbij. Bij een melding: minstens één persoon geweigerd
+  3  geweigerd; de fouten staan erbij. Bij een melding: minstens één persoon geweigerd, en
+     bij een import minstens één regel om een fout die te herstellen is
   4  aangenomen, maar nog in de wacht; de poort gaat er vanzelf mee verder
 
 BESTAND van serve is JSON; onbekende velden worden geweigerd; paden gelden vanaf
@@ -123,6 +125,8 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return c.signal(rest)
 	case "report":
 		return c.report(rest)
+	case "import":
+		return c.importFile(rest)
 	case "inbox":
 		return c.inbox(rest)
 	case "withdraw":
