@@ -31,6 +31,7 @@ var errStale = errors.New("gateway: the manifest is not the newest")
 type waitError struct {
 	For   WaitFor
 	Until time.Duration // at least so long; zero says nothing
+	Alone bool          // this job; others may go on
 	Err   error
 }
 

@@ -113,7 +113,7 @@ func (g *Gateway) start(pins manifest.Pins) error {
 		return err
 	}
 	for _, p := range g.order {
-		if err := p.countQueue(); err != nil {
+		if err := p.fillQueue(); err != nil {
 			return err
 		}
 		p.compareKeys()

@@ -16,29 +16,62 @@ func (p *Party) finished(job Job, outcome string) {
 	p.g.metrics.queue.WithLabelValues(string(job.Kind)).Dec()
 }
 
-// registered stores a receipt for a submission: of the signal that was sent, or of
-// the one by which the party signals the child already.
-func (p *Party) registered(job Job, a api.Accepted, r api.Receipt) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	reg, err := get[Registration](p.g.store.view, p.key.registration(job.Registration))
-	if err != nil {
-		return err
-	}
-	own := a.SID == job.Prepared.SID
-	if !own {
-		if ending, err := p.withdrawing(a.SID); err != nil {
-			return err
-		} else if ending {
-			return errLater // then the same bytes make a new signal
+// An answered new signal, its receipt verified.
+type answered struct {
+	job      Job
+	accepted api.Accepted
+	receipt  api.Receipt
+}
+
+// settle stores receipts for new signals in one commit, and gives the error of each.
+// If one of them cannot be stored, each is stored by itself.
+func (p *Party) settle(list []answered) []error {
+	errs := make([]error, len(list))
+	err := p.settleTogether(list, errs)
+	switch {
+	case err != nil && len(list) == 1:
+		errs[0] = err
+	case err != nil:
+		for i := range list {
+			errs[i] = p.settle(list[i : i+1])[0]
 		}
 	}
-	signal, err := p.receipted(job, a, r, own)
+	return errs
+}
+
+func (p *Party) settleTogether(list []answered, later []error) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	b := p.g.store.indexed() // of two of one child the second has to see the first
+	defer b.close()
+	for i, a := range list {
+		if p.queue.withdrawing(a.accepted.SID) {
+			later[i] = errLater // then the same bytes make a new signal
+			continue
+		}
+		if err := p.registered(b, a); err != nil {
+			return err
+		}
+	}
+	if b.b.Empty() {
+		return b.err
+	}
+	return p.commit(b)
+}
+
+// registered puts a receipt in a batch: of the signal that was sent, or of the one
+// by which the party signals the child already.
+func (p *Party) registered(b *batch, a answered) error {
+	job := a.job
+	reg, err := get[Registration](b.view(), p.key.registration(job.Registration))
 	if err != nil {
 		return err
 	}
-	b := p.g.store.batch()
-	defer b.close()
+	own := a.accepted.SID == job.Prepared.SID
+	signal, err := p.receipted(b.view(), a, own)
+	if err != nil {
+		return err
+	}
 	b.put(p.key.signal(signal.SID), signal)
 	b.delete(p.key.job(job.ID))
 	now := p.g.now()
@@ -59,25 +92,25 @@ func (p *Party) registered(job Job, a api.Accepted, r api.Receipt) error {
 	}
 	b.put(p.key.registration(reg.ID), reg)
 	b.became(job, reg)
-	if err := p.commit(b); err != nil {
-		return err
-	}
-	p.finished(job, outcome)
-	if withdraw != nil {
-		p.took(JobWithdraw)
-	}
+	b.then = append(b.then, func() {
+		p.finished(job, outcome)
+		if withdraw != nil {
+			p.took(JobWithdraw)
+		}
+	})
 	return nil
 }
 
 // receipted is the signal's row after a receipt.
-func (p *Party) receipted(job Job, a api.Accepted, r api.Receipt, own bool) (Signal, error) {
+func (p *Party) receipted(v view, of answered, own bool) (Signal, error) {
+	job, a, r := of.job, of.accepted, of.receipt
 	if own {
 		return Signal{
 			SID: a.SID, Rev: a.Rev, Statement: job.Prepared.Signed, Receipt: a.Receipt, Faces: job.Prepared.faces(),
 			Card: job.Card, Expires: job.Prepared.Expires, Others: r.Others,
 		}, nil
 	}
-	known, err := get[Signal](p.g.store.view, p.key.signal(a.SID))
+	known, err := get[Signal](v, p.key.signal(a.SID))
 	if errors.Is(err, errAbsent) {
 		// The registry knows it and this store does not. The child is the same, so
 		// the keyboxes of what was sent open it as well.
@@ -96,12 +129,12 @@ func (p *Party) receipted(job Job, a api.Accepted, r api.Receipt, own bool) (Sig
 // join makes a registration an owner of its signal, unless the same professional
 // owns it already under the same reference: then this is a repeat of that one.
 func (p *Party) join(b *batch, reg *Registration) error {
-	owners, err := p.owners(p.g.store.view, reg.SID)
+	owners, err := p.owners(b.view(), reg.SID)
 	if err != nil {
 		return err
 	}
 	for _, id := range owners {
-		other, err := get[Registration](p.g.store.view, p.key.registration(id))
+		other, err := get[Registration](b.view(), p.key.registration(id))
 		if err != nil {
 			return err
 		}
@@ -114,22 +147,13 @@ func (p *Party) join(b *batch, reg *Registration) error {
 	return nil
 }
 
-// withdrawing tells whether a withdrawal of the signal may have been sent.
-func (p *Party) withdrawing(sid api.SID) (yes bool, err error) {
-	err = scan(p.g.store.view, p.key.table(tableJob), nil, false, func(_ []byte, job Job) (bool, error) {
-		yes = job.Kind == JobWithdraw && job.SID == sid && job.Prepared != nil
-		return !yes, nil
-	})
-	return yes, err
-}
-
 // renewed stores a receipt for a revision.
 func (p *Party) renewed(job Job, a api.Accepted, r api.Receipt) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	b := p.g.store.batch()
 	defer b.close()
-	signal, err := p.receipted(job, a, r, true)
+	signal, err := p.receipted(p.g.store.view, answered{job, a, r}, true)
 	if err != nil {
 		return err
 	}

@@ -51,16 +51,15 @@ type Party struct {
 	nudge   chan struct{}
 
 	clients clients
+	queue   *queue
 	trouble trouble
-
-	batches map[int]*cohortBatch // the worker's, by cohort
 }
 
 func openParty(g *Gateway, c PartyConfig) (*Party, error) {
 	p := &Party{
 		id: c.ID, key: partyKeyOf(c.ID), card: Card(c.Card), g: g,
 		hpke: map[encoding.KeyID]*ecdh.PrivateKey{}, nudge: make(chan struct{}, 1),
-		clients: clients{of: map[endpoint]*http.Client{}}, batches: map[int]*cohortBatch{},
+		clients: clients{of: map[endpoint]*http.Client{}}, queue: newQueue(),
 	}
 	var err error
 	if p.sign, err = keys.ReadSigning(filepath.Join(c.Keys, FileSign)); err != nil {
@@ -144,13 +143,26 @@ func (p *Party) wake() {
 	}
 }
 
-// commit makes a batch durable and tells whoever waits for a change.
+// commit makes a batch durable and tells the queue, and whoever waits for a change.
+// p.mu is held.
 func (p *Party) commit(b *batch) error {
 	if err := p.countImports(b); err != nil {
 		return err
 	}
 	if err := b.commit(); err != nil {
 		return err
+	}
+	for _, job := range b.jobs {
+		p.queue.put(job)
+	}
+	for _, id := range b.done {
+		p.queue.delete(id)
+	}
+	for _, sid := range b.ended {
+		p.queue.ended(sid)
+	}
+	for _, do := range b.then {
+		do()
 	}
 	p.changed.notify()
 	return nil

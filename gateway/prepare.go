@@ -170,62 +170,62 @@ func (pr *Prepared) faces() []Face {
 
 // prepareCohort takes jobs with an identity, all of one cohort, from waiting to
 // prepared: these, or those that it began with earlier.
-func (p *Party) prepareCohort(ctx context.Context, cohort int, jobs []Job) ([]Job, error) {
+func (p *Party) prepareCohort(ctx context.Context, t *turn, jobs []Job) error {
 	m, _, err := p.roots(ctx)
 	if err != nil {
-		return nil, &waitError{For: WaitEvaluators, Err: err}
+		return &waitError{For: WaitEvaluators, Err: err}
 	}
 	began := time.Now()
-	batch, err := p.evaluateCohort(ctx, m, cohort, jobs)
+	batch, err := p.evaluateCohort(ctx, m, t.cohort, jobs)
 	if errors.Is(err, errStale) {
-		delete(p.batches, cohort)
+		t.cohort.begun = nil
 		if err := p.g.roots.refresh(ctx, p, began); err != nil {
-			return nil, &waitError{For: WaitEvaluators, Err: err}
+			return &waitError{For: WaitEvaluators, Err: err}
 		}
 		if m, _, err = p.g.roots.inForce(); err != nil {
-			return nil, &waitError{For: WaitEvaluators, Err: err}
+			return &waitError{For: WaitEvaluators, Err: err}
 		}
-		batch, err = p.evaluateCohort(ctx, m, cohort, jobs)
+		batch, err = p.evaluateCohort(ctx, m, t.cohort, jobs)
 	}
 	if errors.Is(err, errStale) {
-		delete(p.batches, cohort)
-		return nil, &waitError{For: WaitEvaluators, Err: err}
+		t.cohort.begun = nil
+		return &waitError{For: WaitEvaluators, Err: err}
 	}
 	if err != nil || batch == nil {
-		return nil, err
+		return err
 	}
-	delete(p.batches, cohort)
+	t.cohort.begun = nil
 	var prepared []Job
 	for i := range batch.jobs {
 		job, err := p.prepareEvaluated(m, batch, i)
 		if err != nil {
-			p.troubled(err, batch.jobs[i].ID, p.trouble.atRegistry)
+			p.tried(t, batch.jobs[i].ID, began, err)
 		} else if job != nil {
 			prepared = append(prepared, *job)
 		}
 	}
-	return p.keepPrepared(prepared)
+	return p.keepPrepared(prepared...)
 }
 
 // evaluateCohort has a batch evaluated; nil when none of its jobs can be.
-func (p *Party) evaluateCohort(ctx context.Context, m *manifest.Manifest, cohort int, jobs []Job) (*cohortBatch, error) {
-	batch := p.batches[cohort]
-	if batch == nil || !batch.current(m) {
+func (p *Party) evaluateCohort(ctx context.Context, m *manifest.Manifest, c *cohort, jobs []Job) (*cohortBatch, error) {
+	queued := func(job Job) bool { return p.queue.has(job.ID) }
+	if c.begun == nil || !c.begun.current(m) || !slices.ContainsFunc(c.begun.jobs, queued) {
+		c.begun = nil
 		jobs, ids, err := p.identities(m, jobs)
 		if err != nil || len(jobs) == 0 {
 			return nil, err
 		}
-		if batch, err = newCohortBatch(m, cohort, jobs, ids); err != nil {
+		if c.begun, err = newCohortBatch(m, c.year, jobs, ids); err != nil {
 			return nil, err
 		}
-		p.batches[cohort] = batch
 	}
-	for _, e := range batch.evaluations {
+	for _, e := range c.begun.evaluations {
 		if err := p.evaluate(ctx, m, e); err != nil {
 			return nil, err
 		}
 	}
-	return batch, nil
+	return c.begun, nil
 }
 
 // identities reads the identities of jobs. It ends the jobs that have become
@@ -267,6 +267,8 @@ func (p *Party) prepareEvaluated(m *manifest.Manifest, batch *cohortBatch, i int
 	}
 	job.Identity, job.Cohort = nil, 0
 	if job.Kind == JobRenew {
+		p.mu.Lock()
+		defer p.mu.Unlock()
 		return p.prepareRenewal(m, job, &c)
 	}
 	job.Prepared, err = p.statement(m, c, api.NewSID(), 1, job.Card, job.TermDays, p.g.now())
@@ -286,34 +288,37 @@ func (p *Party) reject(job Job, fault Fault) error {
 
 // keepPrepared stores prepared jobs, in one batch, but for those that were
 // cancelled meanwhile. In the same batch their identities are gone.
-func (p *Party) keepPrepared(jobs []Job) (kept []Job, err error) {
+func (p *Party) keepPrepared(jobs ...Job) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	return p.keepHeld(jobs...)
+}
+
+// keepHeld is keepPrepared while p.mu is held.
+func (p *Party) keepHeld(jobs ...Job) error {
 	b := p.g.store.batch()
 	defer b.close()
 	for _, job := range jobs {
-		_, err := get[Job](p.g.store.view, p.key.job(job.ID))
-		if errors.Is(err, errAbsent) {
-			continue
+		if p.queue.has(job.ID) {
+			b.put(p.key.job(job.ID), job)
 		}
-		if err != nil {
-			return nil, err
-		}
-		b.put(p.key.job(job.ID), job)
-		kept = append(kept, job)
 	}
-	return kept, p.commit(b)
+	if b.b.Empty() {
+		return b.err
+	}
+	return p.commit(b)
 }
 
 // prepareAct takes a renewal without an identity, or a withdrawal, from waiting to
 // prepared. It gives nil when there is nothing to send: a withdrawal of a signal
 // that has an owner again, or an act on one that has ended.
-func (p *Party) prepareAct(ctx context.Context, job Job) (*Job, error) {
+func (p *Party) prepareAct(ctx context.Context, job Job) (prepared *Job, err error) {
 	m, err := p.manifestFor(ctx, job)
 	if err != nil {
 		return nil, &waitError{For: WaitRegistry, Err: err}
 	}
-	prepared := &job
+	p.mu.Lock() // until it is stored: nobody joins a signal that is being withdrawn
+	defer p.mu.Unlock()
 	if job.Kind == JobRenew {
 		prepared, err = p.prepareRenewal(m, job, nil)
 	} else {
@@ -322,16 +327,11 @@ func (p *Party) prepareAct(ctx context.Context, job Job) (*Job, error) {
 	if err != nil || prepared == nil {
 		return nil, err
 	}
-	kept, err := p.keepPrepared([]Job{*prepared})
-	if err != nil || len(kept) == 0 {
-		return nil, err
-	}
-	return prepared, nil
+	return prepared, p.keepHeld(*prepared)
 }
 
+// prepareWithdrawal makes the act. p.mu is held.
 func (p *Party) prepareWithdrawal(m *manifest.Manifest, job Job) (*Job, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	signal, err := get[Signal](p.g.store.view, p.key.signal(job.SID))
 	if errors.Is(err, errAbsent) {
 		return nil, p.ended(job, "gone")
@@ -351,10 +351,9 @@ func (p *Party) prepareWithdrawal(m *manifest.Manifest, job Job) (*Job, error) {
 }
 
 // prepareRenewal makes the next revision of a signal. Without a child it takes the
-// tokens out of the signal's keyboxes; with one, the child must be the signal's.
+// tokens out of the signal's keyboxes; with one, the child must be the signal's. p.mu
+// is held.
 func (p *Party) prepareRenewal(m *manifest.Manifest, job Job, c *child) (*Job, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	signal, err := get[Signal](p.g.store.view, p.key.signal(job.SID))
 	if errors.Is(err, errAbsent) {
 		return nil, p.ended(job, "gone")
@@ -427,6 +426,5 @@ func (p *Party) prepareAgain(job Job) error {
 	if job.Prepared, err = p.statement(m, c, api.NewSID(), 1, job.Card, job.TermDays, now); err != nil {
 		return err
 	}
-	_, err = p.keepPrepared([]Job{job})
-	return err
+	return p.keepPrepared(job)
 }

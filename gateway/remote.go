@@ -28,6 +28,9 @@ type endpoint struct {
 	pin [32]byte
 }
 
+// maxConnections that are kept for later requests of a party to one server.
+const maxConnections = 16
+
 // clients keeps a party's connections, one pool per endpoint. Parties never share
 // one: the certificate says who asks.
 type clients struct {
@@ -47,7 +50,7 @@ func (p *Party) client(e endpoint) *http.Client {
 			DialContext:            (&net.Dialer{Timeout: 3 * time.Second}).DialContext,
 			TLSClientConfig:        edge.ClientTLS(p.cert, e.pin),
 			TLSHandshakeTimeout:    5 * time.Second,
-			MaxIdleConnsPerHost:    sendersPerParty,
+			MaxIdleConnsPerHost:    maxConnections,
 			IdleConnTimeout:        time.Minute,
 			MaxResponseHeaderBytes: 16 << 10,
 		},
@@ -80,10 +83,18 @@ func (p *Party) call(ctx context.Context, e endpoint, method, path string, body,
 	return nil
 }
 
+// lines are a body of one JSON text a line.
+type lines []byte
+
 // fetch is call without decoding.
 func (p *Party) fetch(ctx context.Context, e endpoint, method, path string, body any, limit int64) ([]byte, error) {
 	var send io.Reader
-	if body != nil {
+	media := "application/json"
+	switch body := body.(type) {
+	case nil:
+	case lines:
+		send, media = bytes.NewReader(body), "application/x-ndjson"
+	default:
 		text, err := json.Marshal(body)
 		if err != nil {
 			return nil, err
@@ -95,7 +106,7 @@ func (p *Party) fetch(ctx context.Context, e endpoint, method, path string, body
 		return nil, api.Refuse(api.CodeUnavailable, err)
 	}
 	if body != nil {
-		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Content-Type", media)
 	}
 	resp, err := p.client(e).Do(req)
 	if err != nil {

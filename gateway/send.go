@@ -26,6 +26,9 @@ func (p *Party) send(ctx context.Context, job Job) error {
 	if err != nil {
 		return &waitError{For: WaitRegistry, Err: err}
 	}
+	if job.Kind == JobSignal {
+		defer p.queue.submits()()
+	}
 	ctx, cancel := context.WithTimeout(ctx, registryAnswer)
 	defer cancel()
 	e := endpoint{m.Registry.URL, m.Registry.TLS}
@@ -34,23 +37,14 @@ func (p *Party) send(ctx context.Context, job Job) error {
 	if job.Kind == JobWithdraw {
 		err = p.call(ctx, e, http.MethodPost, "/v1/acts", api.ActRequest{Signed: job.Prepared.Signed}, &accepted, maxAccepted)
 	} else {
-		err = p.call(ctx, e, http.MethodPost, "/v1/signals",
-			api.Submission{Signed: job.Prepared.Signed, Faces: job.Prepared.Faces}, &accepted, maxAccepted)
+		err = p.call(ctx, e, http.MethodPost, "/v1/signals", submission(job), &accepted, maxAccepted)
 	}
 	if err != nil {
-		return p.notTaken(ctx, job, err)
+		return p.notTaken(ctx, began, job, err)
 	}
-	receipt, err := p.verify(m, job, accepted)
-	if err != nil && p.g.roots.refresh(ctx, p, began) == nil {
-		// The key of the receipt may be newer than our manifest.
-		if m, _, err = p.g.roots.inForce(); err == nil {
-			receipt, err = p.verify(m, job, accepted)
-		}
-	}
+	receipt, err := p.verified(ctx, began, m, job, accepted)
 	if err != nil {
-		p.g.metrics.receiptsRefused.Inc()
-		p.g.log.Error("receipt refused", "party", string(p.id), "job", job, "cause", err.Error())
-		return &waitError{For: WaitRegistry, Err: err}
+		return err
 	}
 	switch job.Kind {
 	case JobWithdraw:
@@ -60,8 +54,29 @@ func (p *Party) send(ctx context.Context, job Job) error {
 	case JobRenew:
 		return p.renewed(job, accepted, receipt)
 	default:
-		return p.registered(job, accepted, receipt)
+		return p.settle([]answered{{job, accepted, receipt}})[0]
 	}
+}
+
+func submission(job Job) api.Submission {
+	return api.Submission{Signed: job.Prepared.Signed, Faces: job.Prepared.Faces}
+}
+
+// verified verifies the receipt in an answer to a request that began then.
+func (p *Party) verified(ctx context.Context, began time.Time, m *manifest.Manifest, job Job, a api.Accepted) (api.Receipt, error) {
+	receipt, err := p.verify(m, job, a)
+	if err != nil && p.g.roots.refresh(ctx, p, began) == nil {
+		// The key of the receipt may be newer than our manifest.
+		if m, _, err = p.g.roots.inForce(); err == nil {
+			receipt, err = p.verify(m, job, a)
+		}
+	}
+	if err != nil {
+		p.g.metrics.receiptsRefused.Inc()
+		p.g.log.Error("receipt refused", "party", string(p.id), "job", job, "cause", err.Error())
+		return receipt, &waitError{For: WaitRegistry, Alone: true, Err: err}
+	}
+	return receipt, nil
 }
 
 var errReceipt = errors.New("gateway: the receipt is not the registry's, or not of this statement")
@@ -103,9 +118,9 @@ func (p *Party) verify(m *manifest.Manifest, job Job, a api.Accepted) (api.Recei
 	return r, nil
 }
 
-// notTaken sorts the registry's refusals: wait, make the statement anew, or tell
-// the professional.
-func (p *Party) notTaken(ctx context.Context, job Job, err error) error {
+// notTaken sorts the registry's refusals of a request that began then: wait, make
+// the statement anew, or tell the professional.
+func (p *Party) notTaken(ctx context.Context, began time.Time, job Job, err error) error {
 	code := api.CodeOf(err)
 	p.g.metrics.registryFaults.WithLabelValues(string(code)).Inc()
 	wait := &waitError{For: WaitRegistry, Err: err}
@@ -124,6 +139,7 @@ func (p *Party) notTaken(ctx context.Context, job Job, err error) error {
 		return wait
 	}
 	p.g.log.Warn("registry refused", "party", string(p.id), "job", job, "code", code)
+	wait.Alone = true
 
 	switch {
 	case job.Kind == JobWithdraw && (code == api.CodeGone || code == api.CodeUnknownSignal):
@@ -133,7 +149,7 @@ func (p *Party) notTaken(ctx context.Context, job Job, err error) error {
 	case code == api.CodeGone:
 		return p.refuse(job, StateWithdrawn, Fault{"", CodeRegistryGone})
 	case code == api.CodeEpoch || code == api.CodeFaces || code == api.CodeTag && job.Kind == JobWithdraw:
-		if err := p.g.roots.refresh(ctx, p, time.Now()); err != nil {
+		if err := p.g.roots.refresh(ctx, p, began); err != nil {
 			return wait
 		}
 		return p.anew(job, wait)
@@ -167,8 +183,7 @@ func (p *Party) anew(job Job, wait *waitError) error {
 		return p.prepareAgain(job)
 	}
 	job.Prepared = nil
-	_, err := p.keepPrepared([]Job{job})
-	return err
+	return p.keepPrepared(job)
 }
 
 // lostRevisions is how many revisions the registry may have that this store does
@@ -195,7 +210,7 @@ func (p *Party) nextRevision(job Job, wait *waitError) error {
 	if job.Prepared, err = p.withdrawal(m, signal, job.Reason, p.g.now()); err != nil {
 		return err
 	}
-	if _, err := p.keepPrepared([]Job{job}); err != nil {
+	if err := p.keepPrepared(job); err != nil {
 		return err
 	}
 	if round {

@@ -170,42 +170,58 @@ func without(ids []ID, id ID) (rest []ID) {
 }
 
 // Wait waits until nothing is left to do for any of the registrations, or until
-// ctx is done, which is no error.
+// ctx is done, which is no error. It reads a registration again only when its job is
+// done.
 func (p *Party) Wait(ctx context.Context, ids ...ID) error {
-	for {
-		changed := p.changed.wait()
-		busy := false
-		for _, id := range ids {
-			s, err := p.Registration(id)
-			if err != nil {
-				return err
-			}
-			busy = busy || !s.Settled()
-		}
-		if !busy {
-			return nil
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return nil
+	for _, id := range ids {
+		if err := p.waitFor(ctx, id); err != nil {
+			return err
 		}
 	}
+	return nil
+}
+
+func (p *Party) waitFor(ctx context.Context, id ID) error {
+	var done ID // a job
+	for ctx.Err() == nil {
+		reg, err := p.original(p.g.store.view, id)
+		if errors.Is(err, ErrNotFound) { // or swept, what it repeats
+			_, err := p.Registration(id)
+			return err
+		}
+		if err != nil || reg.Job.IsZero() || reg.Job == done {
+			return err
+		}
+		for changed := p.changed.wait(); p.queue.has(reg.Job); changed = p.changed.wait() {
+			select {
+			case <-changed:
+			case <-ctx.Done():
+				return nil
+			}
+		}
+		done = reg.Job // another one may have come after it
+	}
+	return nil
 }
 
 // Queue tells how many jobs there are and since when the oldest.
 func (p *Party) Queue() (n int, oldest time.Time, err error) {
-	err = scan(p.g.store.view, p.key.table(tableJob), nil, false, func(_ []byte, job Job) (bool, error) {
-		if n++; n == 1 {
-			oldest = job.Created
-		}
-		return true, nil
+	n, from := p.queue.size()
+	// Deleted keys before the oldest job are not walked over again. Without the last
+	// byte the key is before that job's own.
+	key := p.key.job(from)
+	err = scan(p.g.store.view, p.key.table(tableJob), key[:len(key)-1], false, func(_ []byte, job Job) (bool, error) {
+		oldest = job.Created
+		p.queue.begins(job.ID)
+		return false, nil
 	})
 	return n, oldest, err
 }
 
-func (p *Party) countQueue() error {
+// fillQueue reads the queue at the start.
+func (p *Party) fillQueue() error {
 	return scan(p.g.store.view, p.key.table(tableJob), nil, false, func(_ []byte, job Job) (bool, error) {
+		p.queue.put(job)
 		p.g.metrics.queue.WithLabelValues(string(job.Kind)).Inc()
 		return true, nil
 	})

@@ -12,6 +12,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/seinhuis/seinhuis/api"
 	"github.com/seinhuis/seinhuis/crypto/atrest"
 	"github.com/seinhuis/seinhuis/crypto/encoding"
 	"github.com/seinhuis/seinhuis/crypto/token"
@@ -172,13 +173,28 @@ type batch struct {
 	err error
 
 	imports map[ID]Counts // what becomes of their rows; Party.commit writes it
+
+	// What Party.commit tells the queue, and does when all is on disk.
+	jobs  []Job
+	done  []ID
+	ended []api.SID
+	then  []func()
 }
 
 func (s *store) batch() *batch { return &batch{s: s, b: s.db.NewBatch()} }
 
+// indexed makes a batch that can be read: its view is of the store with the batch
+// in it.
+func (s *store) indexed() *batch { return &batch{s: s, b: s.db.NewIndexedBatch()} }
+
+func (b *batch) view() view { return view{b.b, b.s.row} }
+
 func (b *batch) put(key []byte, row any) {
 	if b.err != nil {
 		return
+	}
+	if job, ok := row.(Job); ok {
+		b.jobs = append(b.jobs, job)
 	}
 	plain, err := json.Marshal(row)
 	if err != nil {
@@ -194,6 +210,12 @@ func (b *batch) put(key []byte, row any) {
 }
 
 func (b *batch) delete(key []byte) {
+	switch key[0] {
+	case tableJob:
+		b.done = append(b.done, idAt(key))
+	case tableSignal:
+		b.ended = append(b.ended, api.SID(idAt(key)))
+	}
 	if b.err == nil {
 		b.err = b.b.Delete(key, nil)
 	}

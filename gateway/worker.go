@@ -7,19 +7,26 @@ import (
 	"errors"
 	"math/rand/v2"
 	"sync"
-	"sync/atomic"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/seinhuis/seinhuis/api"
 )
 
+// How many turns of a stage there are at a time, for a party.
+var atOnce = [stages]int{
+	evaluating: 4, // each of another cohort: while one waits for its evaluators, others compute
+	acting:     4,
+	submitting: 8,
+	importing:  1, // the registry has room for two of all parties
+}
+
 const (
-	sendersPerParty = 8
-	lookAgain       = time.Minute            // even if nobody wakes the worker
-	later           = 200 * time.Millisecond // for a job that waits for another one
-	afterOurFault   = 10 * time.Minute       // for a job that we cannot do ourselves
+	manySignals   = 32                     // that many are sent together
+	importLines   = 1000                   // at most
+	lookAgain     = time.Minute            // even if nobody wakes the worker
+	later         = 200 * time.Millisecond // for a job that waits for another one
+	afterOurFault = 10 * time.Minute       // for a job that we cannot do ourselves
+	oneByOne      = 10 * time.Minute       // for imports that are not taken
 )
 
 // errLater says that a job has to wait for another one of the party.
@@ -29,6 +36,7 @@ var errLater = errors.New("gateway: another job goes first")
 type wait struct {
 	For      WaitFor
 	Failures int
+	At       time.Time // of the last failure
 	Until    time.Time
 }
 
@@ -37,18 +45,23 @@ type wait struct {
 type trouble struct {
 	mu       sync.Mutex
 	cohorts  map[int]wait // evaluators, per cohort: one key can be missing alone
-	jobs     map[ID]wait  // jobs that fail by a fault of ours
+	jobs     map[ID]wait  // jobs that fail alone
 	registry wait
+	imports  wait      // the registry has no room for another one
+	oneByOne time.Time // until then it takes none
 }
 
 func (t *trouble) of(job Job) wait {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if w, ok := t.jobs[job.ID]; ok {
+	w, alone := t.jobs[job.ID]
+	switch {
+	case alone:
 		return w
-	}
-	if len(job.Identity) > 0 {
+	case len(job.Identity) > 0:
 		return t.cohorts[job.Cohort]
+	case t.registry.Failures == 0 && !job.Import.IsZero():
+		return t.imports
 	}
 	return t.registry
 }
@@ -56,10 +69,11 @@ func (t *trouble) of(job Job) wait {
 func (w *wait) failed(e *waitError) {
 	w.For = e.For
 	w.Failures++
-	w.Until = time.Now().Add(max(backoff(w.Failures), e.Until))
+	w.At = time.Now()
+	w.Until = w.At.Add(max(backoff(w.Failures), e.Until))
 }
 
-// cohort, job and atRegistry record a failure, or with nil the end of it.
+// cohort and job record a failure, or with nil the end of it.
 
 func (t *trouble) cohort(cohort int, e *waitError) {
 	t.mu.Lock()
@@ -67,26 +81,48 @@ func (t *trouble) cohort(cohort int, e *waitError) {
 	record(&t.cohorts, cohort, e)
 }
 
-func (t *trouble) job(id ID, e *waitError) {
+func (t *trouble) job(id ID, e *waitError) wait {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	record(&t.jobs, id, e)
+	return record(&t.jobs, id, e)
 }
 
-func (t *trouble) atRegistry(e *waitError) {
+// atRegistry records what came of a request that began then. A registry that is
+// away fails many at once, and that counts once; what began before a failure says
+// nothing of the time after it.
+func (t *trouble) atRegistry(began time.Time, e *waitError) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if e == nil {
-		t.registry = wait{}
-		return
+	t.registry.since(began, e)
+}
+
+func (t *trouble) atImports(began time.Time, e *waitError) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.imports.since(began, e)
+}
+
+// sendOneByOne is for a registry that does not take many at a time.
+func (t *trouble) sendOneByOne() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.oneByOne = time.Now().Add(oneByOne)
+}
+
+func (w *wait) since(began time.Time, e *waitError) {
+	switch {
+	case w.At.After(began):
+	case e == nil:
+		*w = wait{}
+	default:
+		w.failed(e)
 	}
-	t.registry.failed(e)
 }
 
-func record[K comparable](waits *map[K]wait, key K, e *waitError) {
+func record[K comparable](waits *map[K]wait, key K, e *waitError) wait {
 	if e == nil {
 		delete(*waits, key)
-		return
+		return wait{}
 	}
 	if *waits == nil {
 		*waits = map[K]wait{}
@@ -94,6 +130,7 @@ func record[K comparable](waits *map[K]wait, key K, e *waitError) {
 	w := (*waits)[key]
 	w.failed(e)
 	(*waits)[key] = w
+	return w
 }
 
 func (p *Party) jobStatus(job Job) *JobStatus {
@@ -104,11 +141,19 @@ func (p *Party) jobStatus(job Job) *JobStatus {
 	return s
 }
 
-// work is the party's worker: it alone takes jobs through their stages.
+// work is the party's worker: it alone takes jobs through their stages. Every turn
+// runs by itself, so that nothing that waits for a server holds up anything else.
 func (p *Party) work(ctx context.Context) {
+	var turns sync.WaitGroup
+	defer turns.Wait()
 	for ctx.Err() == nil {
-		progress, next := p.round(ctx)
-		if progress {
+		t, next := p.queue.next(time.Now(), &p.trouble)
+		if t != nil {
+			turns.Go(func() {
+				p.do(ctx, t)
+				p.queue.done(t)
+				p.wake()
+			})
 			continue
 		}
 		timer := time.NewTimer(next)
@@ -121,92 +166,194 @@ func (p *Party) work(ctx context.Context) {
 	}
 }
 
-// round does once what can be done now. It tells whether anything was, and if not
-// when to look again.
-func (p *Party) round(ctx context.Context) (progress bool, next time.Duration) {
-	next = lookAgain
-	now := time.Now()
-	sooner := func(d time.Duration) { next = min(next, max(d, 0)) }
-
-	waiting := map[int][]Job{} // by cohort
-	var ready, acts []Job
-	onSignal := map[api.SID]bool{}
-	err := scan(p.g.store.view, p.key.table(tableJob), nil, false, func(_ []byte, job Job) (bool, error) {
-		if w := p.trouble.of(job); w.Until.After(now) {
-			sooner(w.Until.Sub(now))
-			return true, nil
+// next finds a turn that can begin now. Without one it tells how long there is none,
+// if nobody wakes the worker.
+//
+// What somebody waits for goes first: acts, then single signals, each in a request
+// of its own. Many signals go together. Single signals are evaluated before those of
+// imports, and in one batch with them.
+func (q *queue) next(now time.Time, tr *trouble) (*turn, time.Duration) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	next := lookAgain
+	waits := func(until time.Time) bool {
+		if until.After(now) {
+			next = min(next, until.Sub(now))
+			return true
 		}
-		switch {
-		case !job.SID.IsZero() && onSignal[job.SID]: // acts on one signal go one by one, in their order
-			return true, nil
-		case job.Prepared != nil:
-			ready = append(ready, job)
-		case len(job.Identity) > 0:
-			waiting[job.Cohort] = append(waiting[job.Cohort], job)
-		default:
-			acts = append(acts, job)
-		}
-		if !job.SID.IsZero() {
-			onSignal[job.SID] = true
-		}
-		return true, nil
-	})
-	if err != nil {
-		p.halt("queue not readable", err)
-		return false, next
+		return false
 	}
-
-	for _, job := range acts {
-		prepared, err := p.prepareAct(ctx, job)
-		switch {
-		case err != nil:
-			p.troubled(err, job.ID, p.trouble.atRegistry)
-			sooner(later)
-		case prepared != nil:
-			ready = append(ready, *prepared)
-		default:
-			progress = true
-		}
+	if t := q.send(now, tr, waits); t != nil {
+		return t, 0
 	}
-	// Evaluators and registry see no order of arrival.
-	for cohort, jobs := range waiting {
-		rand.Shuffle(len(jobs), func(i, j int) { jobs[i], jobs[j] = jobs[j], jobs[i] })
-		jobs = jobs[:min(len(jobs), api.MaxElements)]
-		prepared, err := p.prepareCohort(ctx, cohort, jobs)
-		if err != nil {
-			p.troubled(err, jobs[0].ID, func(e *waitError) { p.trouble.cohort(cohort, e) })
-			sooner(later)
-			continue
-		}
-		p.trouble.cohort(cohort, nil)
-		progress = true
-		for _, job := range prepared {
-			if !p.trouble.of(job).Until.After(now) {
-				ready = append(ready, job)
-			}
-		}
-	}
-	rand.Shuffle(len(ready), func(i, j int) { ready[i], ready[j] = ready[j], ready[i] })
-	if p.sendAll(ctx, ready) {
-		progress = true
-	} else if len(ready) > 0 {
-		progress = false
-		sooner(later)
-	}
-	return progress && ctx.Err() == nil, next
+	return q.evaluate(tr, waits), next
 }
 
-// troubled records why something cannot be done now. What nobody else is to blame
-// for counts against the job alone.
-func (p *Party) troubled(err error, job ID, record func(*waitError)) {
-	if errors.Is(err, context.Canceled) || errors.Is(err, errLater) {
+// send finds a turn that asks the registry. Acts and single signals do not overlap:
+// the registry may answer a signal with the one that is about to be withdrawn, and so
+// keeps it. Only imports are not waited for.
+func (q *queue) send(now time.Time, tr *trouble, waits func(time.Time) bool) *turn {
+	acts, single, imported := lane{stage: acting}, lane{stage: submitting}, lane{stage: submitting, imported: true}
+	if waits(tr.registry.Until) {
+		return nil
+	}
+	act := len(q.lanes[acts]) > 0
+	if tr.registry.Failures > 0 {
+		if q.running[acting]+q.running[submitting]+q.running[importing] > 0 {
+			return nil // one finds out for all, and not always the same
+		}
+		act = act && (len(q.lanes[single])+len(q.lanes[imported]) == 0 || rand.IntN(2) == 0)
+	}
+	if act && q.running[submitting] == 0 && q.free(acting) {
+		return q.begin(acting, 1, acts)
+	}
+	act = act || q.running[acting] > 0
+	alone := tr.oneByOne.After(now)
+	if n := len(q.lanes[single]); n > 0 && (n < manySignals || alone) && !act && q.free(submitting) {
+		return q.begin(submitting, 1, single)
+	}
+	n := len(q.lanes[single])
+	if n < manySignals {
+		n = len(q.lanes[imported])
+	}
+	switch {
+	case n == 0:
+	case alone && !act && q.free(submitting):
+		return q.begin(submitting, 1, imported)
+	case alone || !q.free(importing) || waits(tr.imports.Until):
+	case len(q.lanes[single]) >= manySignals:
+		return q.begin(importing, importLines, single)
+	case n >= manySignals || q.running[evaluating] == 0: // or there will soon be more
+		return q.begin(importing, importLines, imported)
+	}
+	return nil
+}
+
+func (q *queue) evaluate(tr *trouble, waits func(time.Time) bool) *turn {
+	if !q.free(evaluating) {
+		return nil
+	}
+	var found *cohort
+	for l := range q.lanes { // in an order of its own each time
+		if l.stage != evaluating || found != nil && l.imported {
+			continue
+		}
+		c := q.cohorts[int(l.cohort)]
+		if c == nil {
+			c = &cohort{year: int(l.cohort)}
+			q.cohorts[c.year] = c
+		}
+		if !c.busy && !waits(tr.cohorts[c.year].Until) {
+			found = c
+		}
+	}
+	if found == nil {
+		return nil
+	}
+	single := lane{stage: evaluating, cohort: int16(found.year)}
+	imported := single
+	imported.imported = true
+	t := q.begin(evaluating, api.MaxElements, single, imported)
+	t.cohort, found.busy = found, true
+	return t
+}
+
+func (q *queue) free(s stage) bool { return q.running[s] < atOnce[s] }
+
+func (q *queue) begin(s stage, n int, from ...lane) *turn {
+	t := &turn{stage: s}
+	for _, l := range from {
+		q.take(t, l, n)
+	}
+	q.running[s]++
+	return t
+}
+
+// do takes the jobs of a turn a stage further.
+func (p *Party) do(ctx context.Context, t *turn) {
+	jobs := make([]Job, 0, len(t.jobs))
+	for _, id := range t.jobs {
+		job, err := get[Job](p.g.store.view, p.key.job(id))
+		switch {
+		case err == nil:
+			jobs = append(jobs, job)
+		case !errors.Is(err, errAbsent): // cancelled
+			p.tried(t, id, time.Now(), err)
+		}
+	}
+	if len(jobs) == 0 {
 		return
 	}
-	if e, ok := errors.AsType[*waitError](err); ok {
-		record(e)
-	} else {
+	switch t.stage {
+	case evaluating:
+		p.evaluateTurn(ctx, t, jobs)
+	case importing:
+		p.sendMany(ctx, t, jobs)
+	default:
+		p.sendOne(ctx, t, jobs[0])
+	}
+}
+
+// evaluateTurn has jobs of a cohort evaluated, and prepares what they send.
+func (p *Party) evaluateTurn(ctx context.Context, t *turn, jobs []Job) {
+	err := p.prepareCohort(ctx, t, jobs)
+	e, waits := errors.AsType[*waitError](err)
+	switch {
+	case err == nil:
+		p.trouble.cohort(t.cohort.year, nil)
+		return
+	case ctx.Err() != nil:
+	case waits:
+		p.trouble.cohort(t.cohort.year, e)
+	default:
+		for _, job := range jobs {
+			p.tried(t, job.ID, time.Now(), err)
+		}
+	}
+	p.changed.notify()
+}
+
+func (p *Party) sendOne(ctx context.Context, t *turn, job Job) {
+	began := time.Now()
+	if job.Prepared == nil {
+		prepared, err := p.prepareAct(ctx, job)
+		if err != nil || prepared == nil {
+			p.tried(t, job.ID, began, err)
+			return
+		}
+		job = *prepared
+	}
+	err := p.send(ctx, job)
+	if err == nil {
+		p.trouble.atRegistry(began, nil)
+	}
+	p.tried(t, job.ID, began, err)
+}
+
+// tried records why a job cannot be done now, if so, in a turn that began then. What
+// nobody else is to blame for counts against the job alone.
+func (p *Party) tried(t *turn, job ID, began time.Time, err error) {
+	e, waits := errors.AsType[*waitError](err)
+	switch {
+	case err == nil:
+		p.trouble.job(job, nil)
+		return
+	case errors.Is(err, context.Canceled):
+		return
+	case errors.Is(err, errLater):
+		p.queue.rest(t, job, later, p.wake)
+		return
+	case waits && !e.Alone:
+		p.trouble.atRegistry(began, e)
+	case waits:
+		w := p.trouble.job(job, e)
+		p.queue.rest(t, job, time.Until(w.Until), p.wake)
+	default:
 		p.halt("job not done", err)
 		p.trouble.job(job, &waitError{For: WaitNothing, Until: afterOurFault, Err: err})
+		p.queue.rest(t, job, afterOurFault, p.wake)
 	}
 	p.changed.notify()
 }
@@ -214,54 +361,4 @@ func (p *Party) troubled(err error, job ID, record func(*waitError)) {
 // halt logs a fault of our own: of the store, or of what is in it.
 func (p *Party) halt(what string, err error) {
 	p.g.log.Error(what, "party", string(p.id), "cause", err.Error())
-}
-
-// sendAll sends prepared jobs, a few at a time: acts on signals that stand first,
-// and new signals when those have their answer. The registry may answer a new
-// signal with one that stands, and that one must not be ended by an act of ours
-// before the answer is stored. After the first failure that is the registry's it
-// starts no more of the same kind. It tells whether any job was done.
-func (p *Party) sendAll(ctx context.Context, jobs []Job) (sent bool) {
-	var acts, signals []Job
-	for _, job := range jobs {
-		if job.Kind == JobSignal {
-			signals = append(signals, job)
-		} else {
-			acts = append(acts, job)
-		}
-	}
-	var blame sync.Once // a registry that is away fails all at once, and that counts once
-	acted, actsFailed := p.sendSome(ctx, acts, &blame)
-	signalled, signalsFailed := p.sendSome(ctx, signals, &blame)
-	sent = acted || signalled
-	if sent && !actsFailed && !signalsFailed {
-		p.trouble.atRegistry(nil)
-	}
-	return sent
-}
-
-func (p *Party) sendSome(ctx context.Context, jobs []Job, blame *sync.Once) (sent, failed bool) {
-	var done, stop atomic.Bool
-	var group errgroup.Group
-	group.SetLimit(sendersPerParty)
-	for _, job := range jobs {
-		group.Go(func() error {
-			if stop.Load() || ctx.Err() != nil {
-				return nil
-			}
-			err := p.send(ctx, job)
-			if err == nil {
-				done.Store(true)
-				p.trouble.job(job.ID, nil)
-				return nil
-			}
-			if _, ok := errors.AsType[*waitError](err); ok {
-				stop.Store(true)
-			}
-			p.troubled(err, job.ID, func(e *waitError) { blame.Do(func() { p.trouble.atRegistry(e) }) })
-			return nil
-		})
-	}
-	group.Wait()
-	return done.Load(), stop.Load()
 }
