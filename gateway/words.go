@@ -117,6 +117,7 @@ var faultWords = map[Fault]string{
 	{FieldRows, CodeLength}:         "Stuur minstens 1 en hooguit 500 regels tegelijk.",
 	{FieldRows, CodeMissing}:        "Stuur minstens 1 en hooguit 500 regels tegelijk.",
 	{FieldFirst, CodeForm}:          "De regels zijn vanaf 1 genummerd, en er zijn er niet meer dan het aantal dat de import heeft.",
+	{FieldTotal, CodeMissing}:       "Geef aan hoeveel regels de import in het geheel heeft.",
 	{FieldTotal, CodeForm}:          "Een import heeft minstens 1 en hooguit 5.000.000 regels.",
 	{"", CodeMissing}:               "Dit veld is verplicht.",
 	{"", CodeUnknown}:               "Deze waarde is niet bekend.",

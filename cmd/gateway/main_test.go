@@ -55,12 +55,41 @@ func (o *output) String() string {
 type counter struct {
 	*gatewaytest.World
 	url, metrics string
+	config       string // the file
 	log          *output
 	stop         func() error
 }
 
 // serveWorld serves parties of a world by the command itself, on a real disk.
 func serveWorld(t *testing.T, parties ...int) *counter {
+	t.Helper()
+	c := configureWorld(t, parties...)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- run(ctx, []string{"serve", "-config", c.config}, strings.NewReader(""), io.Discard, c.log)
+	}()
+	c.stop = sync.OnceValue(func() error { cancel(); return <-ended })
+	t.Cleanup(func() { c.stop() })
+	c.listens(t, ended)
+	return c
+}
+
+// listens waits until the gateway says that it listens.
+func (c *counter) listens(t *testing.T, ended <-chan error) {
+	t.Helper()
+	select {
+	case line := <-c.log.listening:
+		c.url, c.metrics = "http://"+line["api"], "http://"+line["metrics"]
+	case err := <-ended:
+		t.Fatalf("serve ended: %v\n%s", err, c.log)
+	case <-time.After(30 * time.Second):
+		t.Fatalf("serve does not listen\n%s", c.log)
+	}
+}
+
+// configureWorld writes the configuration of a gateway for parties of a world.
+func configureWorld(t *testing.T, parties ...int) *counter {
 	t.Helper()
 	c := &counter{World: gatewaytest.New(t, 2), log: &output{listening: make(chan map[string]string, 1)}}
 	// The command has the real clock, and so must the rest.
@@ -71,33 +100,23 @@ func serveWorld(t *testing.T, parties ...int) *counter {
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(t.TempDir(), "gateway.json")
-	if err := os.WriteFile(path, text, 0o600); err != nil {
+	c.config = filepath.Join(t.TempDir(), "gateway.json")
+	if err := os.WriteFile(c.config, text, 0o600); err != nil {
 		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() {
-		ended <- run(ctx, []string{"serve", "-config", path}, strings.NewReader(""), io.Discard, c.log)
-	}()
-	c.stop = sync.OnceValue(func() error { cancel(); return <-ended })
-	t.Cleanup(func() { c.stop() })
-	select {
-	case line := <-c.log.listening:
-		c.url, c.metrics = "http://"+line["api"], "http://"+line["metrics"]
-	case err := <-ended:
-		t.Fatalf("serve ended: %v\n%s", err, c.log)
-	case <-time.After(30 * time.Second):
-		t.Fatalf("serve does not listen\n%s", c.log)
 	}
 	return c
 }
 
 // call runs a command as party i; it gives what was printed and the exit code.
 func (c *counter) call(i int, stdin string, args ...string) (stdout, stderr string, exitCode int) {
+	return c.callUntil(context.Background(), i, stdin, args...)
+}
+
+// callUntil is call that ends, as by Ctrl-C, when ctx does.
+func (c *counter) callUntil(ctx context.Context, i int, stdin string, args ...string) (stdout, stderr string, exitCode int) {
 	args = slices.Concat(args, []string{"-url", c.url, "-token", filepath.Join(c.KeysOf(i), gateway.FileToken)})
 	var out, errs bytes.Buffer
-	err := run(context.Background(), args, strings.NewReader(stdin), &out, &errs)
+	err := run(ctx, args, strings.NewReader(stdin), &out, &errs)
 	exitCode = code(err, &errs)
 	return out.String(), errs.String(), exitCode
 }
@@ -226,6 +245,7 @@ func TestExitCodes(t *testing.T) {
 		{"argument_too_many", "", []string{"inbox", "x"}, exitUsage, "gateway inbox -h"},
 		{"no_id", "", []string{"renew"}, exitUsage, "gateway renew -h"},
 		{"no_reason", "", []string{"withdraw", "x"}, exitUsage, "gateway withdraw -h"},
+		{"no_file_to_import", "", []string{"import"}, exitUsage, "gateway import -h"},
 		{"no_file", "", []string{"report"}, exitUsage, "gateway report -h"},
 		{"unknown_command", "", []string{"sein"}, exitUsage, "bestaat niet"},
 	} {
@@ -243,7 +263,7 @@ func TestExitCodes(t *testing.T) {
 
 func TestHelp(t *testing.T) {
 	for _, args := range [][]string{
-		{"-h"}, {"help"}, {"keygen", "-h"}, {"serve", "-h"}, {"signal", "-h"}, {"report", "-h"}, {"inbox", "--help"}, {"withdraw", "-h"}, {"renew", "-h"},
+		{"-h"}, {"help"}, {"keygen", "-h"}, {"serve", "-h"}, {"signal", "-h"}, {"report", "-h"}, {"import", "-h"}, {"inbox", "--help"}, {"withdraw", "-h"}, {"renew", "-h"},
 	} {
 		var out, errs bytes.Buffer
 		err := run(t.Context(), args, strings.NewReader(""), &out, &errs)
