@@ -3,6 +3,8 @@
 package matcher_test
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -11,6 +13,7 @@ import (
 
 	"github.com/seinhuis/seinhuis/api"
 	"github.com/seinhuis/seinhuis/crypto/encoding"
+	"github.com/seinhuis/seinhuis/matcher"
 	"github.com/seinhuis/seinhuis/matcher/matchertest"
 	"github.com/seinhuis/seinhuis/registry"
 )
@@ -82,11 +85,104 @@ func (m *model) expire(today encoding.Date) {
 // is told to everybody, whatever the order of acts, sweeps, restarts and days.
 func TestHistories(t *testing.T) {
 	for seed := range uint64(30) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) { playHistory(t, seed, 120) })
+		t.Run(fmt.Sprint(seed), func(t *testing.T) { playHistory(t, seed, 120, 0) })
 	}
 }
 
-func playHistory(t *testing.T, seed uint64, steps int) {
+// TestHistoriesAcrossEpochs does so while epochs open and close. The model knows
+// nothing of them.
+func TestHistoriesAcrossEpochs(t *testing.T) {
+	for seed := range uint64(30) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) { playHistory(t, seed, 120, 20) })
+	}
+}
+
+// found is the statement of a party's signal, if it stands.
+func (m *model) found(p api.PartyID, sid api.SID) (matchertest.Paper, bool) {
+	for _, here := range m.signals {
+		for _, paper := range here {
+			if paper.Statement.Party == p && paper.Statement.SID == sid {
+				return paper, true
+			}
+		}
+	}
+	return matchertest.Paper{}, false
+}
+
+// delivered holds what comes with an event against the statements that stand.
+func (m *model) delivered(t *testing.T, p api.PartyID, e api.Event) {
+	t.Helper()
+	face := func(paper matchertest.Paper) (api.SealedFace, bool) {
+		i := slices.IndexFunc(paper.Statement.Faces, func(f api.Face) bool { return f.Epoch == e.Epoch })
+		if i < 0 {
+			return api.SealedFace{}, false
+		}
+		return paper.Submission.Faces[i], true
+	}
+	own, lives := m.found(p, e.Own.SID)
+	if !lives {
+		if e.Own.Signed.Signed != nil || e.Other.Card != nil {
+			t.Error("a party without a signal gets what belongs to one")
+		}
+		return
+	}
+	if f, ok := face(own); !ok || !bytes.Equal(e.Own.Signed.Signed, own.Submission.Signed.Signed) || !bytes.Equal(e.Own.Keybox, f.Keybox) {
+		t.Errorf("%s: the recipient's own signal does not come with the event (a face of its epoch: %v)", e.Kind, ok)
+	}
+	other, lives := m.found(e.Other.Party, e.Other.SID)
+	if !lives || e.Kind != api.EventJoined && e.Kind != api.EventCard {
+		if e.Other.Card != nil {
+			t.Errorf("%s: a card comes that should not", e.Kind)
+		}
+		return
+	}
+	if f, ok := face(other); !ok || !bytes.Equal(e.Other.Card, f.Card) || e.Other.Rev != other.Statement.Rev {
+		t.Errorf("%s: the other's card does not come with the event (a face of its epoch: %v)", e.Kind, ok)
+	}
+}
+
+// turn opens the next epoch, or closes the oldest when there are two, after a renewal
+// of what has no face in the other.
+func (m *model) turn(t *testing.T, w *matchertest.World) {
+	t.Helper()
+	if len(w.Manifest.Open()) == 1 {
+		w.OpenEpoch()
+		return
+	}
+	next := w.Manifest.Open()[1].Number
+	for child, here := range m.signals {
+		for p, paper := range here {
+			if paper.Statement.Faces[len(paper.Statement.Faces)-1].Epoch == next {
+				continue
+			}
+			renewed := w.Write(p, matchertest.Child(child), paper.Statement.SID, paper.Statement.Rev+1)
+			if _, err := w.Send(renewed); err != nil {
+				t.Fatal(err)
+			}
+			m.put(child, p, renewed)
+		}
+	}
+	if done, found := checked(t, w); done.Behind > 0 || len(found) > 0 {
+		t.Fatalf("before the epoch closes: %+v, %q", done, found)
+	}
+	w.CloseEpoch()
+	if err := w.Ready(t.Context()); !errors.Is(err, matcher.ErrOtherEpoch) {
+		t.Fatalf("with the epoch of the store closed: %v", err)
+	}
+	if _, err := w.Rebuild(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Ready(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, found := checked(t, w); len(found) > 0 {
+		t.Fatalf("after the rebuild: %q", found)
+	}
+}
+
+// playHistory plays steps at random, and opens or closes an epoch after every
+// turn-th of them unless turn is 0.
+func playHistory(t *testing.T, seed uint64, steps, turn int) {
 	const parties, children = 5, 4
 	r := rand.New(rand.NewPCG(seed, 0))
 	w := matchertest.New(t, parties)
@@ -108,6 +204,7 @@ func playHistory(t *testing.T, seed uint64, steps int) {
 				return
 			}
 			for _, e := range got.Items {
+				m.delivered(t, matchertest.Party(p), e)
 				if e.Kind == api.EventEnded {
 					heard[p] = append(heard[p], "ended")
 				} else {
@@ -116,7 +213,10 @@ func playHistory(t *testing.T, seed uint64, steps int) {
 			}
 		}
 	}
-	for range steps {
+	for step := range steps {
+		if turn > 0 && step%turn == turn-1 {
+			m.turn(t, w)
+		}
 		ch, p := r.IntN(children), r.IntN(parties)
 		here, have := m.signals[ch][p]
 		switch n := r.IntN(100); {

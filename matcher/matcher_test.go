@@ -272,17 +272,9 @@ func TestRevision(t *testing.T) {
 
 func TestTwoFacesMatchOnTheOldestEpoch(t *testing.T) {
 	w := matchertest.New(t, 2)
-	w.Manifest.Epochs = append(w.Manifest.Epochs, manifest.Epoch{Number: 2, State: manifest.EpochOpen})
-	second := func(tag api.Tag) func(*api.Statement) {
-		return func(s *api.Statement) {
-			s.Faces = append(s.Faces, s.Faces[0])
-			s.Faces[1].Epoch, s.Faces[1].Tag = 2, tag
-		}
-	}
+	w.OpenEpoch()
 	send := func(p int, sid api.SID, rev uint64, old, young api.Tag) error {
-		paper := w.Write(p, old, sid, rev, second(young))
-		paper.Submission.Faces = append(paper.Submission.Faces, paper.Submission.Faces[0])
-		_, err := w.Send(paper)
+		_, err := w.Send(w.Write(p, old, sid, rev, func(s *api.Statement) { s.Faces[1].Tag = young }))
 		return err
 	}
 	sid := api.NewSID()
@@ -297,7 +289,7 @@ func TestTwoFacesMatchOnTheOldestEpoch(t *testing.T) {
 		wantCode(t, send(0, sid, 2, matchertest.Child(1), matchertest.Child(102)), api.CodeTag)
 	})
 	t.Run("rejects/one_face_of_two", func(t *testing.T) {
-		_, err := w.Send(w.Write(0, matchertest.Child(1), sid, 2))
+		_, err := w.Send(w.Write(0, matchertest.Child(1), sid, 2, func(s *api.Statement) { s.Faces = s.Faces[:1] }))
 		wantCode(t, err, api.CodeEpoch)
 	})
 	if err := send(1, api.NewSID(), 1, matchertest.Child(1), matchertest.Child(101)); err != nil {

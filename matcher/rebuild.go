@@ -61,8 +61,9 @@ func (m *Matcher) Rebuild(ctx context.Context) (Rebuilt, error) {
 	return r.done, nil
 }
 
-// rebuildBatch is how many idxs of the store become durable in one commit.
-const rebuildBatch = 500
+// rebuildBatch is how many idxs of the store become durable in one commit. Only tests
+// set it.
+var rebuildBatch = 500
 
 // A rebuilding is one call of Rebuild. All of it happens at one time by the clock:
 // what expires meanwhile is left for the sweep.

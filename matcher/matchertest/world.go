@@ -12,6 +12,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -137,8 +138,44 @@ func Party(i int) api.PartyID { return api.PartyID(fmt.Sprintf("nl-kvk:%08d", i)
 // Key is the signing key of party i.
 func (w *World) Key(i int) ed25519.PrivateKey { return w.parties[Party(i)] }
 
-// Child is the tag of child i.
+// Child is the tag of child i in epoch 1.
 func Child(i int) api.Tag { return sha256.Sum256(fmt.Appendf(nil, "child %d", i)) }
+
+// TagIn is the tag in an epoch of a child that has the given one in epoch 1.
+func TagIn(epoch uint64, tag api.Tag) api.Tag {
+	if epoch == 1 {
+		return tag
+	}
+	return sha256.Sum256(fmt.Appendf(tag[:], " in epoch %d", epoch))
+}
+
+// OpenEpoch opens the next epoch beside what is open.
+func (w *World) OpenEpoch() {
+	w.setEpochs(append(slices.Clone(w.Manifest.Epochs), manifest.Epoch{
+		Number: uint64(len(w.Manifest.Epochs)) + 1, State: manifest.EpochOpen,
+	}))
+}
+
+// CloseEpoch closes the oldest open epoch.
+func (w *World) CloseEpoch() {
+	epochs := slices.Clone(w.Manifest.Epochs)
+	epochs[w.oldest()-1].State = manifest.EpochClosed
+	w.setEpochs(epochs)
+}
+
+func (w *World) setEpochs(epochs []manifest.Epoch) {
+	next := *w.Manifest
+	next.Epochs = epochs
+	w.Manifest = &next
+}
+
+// oldest is the oldest open epoch, 1 if none is.
+func (w *World) oldest() uint64 {
+	if open := w.Manifest.Open(); len(open) > 0 {
+		return open[0].Number
+	}
+	return 1
+}
 
 func noise(n int) []byte {
 	b := make([]byte, n)
@@ -152,16 +189,24 @@ type Paper struct {
 	Submission api.Submission
 }
 
-// Write signs a statement of party p on a child; change may alter it first.
+// Write signs a statement of party p on the child with a tag, with a face in each
+// open epoch; change may alter it first.
 func (w *World) Write(p int, tag api.Tag, sid api.SID, rev uint64, change ...func(*api.Statement)) Paper {
 	w.t.Helper()
 	now := w.now()
-	card, keybox := noise(668), noise(185)
 	key := w.Key(p)
 	st := api.Statement{
 		Dep: Dep, Party: Party(p), KeyID: encoding.KeyIDOf(key.Public().(ed25519.PublicKey)), SID: sid, Rev: rev, Kind: api.KindChild,
 		Expires: registry.Today(now).AddDate(1, 0, 0), Issued: now.Truncate(time.Second),
-		Faces: []api.Face{{Epoch: 1, Tag: tag, Card: sha256.Sum256(card), Keybox: sha256.Sum256(keybox)}},
+	}
+	var sealed []api.SealedFace
+	for n := range max(1, len(w.Manifest.Open())) {
+		epoch := w.oldest() + uint64(n)
+		f := api.SealedFace{Card: noise(668), Keybox: noise(185)}
+		sealed = append(sealed, f)
+		st.Faces = append(st.Faces, api.Face{
+			Epoch: epoch, Tag: TagIn(epoch, tag), Card: sha256.Sum256(f.Card), Keybox: sha256.Sum256(f.Keybox),
+		})
 	}
 	for _, c := range change {
 		c(&st)
@@ -170,7 +215,7 @@ func (w *World) Write(p int, tag api.Tag, sid api.SID, rev uint64, change ...fun
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	return Paper{st, api.Submission{Signed: api.Sign(key, b), Faces: []api.SealedFace{{Card: card, Keybox: keybox}}}}
+	return Paper{st, api.Submission{Signed: api.Sign(key, b), Faces: sealed[:min(len(sealed), len(st.Faces))]}}
 }
 
 // Send submits a statement.
@@ -188,12 +233,17 @@ func (w *World) Signal(p int, tag api.Tag) Paper {
 	return paper
 }
 
-// Withdrawal signs the act that withdraws a signal; change may alter it first.
+// Withdrawal signs the act that withdraws a signal, by its tag in the oldest open
+// epoch if it has one; change may alter it first.
 func (w *World) Withdrawal(of Paper, change ...func(*api.Act)) api.ActRequest {
 	w.t.Helper()
+	face := of.Statement.Faces[0]
+	if i := slices.IndexFunc(of.Statement.Faces, func(f api.Face) bool { return f.Epoch == w.oldest() }); i >= 0 {
+		face = of.Statement.Faces[i]
+	}
 	act := api.Act{
 		Dep: Dep, Party: of.Statement.Party, KeyID: of.Statement.KeyID, Act: api.ActWithdraw, SID: of.Statement.SID, Rev: of.Statement.Rev,
-		Tag: of.Statement.Faces[0].Tag, Issued: w.now().Truncate(time.Second), Body: api.ReasonEnded,
+		Tag: face.Tag, Issued: w.now().Truncate(time.Second), Body: api.ReasonEnded,
 	}
 	for _, c := range change {
 		c(&act)
