@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -429,10 +430,7 @@ func (p *Party) Renew(id ID, s Subject, t Terms) (Status, error) {
 	} else if err != nil {
 		return Status{}, err
 	}
-	switch busy, err := p.renewing(reg.SID); {
-	case err != nil:
-		return Status{}, err
-	case busy:
+	if p.queue.renewing(reg.SID) {
 		return Status{}, ErrBusy
 	}
 	job := Job{ID: newID(now), Kind: JobRenew, Created: now.UTC(), Registration: reg.ID, SID: reg.SID, Card: t.Card, TermDays: t.TermDays}
@@ -455,13 +453,11 @@ func (p *Party) Renew(id ID, s Subject, t Terms) (Status, error) {
 	return p.status(p.g.store.view, id)
 }
 
-func (p *Party) renewing(sid api.SID) (busy bool, err error) {
-	prefix := p.key.table(tableJob)
-	err = scan(p.g.store.view, prefix, nil, false, func(_ []byte, job Job) (bool, error) {
-		busy = job.Kind == JobRenew && job.SID == sid
-		return !busy, nil
-	})
-	return busy, err
+// renewing tells whether a renewal of the signal is under way.
+func (q *queue) renewing(sid api.SID) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return slices.ContainsFunc(q.on[sid], func(pl *place) bool { return !pl.withdraws })
 }
 
 // once is a request under an idempotency key, or under none.

@@ -364,6 +364,9 @@ func (t *trouble) holdUp(now time.Time) (WaitFor, time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	worst := t.registry
+	if worst.Failures == 0 {
+		worst = t.imports
+	}
 	for _, w := range t.cohorts {
 		if worst.Failures == 0 || w.For == WaitBudget && worst.For != WaitBudget {
 			worst = w

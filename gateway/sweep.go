@@ -53,8 +53,8 @@ func (p *Party) sweepSignals() error {
 		if s.Live(today) {
 			return true, nil
 		}
-		if busy, err := p.renewing(s.SID); busy || err != nil {
-			return true, err // the registry may have taken the renewal, and the answer is to come
+		if p.queue.renewing(s.SID) {
+			return true, nil // the registry may have taken the renewal, and the answer is to come
 		}
 		owners, err := p.owners(p.g.store.view, s.SID)
 		if err != nil {
