@@ -10,8 +10,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash"
 	"log/slog"
 	"slices"
+	"sync"
 
 	"github.com/seinhuis/seinhuis/api"
 	"github.com/seinhuis/seinhuis/crypto/atrest"
@@ -22,8 +24,8 @@ import (
 // seals rows and the pepper that hides what rows are found by. They live in a
 // file outside database and backups. They print as [registry keys].
 type Keys struct {
-	Rows   atrest.Key
-	pepper [32]byte
+	Rows atrest.Key
+	macs *sync.Pool // of hash.Hash: HMAC under the pepper, its two blocks of key done
 }
 
 // ErrKeys says that a key file is not one that `registry keygen` makes.
@@ -58,7 +60,8 @@ func ParseKeys(file []byte) (Keys, error) {
 	if err != nil {
 		return Keys{}, ErrKeys
 	}
-	return Keys{Rows: rows, pepper: [32]byte(f.Pepper)}, nil
+	macs := &sync.Pool{New: func() any { return hmac.New(sha256.New, f.Pepper) }}
+	return Keys{Rows: rows, macs: macs}, nil
 }
 
 // Idx is where signals with a tag are found in one epoch.
@@ -104,9 +107,11 @@ func (k Keys) Grave(party api.PartyID, sid api.SID) [16]byte {
 }
 
 func (k Keys) mac(msg []byte) [16]byte {
-	h := hmac.New(sha256.New, k.pepper[:])
+	h := k.macs.Get().(hash.Hash)
+	defer k.macs.Put(h)
+	h.Reset()
 	h.Write(msg)
-	return [16]byte(h.Sum(nil))
+	return [16]byte(h.Sum(make([]byte, 0, sha256.Size)))
 }
 
 // Format prints [registry keys], whatever the verb.

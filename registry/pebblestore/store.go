@@ -76,7 +76,10 @@ func Open(folder string, keys registry.Keys, o Options) (*Store, error) {
 	}
 	for i := range opts.Levels {
 		opts.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+		opts.Levels[i].BlockSize = 16 << 10       // some ten signals
+		opts.Levels[i].IndexBlockSize = 256 << 10 // one level of index
 	}
+	opts.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionNone }) // what is sealed does not shrink
 	opts.EnsureDefaults()
 	db, err := pebble.Open(folder, opts)
 	if err != nil {
@@ -134,12 +137,12 @@ func (s *Store) Update(ctx context.Context, idx registry.Idx, fn func(registry.T
 	}
 	defer s.locks.lock(idx)()
 
-	it, err := s.db.NewIter(nil)
+	at, err := s.newReads()
 	if err != nil {
 		return err
 	}
-	t := &tx{store: s, idx: idx, it: it}
-	if err := errors.Join(fn(t), it.Close()); err != nil {
+	t := &tx{store: s, idx: idx, at: at}
+	if err := errors.Join(fn(t), at.close()); err != nil {
 		return err
 	}
 	return s.commit(&commit{writes: t.writes, events: t.events})
@@ -159,13 +162,13 @@ func (s *Store) UpdateAll(ctx context.Context, idxs []registry.Idx, fn func(regi
 	for w := range workers {
 		mine := idxs[len(idxs)*w/workers : len(idxs)*(w+1)/workers]
 		g.Go(func() (err error) {
-			it, err := s.db.NewIter(nil)
+			at, err := s.newReads()
 			if err != nil {
 				return err
 			}
-			defer func() { err = errors.Join(err, it.Close()) }()
+			defer func() { err = errors.Join(err, at.close()) }()
 			for _, idx := range mine {
-				t := &tx{store: s, idx: idx, it: it}
+				t := &tx{store: s, idx: idx, at: at}
 				if err := errors.Join(ctx.Err(), fn(idx, t)); err != nil {
 					return err
 				}

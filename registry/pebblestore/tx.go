@@ -3,9 +3,10 @@
 package pebblestore
 
 import (
+	"bytes"
 	"cmp"
-	"context"
 	"encoding"
+	"errors"
 	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -20,13 +21,51 @@ import (
 type tx struct {
 	store  *Store
 	idx    registry.Idx
-	it     *pebble.Iterator // made after the idx was locked
+	at     *reads // made after the idx was locked
 	writes []write
 
 	loaded  bool
 	signals []registry.Signal
 	match   registry.Match
 	events  []feedEvent
+}
+
+// reads are how transactions look into the database, at the moment they were made.
+// Most of what a transaction looks for is not there: a new signal's idx, its
+// tombstone, its events. So the bloom filters of the lowest level are asked too,
+// which Pebble leaves out unless it is told: they save the reading of a block.
+type reads struct {
+	under *pebble.Iterator // what stands under an idx
+	exact *pebble.Iterator // single keys: an iterator is fastest where its seeks go one way
+}
+
+func (s *Store) newReads() (*reads, error) {
+	var r reads
+	var err error
+	for _, it := range []**pebble.Iterator{&r.under, &r.exact} {
+		if *it, err = s.db.NewIter(&pebble.IterOptions{UseL6Filters: true}); err != nil {
+			return nil, errors.Join(err, r.close())
+		}
+	}
+	return &r, nil
+}
+
+// find gives the value of a key that is its own prefix, until the next find.
+func (r *reads) find(key []byte) (value []byte, ok bool, err error) {
+	if !r.exact.SeekPrefixGE(key) || !bytes.Equal(r.exact.Key(), key) {
+		return nil, false, r.exact.Error()
+	}
+	value, err = r.exact.ValueAndErr()
+	return value, true, err
+}
+
+func (r *reads) close() (err error) {
+	for _, it := range []*pebble.Iterator{r.under, r.exact} {
+		if it != nil {
+			err = errors.Join(err, it.Close())
+		}
+	}
+	return err
 }
 
 // A write sets a key, or deletes it. Of two writes of one key the later counts.
@@ -50,14 +89,15 @@ func (t *tx) load() error {
 	if t.loaded {
 		return nil
 	}
-	for valid := t.it.SeekPrefixGE(idxPrefix(t.idx)); valid; valid = t.it.Next() {
-		if err := t.store.openUnder(t.it, &t.signals, &t.match); err != nil {
+	it := t.at.under
+	for valid := it.SeekPrefixGE(idxPrefix(t.idx)); valid; valid = it.Next() {
+		if err := t.store.openUnder(it, &t.signals, &t.match); err != nil {
 			return err
 		}
 	}
 	t.sort()
-	t.loaded = t.it.Error() == nil
-	return t.it.Error()
+	t.loaded = it.Error() == nil
+	return it.Error()
 }
 
 func (t *tx) sort() {
@@ -78,8 +118,12 @@ func (t *tx) Match() (registry.Match, error) {
 
 // Tombstone implements registry.Tx.
 func (t *tx) Tombstone(party api.PartyID, sid api.SID) (tomb registry.Tombstone, ok bool, err error) {
-	ok, err = t.store.read(t.store.db, tableTombstone, tombstoneKey(t.idx, t.store.keys.Grave(party, sid)), &tomb)
-	return tomb, ok, err
+	key := tombstoneKey(t.idx, t.store.keys.Grave(party, sid))
+	sealed, ok, err := t.at.find(key)
+	if !ok || err != nil {
+		return tomb, false, err
+	}
+	return tomb, true, t.store.open(tableTombstone, key, sealed, &tomb)
 }
 
 // PutSignal implements registry.Tx.
@@ -147,11 +191,12 @@ func (t *tx) Emit(e registry.Event, remember enc.Date) error {
 	if slices.ContainsFunc(t.events, func(f feedEvent) bool { return f.event.ID == e.ID }) {
 		return nil
 	}
-	held, err := t.store.Held(context.Background(), e.Recipient.Party, e.ID)
+	feed := t.store.keys.Feed(e.Recipient.Party)
+	_, held, err := t.at.find(eventIDKey(feed, e.ID))
 	if held || err != nil {
 		return err
 	}
-	t.events = append(t.events, feedEvent{t.store.keys.Feed(e.Recipient.Party), e, remember})
+	t.events = append(t.events, feedEvent{feed, e, remember})
 	return nil
 }
 
