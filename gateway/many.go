@@ -9,6 +9,7 @@ import (
 	"errors"
 	"net/http"
 	"runtime"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -36,15 +37,21 @@ func (p *Party) sendMany(ctx context.Context, t *turn, jobs []Job) {
 	p.trouble.atRegistry(began, nil)
 
 	// Those that made a signal first: who is told of another's signal is compared
-	// with it.
+	// with it, and here with what was sent beside it.
 	var own, other []int
 	stored := 0
+	of := make(map[api.SID]Job, len(jobs))
+	for _, job := range jobs {
+		of[job.Prepared.SID] = job
+	}
 	for i, a := range answers {
 		switch {
 		case a.Receipt == nil:
 			p.alone(t, jobs[i].ID, began, p.notTaken(ctx, began, jobs[i], refusedLine(a)))
 		case a.SID == jobs[i].Prepared.SID:
 			own = append(own, i)
+		case of[a.SID].Prepared != nil && !sameTag(of[a.SID], jobs[i]):
+			p.alone(t, jobs[i].ID, began, p.receiptRefused(jobs[i], errReceipt))
 		default:
 			other = append(other, i)
 		}
@@ -61,6 +68,18 @@ func (p *Party) sendMany(ctx context.Context, t *turn, jobs []Job) {
 	} else {
 		p.trouble.atImports(began, nil)
 	}
+}
+
+// sameTag tells whether two prepared signals are of one child.
+func sameTag(a, b Job) bool {
+	one, err := api.ParseStatement(a.Prepared.Signed.Signed)
+	if err != nil {
+		return false
+	}
+	other, err := api.ParseStatement(b.Prepared.Signed.Signed)
+	return err == nil && slices.ContainsFunc(one.Faces, func(f api.Face) bool {
+		return slices.ContainsFunc(other.Faces, func(g api.Face) bool { return f.Epoch == g.Epoch && f.Tag == g.Tag })
+	})
 }
 
 // postMany gives the answers, and the jobs they belong to: as many of the first as

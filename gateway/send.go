@@ -72,11 +72,15 @@ func (p *Party) verified(ctx context.Context, began time.Time, m *manifest.Manif
 		}
 	}
 	if err != nil {
-		p.g.metrics.receiptsRefused.Inc()
-		p.g.log.Error("receipt refused", "party", string(p.id), "job", job, "cause", err.Error())
-		return receipt, &waitError{For: WaitRegistry, Alone: true, Err: err}
+		return receipt, p.receiptRefused(job, err)
 	}
 	return receipt, nil
+}
+
+func (p *Party) receiptRefused(job Job, err error) error {
+	p.g.metrics.receiptsRefused.Inc()
+	p.g.log.Error("receipt refused", "party", string(p.id), "job", job, "cause", err.Error())
+	return &waitError{For: WaitRegistry, Alone: true, Err: err}
 }
 
 var errReceipt = errors.New("gateway: the receipt is not the registry's, or not of this statement")

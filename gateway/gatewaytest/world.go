@@ -78,10 +78,11 @@ type World struct {
 
 // A Fault says how a server fails; the zero value does not.
 type Fault struct {
-	mu      sync.Mutex
-	mode    Mode
-	onAsked func(r *http.Request)
-	rewrite func(path string, answer []byte) []byte
+	mu       sync.Mutex
+	mode     Mode
+	onAsked  func(r *http.Request)
+	onAnswer func(r *http.Request)
+	rewrite  func(path string, answer []byte) []byte
 }
 
 // A Mode is a way to fail.
@@ -110,6 +111,13 @@ func (f *Fault) OnAsked(fn func(*http.Request)) {
 	f.onAsked = fn
 }
 
+// OnAnswer has fn called at every request that was handled, before it is answered.
+func (f *Fault) OnAnswer(fn func(*http.Request)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.onAnswer = fn
+}
+
 // Rewrite has fn change every answer, or with nil none.
 func (f *Fault) Rewrite(fn func(path string, answer []byte) []byte) {
 	f.mu.Lock()
@@ -120,7 +128,7 @@ func (f *Fault) Rewrite(fn func(path string, answer []byte) []byte) {
 func (f *Fault) wrap(next http.Handler, forged string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		f.mu.Lock()
-		mode, asked := f.mode, f.onAsked
+		mode, asked, answer := f.mode, f.onAsked, f.onAnswer
 		f.mu.Unlock()
 		if asked != nil {
 			asked(r)
@@ -135,12 +143,15 @@ func (f *Fault) wrap(next http.Handler, forged string) http.Handler {
 			next.ServeHTTP(&recorder{header: http.Header{}}, r)
 			panic(http.ErrAbortHandler)
 		default:
-			answer := &recorder{header: http.Header{}, status: http.StatusOK}
-			next.ServeHTTP(answer, r)
-			maps.Copy(w.Header(), answer.header)
+			got := &recorder{header: http.Header{}, status: http.StatusOK}
+			next.ServeHTTP(got, r)
+			if answer != nil {
+				answer(r)
+			}
+			maps.Copy(w.Header(), got.header)
 			w.Header().Del("Content-Length")
-			w.WriteHeader(answer.status)
-			w.Write(f.changed(r.URL.Path, answer.body.Bytes(), forged))
+			w.WriteHeader(got.status)
+			w.Write(f.changed(r.URL.Path, got.body.Bytes(), forged))
 		}
 	})
 }

@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package gateway
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/seinhuis/seinhuis/api"
+)
+
+// check tells what is wrong with a queue that should have these jobs.
+func (q *queue) check(jobs map[ID]Job) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.jobs) != len(jobs) {
+		return fmt.Errorf("%d jobs, want %d", len(q.jobs), len(jobs))
+	}
+	in := 0
+	for l, list := range q.lanes {
+		if len(list) == 0 {
+			return fmt.Errorf("an empty lane is kept")
+		}
+		in += len(list)
+		for at, pl := range list {
+			if pl.lane != l || pl.at != int32(at) || pl.turn != nil || q.jobs[pl.id] != pl {
+				return fmt.Errorf("a job in a lane is not where it stands")
+			}
+		}
+	}
+	on := 0
+	for id, job := range jobs {
+		pl := q.jobs[id]
+		switch {
+		case pl == nil || pl.lane != laneOf(job) || pl.prepared != (job.Prepared != nil):
+			return fmt.Errorf("%v is not known as it is", job)
+		case pl.at >= 0:
+			in--
+		case pl.turn == nil && pl.lane.stage != acting:
+			return fmt.Errorf("%v stands nowhere", job)
+		}
+		if !job.SID.IsZero() {
+			on++
+		}
+	}
+	for _, list := range q.on {
+		on -= len(list)
+		going, could := 0, 0
+		for _, pl := range list {
+			switch {
+			case pl.lane.stage != acting || pl.turn == resting:
+			case pl.at >= 0 || pl.turn != nil:
+				going++
+			default:
+				could++
+			}
+		}
+		if going > 1 || going == 0 && could > 0 {
+			return fmt.Errorf("of the acts on one signal %d go at once, and %d wait", going, could)
+		}
+	}
+	if in != 0 || on != 0 {
+		return fmt.Errorf("%d too many in lanes, %d too few on signals", in, on)
+	}
+	return nil
+}
+
+// A queue that is told of random changes knows where each job stands, whatever turns
+// do with them meanwhile.
+func TestQueueFollowsTheRows(t *testing.T) {
+	for seed := range uint64(20) {
+		rng := rand.New(rand.NewPCG(seed, 1))
+		q, tr := newQueue(), &trouble{}
+		jobs := map[ID]Job{}
+		var turns []*turn
+		pick := func() (job Job) {
+			for _, job = range jobs { // any of them
+				return job
+			}
+			return Job{}
+		}
+		put := func(job Job) {
+			jobs[job.ID] = job
+			q.put(job)
+		}
+		for step := range 3000 {
+			switch rng.IntN(10) {
+			case 0, 1, 2: // a new job
+				job := Job{ID: newID(time.Now()), Kind: JobSignal, Identity: []byte{1}, Cohort: 2010 + rng.IntN(3)}
+				if rng.IntN(2) == 0 {
+					job.Import = ID{1}
+				}
+				if rng.IntN(3) == 0 {
+					job = Job{ID: job.ID, Kind: JobWithdraw, SID: api.SID{byte(rng.IntN(5))}}
+					if rng.IntN(2) == 0 {
+						job.Kind, job.Identity, job.Cohort = JobRenew, []byte{1}, 2010
+					}
+				}
+				put(job)
+			case 3, 4: // prepared, by the turn that has it or not
+				if job := pick(); !job.ID.IsZero() {
+					job.Identity, job.Cohort, job.Prepared = nil, 0, &Prepared{}
+					put(job)
+				}
+			case 5: // done or cancelled
+				job := pick()
+				delete(jobs, job.ID)
+				q.delete(job.ID)
+			case 6, 7:
+				if turn, _ := q.next(time.Now(), tr); turn != nil {
+					turns = append(turns, turn)
+				}
+			case 8:
+				if len(turns) > 0 {
+					turn := turns[rng.IntN(len(turns))]
+					for _, id := range turn.jobs {
+						if rng.IntN(4) == 0 {
+							q.rest(turn, id, time.Duration(rng.IntN(1000)), func() {})
+						}
+					}
+				}
+			case 9:
+				if len(turns) > 0 {
+					i := rng.IntN(len(turns))
+					q.done(turns[i])
+					turns = slices.Delete(turns, i, i+1)
+				}
+			}
+			if err := q.check(jobs); err != nil {
+				t.Fatalf("seed %d, step %d: %v", seed, step, err)
+			}
+		}
+	}
+}
+
+// A turn takes what it can use and no more, and never in the order of arrival.
+func TestTurnsAreBounded(t *testing.T) {
+	q, tr := newQueue(), &trouble{}
+	job := func(cohort int, imported bool) Job {
+		j := Job{ID: newID(time.Now()), Kind: JobSignal, Identity: []byte{1}, Cohort: cohort}
+		if imported {
+			j.Import = ID{1}
+		}
+		q.put(j)
+		return j
+	}
+	var order []ID
+	for range 1000 {
+		order = append(order, job(2010, true).ID)
+	}
+	single := job(2010, false)
+	job(2012, false)
+	first, _ := q.next(time.Now(), tr)
+	second, _ := q.next(time.Now(), tr)
+	if first.cohort.year != 2010 {
+		first, second = second, first
+	}
+	if len(first.jobs) != api.MaxElements || first.jobs[0] != single.ID || len(second.jobs) != 1 {
+		t.Errorf("turns have %d and %d jobs, or the one that somebody waits for is not among them", len(first.jobs), len(second.jobs))
+	}
+	early := 0
+	for _, id := range first.jobs {
+		if slices.Contains(order[:len(order)/2], id) {
+			early++
+		}
+	}
+	if early < 10 || early > len(first.jobs)-10 { // by chance in a run of a hundred million
+		t.Errorf("%d of %d came in the first half", early, len(first.jobs))
+	}
+	if third, _ := q.next(time.Now(), tr); third != nil {
+		t.Error("a cohort has two turns at a time")
+	}
+}
+
+// Each turn of 64 jobs takes as long however many there are: nothing walks over them.
+func BenchmarkTurn(b *testing.B) {
+	for _, n := range []int{1_000, 1_000_000} {
+		b.Run(fmt.Sprint("jobs=", n), func(b *testing.B) {
+			q, tr := newQueue(), &trouble{}
+			for range n {
+				q.put(Job{ID: newID(time.Now()), Kind: JobSignal, Identity: []byte{1}, Cohort: 2010, Import: ID{1}})
+			}
+			for b.Loop() {
+				turn, _ := q.next(time.Now(), tr)
+				q.done(turn)
+			}
+		})
+	}
+}
