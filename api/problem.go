@@ -66,7 +66,7 @@ var refusals = map[Code]Refusal{
 	CodeUnsupported:     {http.StatusBadRequest, "Not supported", "This registry does not take this act or field."},
 	CodeLegalBasis:      {http.StatusForbidden, "Legal basis ended", "The legal basis of this deployment has ended. Signals can be withdrawn; none are taken."},
 	CodeRevision:        {http.StatusConflict, "Revision conflict", "rev must be one more than the stored revision for a statement, and the stored revision for an act; the same rev with other bytes is refused."},
-	CodeTag:             {http.StatusConflict, "Tags changed", "A revision keeps the tags of the signal."},
+	CodeTag:             {http.StatusConflict, "Tags changed", "A revision keeps the tags of the signal. An act carries the tag of the oldest open epoch: fetch the newest manifest, and sign it anew if its tag is another."},
 	CodeUnknownSignal:   {http.StatusNotFound, "No such signal", "The party has no signal with this sid under this tag."},
 	CodeGone:            {http.StatusGone, "Signal ended", "The signal was withdrawn, expired, handed over or removed. A new signal needs a new sid."},
 	CodeElement:         {http.StatusBadRequest, "Element refused", "elements must be 1 to 64 canonical ristretto255 encodings of 32 bytes, none of them the identity."},

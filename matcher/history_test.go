@@ -92,7 +92,7 @@ func TestHistories(t *testing.T) {
 // TestHistoriesAcrossEpochs does so while epochs open and close. The model knows
 // nothing of them.
 func TestHistoriesAcrossEpochs(t *testing.T) {
-	for seed := range uint64(30) {
+	for seed := range uint64(12) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) { playHistory(t, seed, 120, 20) })
 	}
 }

@@ -144,7 +144,7 @@ func written(t *testing.T, w *matchertest.World, parties int) []string {
 // kind, loses power at every sync, goes on, loses power again, and goes on: it all
 // comes to the same as a rebuild that nothing disturbed.
 func TestRebuildOutlivesLossOfPower(t *testing.T) {
-	const parties, children = 5, 14
+	const parties, children = 5, 10
 	defer matcher.SetRebuildBatch(2)()
 	for name, ingest := range map[string]int{"log": 0, "ingest": 1} {
 		t.Run(name, func(t *testing.T) {
@@ -195,7 +195,7 @@ func TestRebuildOutlivesLossOfPower(t *testing.T) {
 			before := disk.CrashClone(vfs.CrashCloneCfg{})
 			pictures := rebuiltOn(t, w, disk, rng)
 			want := written(t, w, parties)
-			if len(pictures) < 15 || len(want) < 60 {
+			if len(pictures) < 15 || len(want) < 50 {
 				t.Fatalf("%d pictures, %d lines", len(pictures), len(want))
 			}
 			w.Store.Close()
