@@ -30,6 +30,15 @@
 // goes. The same professional with the same reference is the same owner: such a
 // registration points to the earlier one instead.
 //
+// # Imports
+//
+// An [Import] is a file of signals that comes in chunks. A chunk is one batch: its
+// rows' registrations and jobs, what became of each row at once, and the import's
+// counts. Rows are numbered without a gap, so a client that lost an answer sends the
+// same chunk again, and one that starts anew asks how many rows there are. The batch
+// that ends a row's job counts its outcome: how an import gets on is one row to read.
+// In all else a row is a signal that came alone.
+//
 // # What comes in
 //
 // A party's feed is polled, and each event is verified from the bottom up: our own

@@ -449,6 +449,34 @@ func TestImportTellsWhatHoldsItUp(t *testing.T) {
 	}
 }
 
+// What ends a row's job otherwise than by a receipt is counted too.
+func TestImportCountsRowsThatEndWaiting(t *testing.T) {
+	w := gatewaytest.New(t, 1)
+	for _, f := range w.Faults {
+		f.Set(gatewaytest.Away)
+	}
+	a := w.Run(0).Of(0)
+	s := begin(t, a, 3)
+	grown := row(gateway.Subject{Kind: "bsn", Number: bsn(3), BirthDate: "2004-03-06"}, "K-3") // 22, for two days more
+	list := addRows(t, a, s.ID, 1, append(rowsOf(1, 2), grown))
+	imported(t, a, s.ID, func(s gateway.ImportStatus) bool { return s.WaitFor == gateway.WaitEvaluators })
+	if _, err := a.Withdraw(list[0].Registration, api.ReasonMistake); err != nil {
+		t.Fatal(err)
+	}
+	s = imported(t, a, s.ID, func(gateway.ImportStatus) bool { return true })
+	if s.Counts != (gateway.Counts{Queued: 2, Withdrawn: 1}) {
+		t.Errorf("one is withdrawn, and it counts %+v", s.Counts)
+	}
+	w.Advance(3 * 24 * time.Hour)
+	for _, f := range w.Faults {
+		f.Set(gatewaytest.Works)
+	}
+	s = imported(t, a, s.ID, complete)
+	if s.Counts != (gateway.Counts{Registered: 1, Withdrawn: 1, Refused: 1, Adult: 1}) {
+		t.Errorf("%+v", s.Counts)
+	}
+}
+
 func TestImportsAreForgotten(t *testing.T) {
 	w := gatewaytest.New(t, 1)
 	a := w.Run(0).Of(0)
