@@ -227,8 +227,8 @@ func (r *rebuilding) finish(ctx context.Context) error {
 	return nil
 }
 
-// depart takes away the signals that belong under another idx. If nobody stays the
-// match goes too, and nobody is told that anybody left.
+// depart takes away the signals that belong under another idx. Settling tells those
+// who stay that the others left; if nobody stays it ends the match and tells nobody.
 func (c *change) depart(epoch uint64) error {
 	var stay []registry.Signal
 	for _, s := range c.live {
@@ -238,12 +238,8 @@ func (c *change) depart(epoch uint64) error {
 			return err
 		}
 	}
-	gone := len(stay) < len(c.live)
 	c.live = stay
-	if !gone || len(stay) > 0 {
-		return nil
-	}
-	return c.tx.PutMatch(registry.Match{})
+	return nil
 }
 
 // arrive takes up signals from another idx; rebuild stores them. Those who were in
