@@ -20,6 +20,15 @@
 // What evaluators answered is kept in memory until there is enough of it, because
 // they debit what they answer.
 //
+// # The queue
+//
+// Where each job stands is in memory (queue.go); its row is read when its turn has
+// come. A turn is one request's worth: up to 64 identities of one cohort, one act, one
+// signal, or up to a thousand signals when there are many. Turns run side by side and
+// choose at random, so nothing that waits for a server or a colleague holds up
+// anything else, and nobody learns the order of arrival. What somebody waits for goes
+// before what comes from an import.
+//
 // # Registrations and signals
 //
 // A registration (aanmelding) is one professional's signal of one child. A

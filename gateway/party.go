@@ -157,6 +157,7 @@ func (p *Party) commit(b *batch) error {
 	}
 	for _, id := range b.done {
 		p.queue.delete(id)
+		p.trouble.job(id, nil)
 	}
 	for _, sid := range b.ended {
 		p.queue.ended(sid)

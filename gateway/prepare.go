@@ -202,6 +202,7 @@ func (p *Party) prepareCohort(ctx context.Context, t *turn, jobs []Job) error {
 			p.tried(t, batch.jobs[i].ID, began, err)
 		} else if job != nil {
 			prepared = append(prepared, *job)
+			p.trouble.job(job.ID, nil)
 		}
 	}
 	return p.keepPrepared(prepared...)

@@ -28,6 +28,9 @@ type queue struct {
 	cohorts map[int]*cohort
 	running [stages]int // turns
 
+	// Rows of a few jobs that somebody waits for, which spares reading them.
+	rows map[ID]Job
+
 	// Signals that ended while submissions were under way: an answer that names one
 	// is from before.
 	underWay int
@@ -82,10 +85,12 @@ type cohort struct {
 	begun *cohortBatch // the turn's own
 }
 
+const keepRows = 64
+
 func newQueue() *queue {
 	return &queue{
 		jobs: map[ID]*place{}, on: map[api.SID][]*place{}, lanes: map[lane][]*place{},
-		cohorts: map[int]*cohort{}, gone: map[api.SID]bool{},
+		cohorts: map[int]*cohort{}, gone: map[api.SID]bool{}, rows: map[ID]Job{},
 	}
 }
 
@@ -115,6 +120,9 @@ func (q *queue) put(job Job) {
 			q.oldest = pl.id
 		}
 	}
+	if _, kept := q.rows[pl.id]; kept || len(q.rows) < keepRows && !at.imported {
+		q.rows[pl.id] = job
+	}
 	pl.prepared = job.Prepared != nil
 	if known && pl.lane == at {
 		return // it stays where it is, or in whose hands it is
@@ -135,6 +143,7 @@ func (q *queue) delete(id ID) {
 	q.leave(pl)
 	pl.turn = nil
 	delete(q.jobs, id)
+	delete(q.rows, id)
 	if pl.sid.IsZero() {
 		return
 	}
@@ -242,6 +251,14 @@ func (q *queue) rest(t *turn, id ID, d time.Duration, awake func()) {
 		q.mu.Unlock()
 		awake()
 	})
+}
+
+// row gives a job's row, if it is kept.
+func (q *queue) row(id ID) (Job, bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	job, ok := q.rows[id]
+	return job, ok
 }
 
 // has tells whether a job is still to be done.

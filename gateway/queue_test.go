@@ -3,6 +3,7 @@
 package gateway
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -42,6 +43,9 @@ func (q *queue) check(jobs map[ID]Job) error {
 		case pl.turn == nil && pl.lane.stage != acting:
 			return fmt.Errorf("%v stands nowhere", job)
 		}
+		if row, kept := q.rows[id]; kept && (row.Prepared != job.Prepared || !bytes.Equal(row.Identity, job.Identity)) {
+			return fmt.Errorf("the row that is kept of %v is an older one", job)
+		}
 		if !job.SID.IsZero() {
 			on++
 		}
@@ -60,6 +64,11 @@ func (q *queue) check(jobs map[ID]Job) error {
 		}
 		if going > 1 || going == 0 && could > 0 {
 			return fmt.Errorf("of the acts on one signal %d go at once, and %d wait", going, could)
+		}
+	}
+	for id := range q.rows {
+		if q.jobs[id] == nil || len(q.rows) > keepRows {
+			return fmt.Errorf("rows are kept that need not be")
 		}
 	}
 	if in != 0 || on != 0 {

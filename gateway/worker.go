@@ -275,7 +275,11 @@ func (q *queue) begin(s stage, n int, from ...lane) *turn {
 func (p *Party) do(ctx context.Context, t *turn) {
 	jobs := make([]Job, 0, len(t.jobs))
 	for _, id := range t.jobs {
-		job, err := get[Job](p.g.store.view, p.key.job(id))
+		job, kept := p.queue.row(id)
+		var err error
+		if !kept {
+			job, err = get[Job](p.g.store.view, p.key.job(id))
+		}
 		switch {
 		case err == nil:
 			jobs = append(jobs, job)
