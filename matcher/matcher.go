@@ -451,7 +451,7 @@ func (c *change) grant(event string, action audit.Action, party api.PartyID, sid
 	granted := registry.Granted{
 		Incarnation: c.m.Store.Incarnation(), Others: others, Leaf: leaf.Hash(), Time: c.adm.Now.UTC().Truncate(time.Second),
 	}
-	return granted, c.tx.Log(registry.LogEntry{At: c.adm.Now, Leaf: leaf})
+	return granted, c.tx.Log(leaf)
 }
 
 func (m *Matcher) receiptOf(s registry.Signal, created bool) (Outcome, error) {

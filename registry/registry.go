@@ -109,10 +109,7 @@ type Event struct {
 }
 
 // A LogEntry is a leaf on its way to the log.
-type LogEntry struct {
-	At   time.Time
-	Leaf audit.Leaf
-}
+type LogEntry audit.Leaf
 
 var amsterdam = func() *time.Location {
 	loc, err := time.LoadLocation("Europe/Amsterdam")

@@ -3,7 +3,9 @@
 package registry
 
 import (
+	"encoding/binary"
 	"fmt"
+	"time"
 
 	"github.com/seinhuis/seinhuis/api"
 	"github.com/seinhuis/seinhuis/crypto/encoding"
@@ -109,28 +111,29 @@ func (e *Event) UnmarshalBinary(b []byte) error {
 
 // MarshalBinary encodes the entry as a row.
 func (l LogEntry) MarshalBinary() ([]byte, error) {
-	return encoding.E(rowLog, encoding.Time(l.At), l.Leaf.Salt[:], l.Leaf.Record)
+	return encoding.E(rowLog, l.Salt[:], l.Record)
 }
 
 // UnmarshalBinary reads what MarshalBinary writes; it keeps b.
 func (l *LogEntry) UnmarshalBinary(b []byte) error {
 	d := encoding.NewDecoder(b)
 	d.Expect(rowLog)
-	l.At = d.Time()
-	d.Fixed(l.Leaf.Salt[:])
-	l.Leaf.Record = d.Bytes()
+	d.Fixed(l.Salt[:])
+	l.Record = d.Bytes()
 	return corrupt(d)
 }
 
 func (g Granted) fields() [][]byte {
-	return [][]byte{g.Incarnation[:], encoding.Int(g.Others), g.Leaf[:], encoding.Time(g.Time)}
+	return [][]byte{g.Incarnation[:], encoding.Int(g.Others), g.Leaf[:], binary.BigEndian.AppendUint64(nil, uint64(g.Time.Unix()))}
 }
 
 func decodeGranted(d *encoding.Decoder) (g Granted) {
 	d.Fixed(g.Incarnation[:])
 	g.Others = d.Int()
 	d.Fixed(g.Leaf[:])
-	g.Time = d.Time()
+	var seconds [8]byte // since 1970
+	d.Fixed(seconds[:])
+	g.Time = time.Unix(int64(binary.BigEndian.Uint64(seconds[:])), 0).UTC()
 	return g
 }
 

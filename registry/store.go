@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/seinhuis/seinhuis/api"
+	"github.com/seinhuis/seinhuis/audit"
 	"github.com/seinhuis/seinhuis/crypto/encoding"
 )
 
@@ -102,5 +103,5 @@ type Tx interface {
 	// held it. The id is remembered up to the given day.
 	Emit(e Event, remember encoding.Date) error
 	// Log puts a leaf in the outbox, from where the sequencer takes it.
-	Log(LogEntry) error
+	Log(audit.Leaf) error
 }

@@ -130,7 +130,7 @@ func (g *registry) prepare(st api.Statement, sub api.Submission, now time.Time) 
 	}
 	l := logLeaf{hash: leaf.Hash()}
 	l.id = id([16]byte(l.hash[:16]))
-	if l.row, err = seal(product.LogEntry{At: now, Leaf: leaf}.MarshalBinary()); err != nil {
+	if l.row, err = seal(product.LogEntry(leaf).MarshalBinary()); err != nil {
 		return row{}, l, err
 	}
 	out := row{

@@ -4,6 +4,7 @@ package pebblestore
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -12,11 +13,12 @@ import (
 	"github.com/cockroachdb/pebble/v2/objstorage/objstorageprovider"
 	"github.com/cockroachdb/pebble/v2/sstable"
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"golang.org/x/sync/errgroup"
 )
 
-// ingestFile is a table on its way into the database. One that a crash has left is
-// overwritten by the next.
-const ingestFile = "ingest.tmp"
+// ingestFiles are tables on their way into the database. One that a crash has left
+// is overwritten by the next.
+var ingestFiles = [3]string{"ingest-0.tmp", "ingest-1.tmp", "ingest-2.tmp"}
 
 // A commit is one transaction's writes on their way to disk.
 type commit struct {
@@ -132,22 +134,43 @@ func (s *Store) log(group []*commit) error {
 // than the log and the memtable, which write every byte once more.
 const ingestAbove = 4 << 20
 
-// ingest writes a group as a sorted table and takes it into the database, which is
-// as atomic and durable as a batch.
+// ingest writes a group as sorted tables and takes them into the database, which is
+// as atomic and durable as a batch. What stands under idxs is a table of its own,
+// beside one of all that goes before it and one of what comes behind, so that more
+// than one processor has something to do.
 func (s *Store) ingest(group []*commit) error {
-	var all []write
+	var tables [len(ingestFiles)][]write
 	for _, c := range group {
-		all = append(all, c.writes...)
+		for _, w := range c.writes {
+			at := 1 + cmp.Compare(w.key[0], prefixIdx)
+			tables[at] = append(tables[at], w)
+		}
 	}
-	slices.SortStableFunc(all, func(a, b write) int { return bytes.Compare(a.key, b.key) })
-	path := s.fs.PathJoin(s.folder, ingestFile)
+	var paths []string
+	var g errgroup.Group
+	for i, writes := range tables {
+		if len(writes) == 0 {
+			continue
+		}
+		path := s.fs.PathJoin(s.folder, ingestFiles[i])
+		paths = append(paths, path)
+		g.Go(func() error { return s.writeTable(path, writes) })
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return s.db.Ingest(context.Background(), paths)
+}
+
+func (s *Store) writeTable(path string, writes []write) error {
+	slices.SortStableFunc(writes, func(a, b write) int { return bytes.Compare(a.key, b.key) })
 	f, err := s.fs.Create(path, vfs.WriteCategoryUnspecified)
 	if err != nil {
 		return err
 	}
 	w := sstable.NewWriter(objstorageprovider.NewFileWritable(f), s.tables)
-	for i, next := range all {
-		if i+1 < len(all) && bytes.Equal(next.key, all[i+1].key) {
+	for i, next := range writes {
+		if i+1 < len(writes) && bytes.Equal(next.key, writes[i+1].key) {
 			continue // a later write of the same key follows
 		}
 		if next.delete {
@@ -159,8 +182,5 @@ func (s *Store) ingest(group []*commit) error {
 			return errors.Join(err, w.Close())
 		}
 	}
-	if err := w.Close(); err != nil {
-		return err
-	}
-	return s.db.Ingest(context.Background(), []string{path})
+	return w.Close()
 }

@@ -71,7 +71,7 @@ func Open(folder string, keys registry.Keys, o Options) (*Store, error) {
 		FormatMajorVersion: pebble.FormatColumnarBlocks,
 		FS:                 cmp.Or[vfs.FS](o.FS, vfs.Default),
 		Logger:             o.Logger,
-		MemTableSize:       64 << 20,
+		MemTableSize:       32 << 20, // and logs of as much, up to four
 		CacheSize:          256 << 20,
 	}
 	for i := range opts.Levels {

@@ -318,7 +318,7 @@ func TestNothingReadableAtRest(t *testing.T) {
 			Event: "signal.register", Action: audit.Create, Outcome: audit.Success, Time: time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC),
 			Party: string(party(1)), ObjectType: "signal", ObjectID: sig.SID.String(), System: "registry",
 		})
-		return errors.Join(err, tx.PutSignal(sig), tx.Emit(event(1, 1), day), tx.Log(registry.LogEntry{Leaf: leaf}),
+		return errors.Join(err, tx.PutSignal(sig), tx.Emit(event(1, 1), day), tx.Log(leaf),
 			tx.PutMatch(registry.Match{ID: api.NewMatchID(), Members: []registry.Member{{Party: party(1), SID: sig.SID}}}))
 	})
 	if err := s.Close(); err != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/seinhuis/seinhuis/api"
+	"github.com/seinhuis/seinhuis/audit"
 	enc "github.com/seinhuis/seinhuis/crypto/encoding"
 	"github.com/seinhuis/seinhuis/registry"
 )
@@ -201,8 +202,8 @@ func (t *tx) Emit(e registry.Event, remember enc.Date) error {
 }
 
 // Log implements registry.Tx.
-func (t *tx) Log(entry registry.LogEntry) error {
-	return t.put(tableOutbox, outboxKey(entry.Leaf.Hash()), entry)
+func (t *tx) Log(leaf audit.Leaf) error {
+	return t.put(tableOutbox, outboxKey(leaf.Hash()), registry.LogEntry(leaf))
 }
 
 func (t *tx) put(table string, key []byte, v encoding.BinaryMarshaler) error {
