@@ -21,6 +21,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 )
@@ -207,7 +208,9 @@ func (b Base64) MarshalJSON() ([]byte, error) {
 // missing padding, no set bits behind the last byte.
 func (b *Base64) UnmarshalJSON(text []byte) error {
 	var s string
-	if err := json.Unmarshal(text, &s); err != nil {
+	if n := len(text); n >= 2 && text[0] == '"' && text[n-1] == '"' && bytes.IndexByte(text, '\\') < 0 {
+		s = string(text[1 : n-1]) // without an escape it stands there as it is
+	} else if err := json.Unmarshal(text, &s); err != nil {
 		return fmt.Errorf("%w: base64 text was expected", ErrMalformed)
 	}
 	raw, err := ParseBase64(s)
@@ -218,10 +221,12 @@ func (b *Base64) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
+var canonical = base64.StdEncoding.Strict()
+
 // ParseBase64 reads canonical padded standard base64.
 func ParseBase64(s string) ([]byte, error) {
-	raw, err := base64.StdEncoding.DecodeString(s)
-	if err != nil || base64.StdEncoding.EncodeToString(raw) != s {
+	raw, err := canonical.DecodeString(s)
+	if err != nil || strings.ContainsAny(s, "\r\n") { // which it skips
 		return nil, fmt.Errorf("%w: base64 is not canonical", ErrMalformed)
 	}
 	return raw, nil
