@@ -159,7 +159,9 @@ func (r *rebuilding) move(ctx context.Context) error {
 // plan sorts the signals under an idx by where they go.
 func (r *rebuilding) plan(idx registry.Idx, signals []registry.Signal, match registry.Match) {
 	r.scanned++
-	r.coming[idx] = r.coming[idx]
+	if _, ok := r.coming[idx]; !ok {
+		r.coming[idx] = nil // visited, even if nothing comes
+	}
 	var heir registry.Idx
 	groups := make(map[registry.Idx][]registry.Signal)
 	for _, s := range signals {
