@@ -43,6 +43,7 @@ type house struct {
 	met     int // so many stored children have been signalled by a second party
 	signals int // in all
 	sizes   rowSizes
+	record  int // bytes of the log's record of a signal and its salt
 }
 
 // rowSizes are the lengths in bytes of rows as the product seals them, for peers
@@ -80,6 +81,7 @@ func (h *house) measureRows() {
 		ObjectType: "signal", ObjectID: api.NewSID().String(), System: "registry",
 	})
 	h.r.must(err)
+	h.record = len(leaf.Record) + len(leaf.Salt)
 	member := registry.Member{Party: matchertest.Party(0)}
 	size := func(b []byte, err error) int {
 		h.r.must(err)
