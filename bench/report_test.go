@@ -4,6 +4,7 @@ package bench
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -36,6 +37,7 @@ type Row struct {
 	Note   string    `json:"note,omitempty"`
 	Why    string    `json:"why,omitempty"` // what the profile shows, where the aim is missed
 	All    [2]series `json:"repetitions"`   // ours, theirs
+	Read   string    `json:"-"`             // the commit of the profile, if it is not profiled
 	On     Machine   `json:"on"`
 }
 
@@ -91,7 +93,7 @@ func (r *run) row(row Row, ours, theirs []float64) {
 		row.Why = ""
 	}
 	if row.Why != "" {
-		row.Why += " (profile of " + profiled + ")"
+		row.Why += " (profile of " + cmp.Or(row.Read, profiled) + ")"
 	}
 	r.rows = append(r.rows, row)
 }
