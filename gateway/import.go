@@ -56,7 +56,7 @@ type ImportStatus struct {
 	Left      time.Duration // until all rows have theirs; zero is unknown
 	WaitFor   WaitFor       // what holds it up; WaitNothing for nothing
 	Next      time.Time     // when the gateway goes on then; zero is unknown
-	Days      int           // for a spent budget: how many days it may take at most; zero is unknown
+	Days      int           // for a spent budget: about how many days it will take; zero is unknown
 }
 
 // Done is how many rows have their outcome.
@@ -351,11 +351,25 @@ func (p *Party) importStatus(row Import) ImportStatus {
 	if row.Counts.Queued > 0 {
 		s.WaitFor, s.Next = p.trouble.holdUp(p.g.now())
 	}
-	if m, _ := p.g.roots.known(); s.WaitFor == WaitBudget && m != nil && m.Policy.DailyBudget > 0 {
-		a := (row.Total - row.Done()) * len(m.Open())
-		s.Left, s.Days = 0, (a+m.Policy.DailyBudget-1)/m.Policy.DailyBudget
+	if s.WaitFor == WaitBudget {
+		s.PerSecond, s.Left = 0, 0
+		if m, _ := p.g.roots.known(); m != nil {
+			s.Days = daysOf((row.Total-row.Done())*len(m.Open()), m.Policy.DailyBudget, m.Policy.MonthlyBudget)
+		}
 	}
 	return s
+}
+
+// daysOf is about how many days so many evaluations take by the budgets; zero where
+// there is none.
+func daysOf(evaluations, daily, monthly int) (days int) {
+	if daily > 0 {
+		days = (evaluations + daily - 1) / daily
+	}
+	if monthly > 0 {
+		days = max(days, evaluations/monthly*30)
+	}
+	return days
 }
 
 // holdUp is what the queue waits for, and until when; a spent budget goes before
@@ -376,9 +390,7 @@ func (t *trouble) holdUp(now time.Time) (WaitFor, time.Time) {
 	case worst.Failures == 0:
 		return WaitNothing, time.Time{}
 	case worst.For == WaitBudget:
-		// Budgets are new at midnight UTC. The worker asks earlier, for one that is
-		// raised.
-		return WaitBudget, now.UTC().Truncate(24 * time.Hour).Add(24 * time.Hour)
+		return WaitBudget, now.Add(time.Until(worst.Said)).Round(time.Minute).UTC()
 	}
 	return worst.For, worst.Until.UTC()
 }

@@ -416,8 +416,11 @@ func TestImportWaitsForBudget(t *testing.T) {
 	if s.Next != w.Now().UTC().Truncate(24*time.Hour).AddDate(0, 0, 1) {
 		t.Errorf("it goes on at %s", s.Next)
 	}
-	if words := s.Words(); !strings.Contains(words, "Het tegoed bij de sleutelhouders is op; de poort gaat vanzelf verder op 5 maart om 01.00 uur.") || !strings.Contains(words, "dagen") {
+	if words := s.Words(); !strings.Contains(words, "Het tegoed bij de sleutelhouders is op; de poort gaat vanzelf verder op 5 maart om 01.00 uur.") || !strings.Contains(words, " Met dit tegoed duurt het nog ongeveer ") {
 		t.Errorf("it says %q", words)
+	}
+	if want := (s.Counts.Queued + 4) / 5; s.Days != want {
+		t.Errorf("it takes %d days, want %d", s.Days, want)
 	}
 	if s.Counts.Refused != 0 || s.Counts.Queued == 0 || s.Left != 0 {
 		t.Errorf("%+v, %s left", s.Counts, s.Left)

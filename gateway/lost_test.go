@@ -92,6 +92,33 @@ func TestALostAnswerIsFoundAlthoughTheEpochsChanged(t *testing.T) {
 	}
 }
 
+// A withdrawal that waited while an epoch was closed carries a tag that the registry
+// does not match on any more. It is signed anew at once: a child is waiting for it.
+func TestAWithdrawalOutlivesItsEpoch(t *testing.T) {
+	w := gatewaytest.New(t, 1)
+	w.OpenEpoch(2)
+	w.Publish()
+	a := w.Run(0).Of(0)
+	s := signal(t, a, child(1), terms("jansen", "A-1"))
+	w.Registry.Set(gatewaytest.Refuses)
+	if _, err := a.Withdraw(s.ID, "ended"); err != nil {
+		t.Fatal(err)
+	}
+	waitsFor(t, a, s.ID, gateway.WaitRegistry)
+	w.Manifest.Epochs[0].State = manifest.EpochClosed
+	w.Publish()
+	if done, err := w.Matcher.Rebuild(t.Context()); err != nil || done.Moved != 1 {
+		t.Fatal(done, err)
+	}
+	w.Registry.Set(gatewaytest.Works)
+	if s := settled(t, a, s.ID); s.State != gateway.StateWithdrawn || s.Ending != "ended" {
+		t.Errorf("it is %s (%s)", s.State, s.Ending)
+	}
+	if _, stands, err := w.Matcher.Store.Signal(t.Context(), w.Matcher.Keys.Idx(2, tagOf(s, 1)), gatewaytest.Party(0)); err != nil || stands {
+		t.Errorf("the registry still has the signal (%v)", err)
+	}
+}
+
 // A party that is new since a fetch during the long poll is looked up anew.
 func TestTheDirectoryIsFetchedAfterTheEvent(t *testing.T) {
 	w := gatewaytest.New(t, 2)

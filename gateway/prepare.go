@@ -136,9 +136,9 @@ func (p *Party) statement(m *manifest.Manifest, c child, sid api.SID, rev uint64
 	return prepared, nil
 }
 
-// withdrawal makes the signed act that withdraws a signal, on its tag in the
-// oldest open epoch; without one there the registry says that it has no such signal.
-func (p *Party) withdrawal(m *manifest.Manifest, s Signal, reason string, now time.Time) (*Prepared, error) {
+// tagInForce is a signal's tag in the oldest open epoch, or its first; without one
+// there the registry says that it has no such signal.
+func (p *Party) tagInForce(m *manifest.Manifest, s Signal) (api.Tag, error) {
 	f := s.Faces[0]
 	if open := m.Open(); len(open) > 0 {
 		if i := slices.IndexFunc(s.Faces, func(f Face) bool { return f.Epoch == open[0].Number }); i >= 0 {
@@ -146,11 +146,17 @@ func (p *Party) withdrawal(m *manifest.Manifest, s Signal, reason string, now ti
 		}
 	}
 	box, err := p.openKeybox(seal.Context{Dep: m.Dep, Party: string(p.id), SID: f.SID, Rev: f.Rev, Epoch: f.Epoch}, f.Keybox)
+	return api.Tag(box.Token.Tag), err
+}
+
+// withdrawal makes the signed act that withdraws a signal.
+func (p *Party) withdrawal(m *manifest.Manifest, s Signal, reason string, now time.Time) (*Prepared, error) {
+	tag, err := p.tagInForce(m, s)
 	if err != nil {
 		return nil, err
 	}
 	act, err := api.Act{
-		Dep: m.Dep, Party: p.id, KeyID: p.signID, Act: api.ActWithdraw, SID: s.SID, Rev: s.Rev, Tag: api.Tag(box.Token.Tag),
+		Dep: m.Dep, Party: p.id, KeyID: p.signID, Act: api.ActWithdraw, SID: s.SID, Rev: s.Rev, Tag: tag,
 		Issued: now.UTC().Truncate(time.Second), Body: reason,
 	}.Encode()
 	if err != nil {

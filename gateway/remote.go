@@ -129,7 +129,7 @@ func (p *Party) fetch(ctx context.Context, e endpoint, method, path string, body
 func refusal(resp *http.Response, text []byte) error {
 	wait := time.Duration(0)
 	if s, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && s > 0 {
-		wait = min(time.Duration(s)*time.Second, maxRetryAfter)
+		wait = time.Duration(min(s, maxRetryAfter)) * time.Second
 	}
 	cause := fmt.Errorf("gateway: status %d", resp.StatusCode)
 	var problem api.Problem
@@ -149,7 +149,7 @@ func refusal(resp *http.Response, text []byte) error {
 const (
 	backoffFirst  = 250 * time.Millisecond
 	backoffMost   = 15 * time.Second
-	maxRetryAfter = time.Hour
+	maxRetryAfter = 32 * 24 * 3600 // seconds: a month's budget can be spent on its first day
 )
 
 func backoff(failures int) time.Duration {

@@ -227,7 +227,15 @@ func (p *Party) outdated(m *manifest.Manifest, job Job) bool {
 	now := p.g.now()
 	if job.Kind == JobWithdraw {
 		act, err := api.ParseAct(job.Prepared.Signed.Signed)
-		return err != nil || act.KeyID != p.signID || now.Sub(act.Issued) > tooOld
+		if err != nil || act.KeyID != p.signID || now.Sub(act.Issued) > tooOld {
+			return true
+		}
+		signal, err := get[Signal](p.g.store.view, p.key.signal(job.SID))
+		if err != nil {
+			return false
+		}
+		tag, err := p.tagInForce(m, signal) // another one since an epoch was closed
+		return err == nil && tag != act.Tag
 	}
 	st, err := api.ParseStatement(job.Prepared.Signed.Signed)
 	if err != nil || st.KeyID != p.signID || now.Sub(st.Issued) > tooOld || st.Expires.Compare(identity.Today(now)) <= 0 {

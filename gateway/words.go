@@ -223,7 +223,7 @@ func (s ImportStatus) Words() string {
 	case WaitBudget:
 		words += " Het tegoed bij de sleutelhouders is op; de poort gaat vanzelf verder op " + moment(s.Next) + "."
 		if s.Days > 1 {
-			words += fmt.Sprintf(" Met dit tegoed per dag duurt het nog hooguit %d dagen.", s.Days)
+			words += fmt.Sprintf(" Met dit tegoed duurt het nog ongeveer %d dagen.", s.Days)
 		}
 	case WaitEvaluators, WaitRegistry:
 		words += " " + waitWords[s.WaitFor]

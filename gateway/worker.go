@@ -25,6 +25,7 @@ const (
 	importLines   = 1000                   // at most
 	lookAgain     = time.Minute            // even if nobody wakes the worker
 	later         = 200 * time.Millisecond // for a job that waits for another one
+	askAgain      = time.Hour              // a server that said longer: a budget can be raised
 	afterOurFault = 10 * time.Minute       // for a job that we cannot do ourselves
 	oneByOne      = 10 * time.Minute       // for imports that are not taken
 )
@@ -38,6 +39,7 @@ type wait struct {
 	Failures int
 	At       time.Time // of the last failure
 	Until    time.Time
+	Said     time.Time // when the server said that it will go on; we ask earlier
 }
 
 // trouble is what the worker knows of servers that fail. It is not kept: after a
@@ -70,7 +72,8 @@ func (w *wait) failed(e *waitError) {
 	w.For = e.For
 	w.Failures++
 	w.At = time.Now()
-	w.Until = w.At.Add(max(backoff(w.Failures), e.Until))
+	w.Until = w.At.Add(max(backoff(w.Failures), min(e.Until, askAgain)))
+	w.Said = w.At.Add(e.Until)
 }
 
 // cohort and job record a failure, or with nil the end of it.
