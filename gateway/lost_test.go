@@ -17,7 +17,9 @@ import (
 	"github.com/seinhuis/seinhuis/api"
 	"github.com/seinhuis/seinhuis/gateway"
 	"github.com/seinhuis/seinhuis/gateway/gatewaytest"
+	"github.com/seinhuis/seinhuis/manifest"
 	"github.com/seinhuis/seinhuis/manifest/manifesttest"
+	"github.com/seinhuis/seinhuis/registry"
 )
 
 // eventually waits until something holds.
@@ -100,8 +102,8 @@ func TestAWithdrawalOutlivesItsEpoch(t *testing.T) {
 	w.Publish()
 	a := w.Run(0).Of(0)
 	s := signal(t, a, child(1), terms("jansen", "A-1"))
-	w.Registry.Set(gatewaytest.Refuses)
-	if _, err := a.Withdraw(s.ID, "ended"); err != nil {
+	w.Registry.Set(gatewaytest.Away)
+	if _, err := a.Withdraw(s.ID, api.ReasonEnded); err != nil {
 		t.Fatal(err)
 	}
 	waitsFor(t, a, s.ID, gateway.WaitRegistry)
@@ -111,11 +113,14 @@ func TestAWithdrawalOutlivesItsEpoch(t *testing.T) {
 		t.Fatal(done, err)
 	}
 	w.Registry.Set(gatewaytest.Works)
-	if s := settled(t, a, s.ID); s.State != gateway.StateWithdrawn || s.Ending != "ended" {
+	if s := settled(t, a, s.ID); s.State != gateway.StateWithdrawn || s.Ending != api.ReasonEnded {
 		t.Errorf("it is %s (%s)", s.State, s.Ending)
 	}
-	if _, stands, err := w.Matcher.Store.Signal(t.Context(), w.Matcher.Keys.Idx(2, tagOf(s, 1)), gatewaytest.Party(0)); err != nil || stands {
-		t.Errorf("the registry still has the signal (%v)", err)
+	err := w.Matcher.Store.Scan(t.Context(), registry.Idx{}, func(registry.Idx, []registry.Signal, registry.Match) error {
+		return errors.New("the signal still stands at the registry")
+	})
+	if err != nil {
+		t.Error(err)
 	}
 }
 
