@@ -29,8 +29,9 @@ type Store interface {
 	Update(ctx context.Context, idx Idx, fn func(Tx) error) error
 
 	// UpdateAll is Update on many different idxs, with one durable commit for all:
-	// for bulk. fn is called once for each idx, by several goroutines; an error of
-	// one ends it all, and nothing is written.
+	// for bulk. It joins what comes with what is stored: fn is called once for each
+	// idx, in ranges of them side by side, each in the store's order. An error of one
+	// ends it all, and nothing is written.
 	UpdateAll(ctx context.Context, idxs []Idx, fn func(Idx, Tx) error) error
 
 	// Signal reads the signal that a party has under idx.
