@@ -480,11 +480,12 @@ func (p *Party) rowStatus(v view, chunk importRows) ([]RowStatus, error) {
 }
 
 // sweepImports forgets an import a while after its last outcome; one with rows that
-// may still be signalled, or that was never handed over wholly, much later.
-func (p *Party) sweepImports(b *batch, v view) error {
+// may still be signalled, or that was never handed over wholly, much later. p.mu is
+// held: rows may come in.
+func (p *Party) sweepImports(b *batch) error {
 	tooOld := p.g.now().AddDate(-keepReportYears, 0, 0)
 	recent := p.g.now().Add(-keepEnded)
-	return scan(v, p.key.table(tableImport), nil, false, func(key []byte, row Import) (bool, error) {
+	return scan(p.g.store.view, p.key.table(tableImport), nil, false, func(key []byte, row Import) (bool, error) {
 		open := row.Settled.IsZero() || row.Counts.NotSignalled > 0
 		if row.Counts.Queued > 0 || row.Created.After(tooOld) && (open || row.Settled.After(recent)) {
 			return true, nil

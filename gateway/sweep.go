@@ -4,8 +4,11 @@ package gateway
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"time"
 
+	"github.com/seinhuis/seinhuis/api"
 	"github.com/seinhuis/seinhuis/crypto/identity"
 )
 
@@ -42,46 +45,75 @@ func (p *Party) sweep() error {
 	return p.g.store.scrub(p.key)
 }
 
+// expireAtOnce is how many signals end in one commit: what a professional does
+// waits for no more than these.
+const expireAtOnce = 500
+
+// sweepSignals looks for signals that have expired without keeping anybody waiting,
+// and ends them a few at a time.
 func (p *Party) sweepSignals() error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	now := p.g.now()
-	today := identity.Today(now)
-	b := p.g.store.batch()
-	defer b.close()
-	err := scan(p.g.store.view, p.key.table(tableSignal), nil, false, func(key []byte, s Signal) (bool, error) {
-		if s.Live(today) {
-			return true, nil
+	today := identity.Today(p.g.now())
+	v, release := p.g.store.snapshot()
+	defer release()
+	var dead []api.SID
+	err := scan(v, p.key.table(tableSignal), nil, false, func(_ []byte, s Signal) (bool, error) {
+		if !s.Live(today) {
+			dead = append(dead, s.SID)
 		}
-		if p.queue.renewing(s.SID) {
-			return true, nil // the registry may have taken the renewal, and the answer is to come
-		}
-		owners, err := p.owners(p.g.store.view, s.SID)
-		if err != nil {
-			return false, err
-		}
-		for _, id := range owners {
-			reg, err := get[Registration](p.g.store.view, p.key.registration(id))
-			if err != nil {
-				return false, err
-			}
-			reg.end(StateExpired, now)
-			b.put(p.key.registration(id), reg)
-			b.delete(p.key.owner(s.SID, id))
-		}
-		b.delete(p.key.signal(s.SID))
 		return true, nil
 	})
 	if err != nil {
 		return err
 	}
+	for sids := range slices.Chunk(dead, expireAtOnce) {
+		if err := p.expire(sids); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// expire ends those of the signals that have still expired.
+func (p *Party) expire(sids []api.SID) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := p.g.now()
+	b := p.g.store.batch()
+	defer b.close()
+	for _, sid := range sids {
+		s, err := get[Signal](p.g.store.view, p.key.signal(sid))
+		if errors.Is(err, errAbsent) {
+			continue
+		} else if err != nil {
+			return err
+		}
+		// Of one that is being renewed the registry may have taken the renewal, and the
+		// answer is to come.
+		if s.Live(identity.Today(now)) || p.queue.renewing(sid) {
+			continue
+		}
+		owners, err := p.owners(p.g.store.view, sid)
+		if err != nil {
+			return err
+		}
+		for _, id := range owners {
+			reg, err := get[Registration](p.g.store.view, p.key.registration(id))
+			if err != nil {
+				return err
+			}
+			reg.end(StateExpired, now)
+			b.put(p.key.registration(id), reg)
+			b.delete(p.key.owner(sid, id))
+		}
+		b.delete(p.key.signal(sid))
+	}
 	return p.commit(b)
 }
 
+// sweepRest reads without keeping anybody waiting: what has ended stays so.
 func (p *Party) sweepRest() error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	v := p.g.store.view
+	v, release := p.g.store.snapshot()
+	defer release()
 	old := p.g.now().Add(-keepEnded)
 	b := p.g.store.batch()
 	defer b.close()
@@ -102,9 +134,6 @@ func (p *Party) sweepRest() error {
 		return err
 	}
 	if err := p.sweepReports(b, v); err != nil {
-		return err
-	}
-	if err := p.sweepImports(b, v); err != nil {
 		return err
 	}
 	err = scan(v, p.key.table(tableMessage), nil, false, func(key []byte, msg Message) (bool, error) {
@@ -130,6 +159,11 @@ func (p *Party) sweepRest() error {
 		return true, nil
 	})
 	if err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := p.sweepImports(b); err != nil {
 		return err
 	}
 	return p.commit(b)
