@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"runtime"
 	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -37,26 +38,32 @@ func (s *Store) commitLoop() {
 	defer close(s.committed)
 	group := make([]*commit, 0, maxJoined)
 	for {
-		group = group[:0]
 		select {
 		case c := <-s.commits:
-			group = append(group, c)
+			group = s.gather(append(group[:0], c))
 		case <-s.stop:
 			s.refuseRest()
 			return
 		}
-	gather:
-		for len(group) < maxJoined {
-			select {
-			case c := <-s.commits:
-				group = append(group, c)
-			default:
-				break gather
-			}
-		}
 		err := s.commitGroup(group)
 		for _, c := range group {
 			c.done <- err
+		}
+	}
+}
+
+// gather joins those who come to the first. Whoever could run gets a turn before the
+// disk is asked, for as long as that brings anybody: on a busy machine a sync is then
+// for many, and on an idle one nobody waits.
+func (s *Store) gather(group []*commit) []*commit {
+	for {
+		runtime.Gosched()
+		before := len(group)
+		for len(group) < maxJoined && len(s.commits) > 0 { // nobody else takes from it
+			group = append(group, <-s.commits)
+		}
+		if len(group) == before || len(group) == maxJoined {
+			return group
 		}
 	}
 }
