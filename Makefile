@@ -88,5 +88,5 @@ WHAT ?= all
 bench:
 	@$(GO) test -c -o bin/bench.test ./bench
 	@cd bench/peers && $(GO) build -o ../../bin/peers . || { rm -f ../../bin/peers; echo "bench: NO PEERS: they do not build here"; }
-	@exec bin/bench.test -test.run '^TestBench$$' -what $(WHAT) $(if $(filter 1,$(FULL)),-full) $(if $(PROFILE),-profile $(PROFILE)) \
+	@exec bin/bench.test -test.run '^TestBench$$' -what $(WHAT) $(if $(filter 1,$(FULL)),-size full) $(if $(PROFILE),-profile $(PROFILE)) \
 	  -peers "$$(ls bin/peers 2>/dev/null)" -results bench/results
