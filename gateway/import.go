@@ -497,6 +497,16 @@ func (p *Party) sweepImports(b *batch) error {
 	})
 }
 
+// keptImports are the imports that are not forgotten.
+func (p *Party) keptImports(v view) (map[ID]bool, error) {
+	kept := map[ID]bool{}
+	err := scan(v, p.key.table(tableImport), nil, false, func(_ []byte, row Import) (bool, error) {
+		kept[row.ID] = true
+		return true, nil
+	})
+	return kept, err
+}
+
 // deleteAll deletes what is under a prefix.
 func (b *batch) deleteAll(prefix []byte) {
 	if b.err == nil {

@@ -516,3 +516,43 @@ func TestImportsAreForgotten(t *testing.T) {
 		t.Errorf("after two years: %v", second)
 	}
 }
+
+// A month after they ended, rows still say why, as their import's counts do.
+func TestRowsKeepTheirOutcomeWithTheirImport(t *testing.T) {
+	w := gatewaytest.New(t, 1)
+	for _, f := range w.Faults {
+		f.Set(gatewaytest.Away)
+	}
+	a := w.Run(0).Of(0)
+	s := begin(t, a, 3)
+	grown := row(gateway.Subject{Kind: "bsn", Number: bsn(3), BirthDate: "2004-03-06"}, "K-3") // 22, for two days more
+	nobody := row(gateway.Subject{BirthDate: "2015-01-01"}, "K-9")                             // for whom the import is kept
+	list := addRows(t, a, s.ID, 1, append(rowsOf(1, 1), grown, nobody))
+	if _, err := a.Withdraw(list[0].Registration, api.ReasonMistake); err != nil {
+		t.Fatal(err)
+	}
+	w.Advance(3 * 24 * time.Hour)
+	for _, f := range w.Faults {
+		f.Set(gatewaytest.Works)
+	}
+	imported(t, a, s.ID, complete)
+	before, _ := allRows(t, a, s.ID, 10)
+	w.Advance(31 * 24 * time.Hour)
+	if err := a.Sweep(); err != nil {
+		t.Fatal(err)
+	}
+	s = imported(t, a, s.ID, complete)
+	rows, counts := allRows(t, a, s.ID, 10)
+	if counts != s.Counts || !reflect.DeepEqual(rows, before) || rows[1].Faults[0].Code != gateway.CodeAdult {
+		t.Errorf("the rows are %v, and were %v; the import has %+v", rows, before, s.Counts)
+	}
+	w.Advance(2 * 366 * 24 * time.Hour)
+	for range 2 { // the import, and then what it kept
+		if err := a.Sweep(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := a.Registration(list[1].Registration); !errors.Is(err, gateway.ErrNotFound) {
+		t.Errorf("the import is forgotten, and its registration is not: %v", err)
+	}
+}

@@ -117,7 +117,14 @@ func (p *Party) sweepRest() error {
 	old := p.g.now().Add(-keepEnded)
 	b := p.g.store.batch()
 	defer b.close()
-	err := scan(v, p.key.table(tableRegistration), nil, false, func(key []byte, reg Registration) (bool, error) {
+	imports, err := p.keptImports(v)
+	if err != nil {
+		return err
+	}
+	err = scan(v, p.key.table(tableRegistration), nil, false, func(key []byte, reg Registration) (bool, error) {
+		if imports[reg.Import] { // its rows say what became of them as long as they are kept
+			return true, nil
+		}
 		if reg.State.Ended() && reg.Ended.Before(old) {
 			b.delete(key)
 		}
