@@ -190,16 +190,20 @@ func repeats(number string, id identity.Identity, t Terms) (faults []Fault) {
 
 // hasDigits looks for a number that was entered wrongly and so is no identity.
 func hasDigits(text, number string) bool {
-	digits := func(s string) string {
-		return strings.Map(func(r rune) rune {
-			if r < '0' || r > '9' {
-				return -1
-			}
-			return r
-		}, s)
-	}
-	n := digits(number)
-	return len(n) >= 8 && strings.Contains(digits(text), n)
+	n := digitsOf(number)
+	return len(n) >= fewestDigits && strings.Contains(digitsOf(text), n)
+}
+
+// fewestDigits of what is taken for somebody's number, wrongly entered or not.
+const fewestDigits = 8
+
+func digitsOf(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < '0' || r > '9' {
+			return -1
+		}
+		return r
+	}, s)
 }
 
 func warnings(id identity.Identity, reference string) (list []Code) {

@@ -140,14 +140,19 @@ func (p *Party) AddRows(id ID, first int, rows []Row) ([]RowStatus, error) {
 	b := p.g.store.batch()
 	defer b.close()
 	var counts Counts
+	numbers := numbersOf(rows)
 	for i, row := range rows {
 		child, t, o := p.judgeRow(row, terms, now)
-		s := RowStatus{Number: first + i}
+		if containsAny(o.Reference, numbers) {
+			o.Faults, o.Reference = append(o.Faults, Fault{FieldReference, CodeIsNumber}), ""
+		}
+		s := RowStatus{Number: first + i, Warnings: warnings(identity.Identity{}, o.Reference)}
 		switch {
+		case len(o.Faults) > 0:
+			o.NotSignalled = ""
+			counts.refuse(o.Faults)
 		case o.NotSignalled != "":
 			counts.NotSignalled++
-		case len(o.Faults) > 0:
-			counts.refuse(o.Faults)
 		default:
 			reg, err := p.register(b, now, child, t, origin{Import: id})
 			if err != nil {
@@ -213,6 +218,22 @@ func (p *Party) judgeRow(row Row, i Import, now time.Time) (identity.Identity, T
 	}
 	o.Faults = append(o.Faults, repeats(row.Number, child, Terms{Owner: t.Owner, Card: t.Card})...)
 	return child, t, o
+}
+
+// numbersOf are the digits of all numbers in rows: none may be the reference of
+// somebody else.
+func numbersOf(rows []Row) (list []string) {
+	for _, row := range rows {
+		if n := digitsOf(row.Number); len(n) >= fewestDigits {
+			list = append(list, n)
+		}
+	}
+	return list
+}
+
+func containsAny(text string, numbers []string) bool {
+	digits := digitsOf(text)
+	return slices.ContainsFunc(numbers, func(n string) bool { return strings.Contains(digits, n) })
 }
 
 // fingerprint tells rows apart from others; of a number it holds as little as that
@@ -456,7 +477,7 @@ func (p *Party) ImportRows(id ID, after, limit int) (list []RowStatus, more bool
 func (p *Party) rowStatus(v view, chunk importRows) ([]RowStatus, error) {
 	list := make([]RowStatus, len(chunk.Rows))
 	for i, o := range chunk.Rows {
-		list[i] = RowStatus{Number: chunk.First + i, Outcome: o}
+		list[i] = RowStatus{Number: chunk.First + i, Outcome: o, Warnings: warnings(identity.Identity{}, o.Reference)}
 		if o.Registration.IsZero() {
 			continue
 		}

@@ -159,7 +159,7 @@ func TestImportOutcomesOfRows(t *testing.T) {
 		{name: "rejects/card", row: gateway.Row{Person: gateway.Person{Subject: child(16), Reference: "K-16"}, Card: gateway.Card{Name: strings.Repeat("x", 90), Phone: "1"}},
 			faults: fault(gateway.FieldCard+".naam", gateway.CodeLength)},
 		{name: "rejects/unknown_role", row: gateway.Row{Person: gateway.Person{Subject: child(17), Reference: "K-17", Role: "buurman"}}, faults: fault(gateway.FieldRole, gateway.CodeUnknown)},
-		{name: "reference_like_a_number", row: row(gateway.Subject{Kind: "bsn", Number: bsn(18), BirthDate: "2010-01-01"}, "900000016"), state: gateway.StateRegistered, check: func(t *testing.T, s gateway.Status) {
+		{name: "reference_like_a_number", row: row(gateway.Subject{Kind: "bsn", Number: bsn(18), BirthDate: "2010-01-01"}, "111222333"), state: gateway.StateRegistered, check: func(t *testing.T, s gateway.Status) {
 			if !slices.Equal(s.Warnings, []gateway.Code{gateway.CodeLooksLikeNumber}) {
 				t.Errorf("warnings %v", s.Warnings)
 			}
@@ -554,5 +554,40 @@ func TestRowsKeepTheirOutcomeWithTheirImport(t *testing.T) {
 	}
 	if _, err := a.Registration(list[1].Registration); !errors.Is(err, gateway.ErrNotFound) {
 		t.Errorf("the import is forgotten, and its registration is not: %v", err)
+	}
+}
+
+func TestARowsReferenceWithAnotherRowsNumberIsRefused(t *testing.T) {
+	w := gatewaytest.New(t, 1)
+	a := w.Run(0).Of(0)
+	s := begin(t, a, 5)
+	nobody := gateway.Subject{BirthDate: "2015-01-01"}
+	wrong := gateway.Subject{Kind: "bsn", Number: "123456789", BirthDate: "2012-05-06"}
+	dotted := bsn(1)[:4] + "." + bsn(1)[4:] + "/a"
+	addRows(t, a, s.ID, 1, []gateway.Row{row(child(1), "K-1"), row(child(2), dotted), row(nobody, bsn(2)), row(wrong, "K-4"), row(nobody, "K 12 34 56 789")})
+	s = imported(t, a, s.ID, complete)
+	list, counts := allRows(t, a, s.ID, 10)
+	if counts != s.Counts || s.Counts != (gateway.Counts{Registered: 1, Refused: 4}) {
+		t.Errorf("%+v; the rows are %+v", s.Counts, counts)
+	}
+	for _, i := range []int{1, 2, 4} {
+		if r := list[i]; !slices.Equal(r.Faults, []gateway.Fault{{Field: gateway.FieldReference, Code: gateway.CodeIsNumber}}) || r.Reference != "" {
+			t.Errorf("row %d: %v %v", i+1, r.State, r.Faults)
+		}
+	}
+}
+
+func TestARowWithoutNumberIsWarnedOfItsReference(t *testing.T) {
+	w := gatewaytest.New(t, 1)
+	a := w.Run(0).Of(0)
+	s := begin(t, a, 2)
+	nobody := gateway.Subject{BirthDate: "2015-01-01"}
+	want := []gateway.Code{gateway.CodeLooksLikeNumber}
+	atOnce := addRows(t, a, s.ID, 1, []gateway.Row{row(nobody, bsn(1)), row(nobody, "K-2")})
+	later, _ := allRows(t, a, s.ID, 10)
+	for _, list := range [][]gateway.RowStatus{atOnce, later} {
+		if list[0].NotSignalled != gateway.CodeNoNumber || !slices.Equal(list[0].Warnings, want) || len(list[1].Warnings) != 0 {
+			t.Errorf("%v: %v, %v", list[0].NotSignalled, list[0].Warnings, list[1].Warnings)
+		}
 	}
 }
