@@ -71,12 +71,10 @@ func (m *Matcher) Check(ctx context.Context, report func(Difference)) (Checked, 
 	}
 	differs := func(d Difference) { done.Differences++; report(d) }
 	err = m.Store.Scan(ctx, registry.Idx{}, func(at registry.Idx, signals []registry.Signal, match registry.Match) error {
-		here := make(map[registry.Member]bool)
 		for _, s := range signals {
 			if !s.Live(today) {
 				continue
 			}
-			here[member(s)] = true
 			if _, ok := m.Keys.Place(s.Statement, newest); !ok {
 				done.Behind++
 			}
@@ -93,11 +91,12 @@ func (m *Matcher) Check(ctx context.Context, report func(Difference)) (Checked, 
 			return nil
 		}
 		done.Matches++
-		for _, member := range match.Members {
-			matches[member] = match.ID
-			if !here[member] && !slices.ContainsFunc(signals, func(s registry.Signal) bool { return s.SID == member.SID }) {
-				// Of one that has expired and is not swept yet the match may still know.
-				differs(Difference{What: MatchedWrong, Of: member})
+		for i, of := range match.Members {
+			matches[of] = match.ID
+			// Of one that has expired and is not swept yet the match may still know.
+			stands := slices.ContainsFunc(signals, func(s registry.Signal) bool { return member(s) == of })
+			if !stands || slices.Contains(match.Members[:i], of) {
+				differs(Difference{What: MatchedWrong, Of: of})
 			}
 		}
 		return nil
@@ -152,15 +151,31 @@ type checkedSignal struct {
 }
 
 // told tells whether a party's feed holds, or has held, that another joined: under
-// whichever revision that had by then.
+// whichever revision that had by then. If the feed was told since that it left, which
+// a mistaken tag in some epoch can cause, only the newest revision counts, under
+// which it has joined again or shown another card.
 func (m *Matcher) told(ctx context.Context, to, of checkedSignal) (bool, error) {
-	for rev := uint64(1); rev <= of.rev; rev++ {
-		id, err := api.EventIDOf(to.Party, to.SID, of.Party, of.SID, api.EventJoined, rev)
+	held := func(kind api.EventKind, rev uint64) (bool, error) {
+		id, err := api.EventIDOf(to.Party, to.SID, of.Party, of.SID, kind, rev)
 		if err != nil {
 			return false, err
 		}
-		if held, err := m.Store.Held(ctx, to.Party, id); held || err != nil {
-			return held, err
+		return m.Store.Held(ctx, to.Party, id)
+	}
+	for _, gone := range []api.EventKind{api.EventLeft, api.EventEnded} {
+		if left, err := held(gone, 0); err != nil {
+			return false, err
+		} else if left {
+			joined, err := held(api.EventJoined, of.rev)
+			if joined || err != nil {
+				return joined, err
+			}
+			return held(api.EventCard, of.rev)
+		}
+	}
+	for rev := uint64(1); rev <= of.rev; rev++ {
+		if joined, err := held(api.EventJoined, rev); joined || err != nil {
+			return joined, err
 		}
 	}
 	return false, nil

@@ -3,6 +3,7 @@
 package matcher_test
 
 import (
+	"errors"
 	"slices"
 	"testing"
 
@@ -23,14 +24,15 @@ func checked(t *testing.T, w *matchertest.World) (matcher.Checked, []string) {
 	return done, slices.Compact(found)
 }
 
+func stored(p matchertest.Paper) registry.Signal {
+	return registry.Signal{Statement: p.Statement, Signed: p.Submission.Signed, Sealed: p.Submission.Faces}
+}
+
 // TestCheckFindsAndRebuildMends plants each kind of damage in a store.
 func TestCheckFindsAndRebuildMends(t *testing.T) {
 	tag := matchertest.Child(1)
 	member := func(p matchertest.Paper) registry.Member {
 		return registry.Member{Party: p.Statement.Party, SID: p.Statement.SID}
-	}
-	stored := func(p matchertest.Paper) registry.Signal {
-		return registry.Signal{Statement: p.Statement, Signed: p.Submission.Signed, Sealed: p.Submission.Faces}
 	}
 	for _, c := range []struct {
 		name  string
@@ -67,6 +69,38 @@ func TestCheckFindsAndRebuildMends(t *testing.T) {
 		{"signal_lost", func(_ *matchertest.World, tx registry.Tx, a, b matchertest.Paper) error {
 			return tx.EndSignal(stored(a), registry.Tombstone{Rev: 1, Until: a.Statement.Expires})
 		}, []string{matcher.MatchedWrong}},
+		{"strangers_party_with_a_members_sid", func(_ *matchertest.World, tx registry.Tx, a, _ matchertest.Paper) error {
+			m, err := tx.Match()
+			if err != nil {
+				return err
+			}
+			m.Members = append(m.Members, registry.Member{Party: matchertest.Party(2), SID: a.Statement.SID})
+			return tx.PutMatch(m)
+		}, []string{matcher.MatchedWrong}},
+		{"member_twice", func(_ *matchertest.World, tx registry.Tx, _, _ matchertest.Paper) error {
+			m, err := tx.Match()
+			if err != nil {
+				return err
+			}
+			m.Members = append(m.Members, m.Members[1])
+			return tx.PutMatch(m)
+		}, []string{matcher.MatchedWrong}},
+		{"one_side_is_not_told", func(w *matchertest.World, tx registry.Tx, a, b matchertest.Paper) error {
+			third := w.Write(2, tag, api.NewSID(), 1)
+			m, err := tx.Match()
+			if err != nil {
+				return err
+			}
+			m.Members = append(m.Members, member(third))
+			err = errors.Join(tx.PutSignal(stored(third)), tx.PutMatch(m))
+			for _, pair := range [][2]registry.Member{{member(a), member(third)}, {member(b), member(third)}, {member(third), member(a)}} {
+				id, _ := api.EventIDOf(pair[0].Party, pair[0].SID, pair[1].Party, pair[1].SID, api.EventJoined, 1)
+				err = errors.Join(err, tx.Emit(registry.Event{
+					ID: id, Kind: api.EventJoined, Match: m.ID, Epoch: 1, Idx: w.Keys.Idx(1, tag), Recipient: pair[0], Other: pair[1], Rev: 1,
+				}, registry.Today(w.Now()).AddDate(20, 0, 0)))
+			}
+			return err
+		}, []string{matcher.NotTold}},
 		{"signal_under_another_child", func(w *matchertest.World, tx registry.Tx, a, b matchertest.Paper) error {
 			return tx.PutSignal(stored(w.Write(2, matchertest.Child(9), api.NewSID(), 1)))
 		}, []string{matcher.Misplaced}},

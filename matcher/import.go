@@ -29,10 +29,10 @@ func (m *Matcher) Import(ctx context.Context, from api.PartyID, subs []api.Submi
 	if len(subs) > api.MaxImport {
 		return nil, api.Refuse(api.CodeTooLarge, nil)
 	}
-	if err := m.Ready(ctx); err != nil {
+	adm := m.admission()
+	if err := m.ready(ctx, adm.Manifest); err != nil {
 		return nil, err
 	}
-	adm := m.admission()
 	out := make([]Imported, len(subs))
 	signals := make([]registry.Signal, len(subs))
 	refusals := make([]error, len(subs))

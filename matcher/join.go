@@ -44,10 +44,10 @@ const (
 //	verify   hold what the pieces promise against the keys themselves
 //
 // Each step runs on all processors. Beyond its input a join takes 9 bytes for each
-// row where keys are spread evenly, and 26 at most. Keys of a store are uniform; so
+// row, and up to some 50 where most keys are equal. Keys of a store are uniform; so
 // that no other input can crowd one part or one bucket but by equal keys, parts and
-// buckets go by products with odd numbers that are drawn for each join. Equal keys
-// cost time in proportion to their pairs and rows, and no more.
+// buckets go by a product that is salted for each join. Equal keys cost time in
+// proportion to their pairs and rows, and no more.
 func Join(ctx context.Context, build, probe []registry.Idx, yield func([]Pair) error) error {
 	if len(build) > maxRows || len(probe) > maxRows {
 		return ErrTooManyRows
@@ -63,7 +63,7 @@ func Join(ctx context.Context, build, probe []registry.Idx, yield func([]Pair) e
 	if len(build) == 0 {
 		return nil
 	}
-	d := deal{lead: rand.Uint64() | 1, tail: rand.Uint64() | 1}
+	d := deal{lead: rand.Uint64(), tail: rand.Uint64()}
 	d.partBits = min(1+uint(bits.Len(uint(len(build)/partRows))), maxPartBits)
 	buildParts := d.spread(build)
 	probeParts := d.spread(probe)
@@ -100,7 +100,7 @@ func count(runs []run) (n int) {
 
 // A deal is how keys become parts.
 type deal struct {
-	lead, tail uint64 // odd
+	lead, tail uint64 // salt
 	partBits   uint   // 1 to maxPartBits
 }
 
@@ -145,7 +145,8 @@ func (d deal) share(keys []registry.Idx, first int) (parts []run, spilt map[uint
 	partShift, pieceShift := (64-d.partBits)&63, d.partBits&63
 	number := row(first)
 	for i := range keys {
-		hash := binary.LittleEndian.Uint64(keys[i][:8])*d.lead + binary.LittleEndian.Uint64(keys[i][8:])*d.tail
+		high, low := bits.Mul64(binary.LittleEndian.Uint64(keys[i][:8])^d.lead, binary.LittleEndian.Uint64(keys[i][8:])^d.tail)
+		hash := high ^ low
 		part := hash >> partShift & (maxParts - 1)
 		r := row(hash<<pieceShift)&^maxRows | number
 		number++

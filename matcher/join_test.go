@@ -75,6 +75,7 @@ func TestJoinAgainstNestedLoop(t *testing.T) {
 		{"alike_but_for_the_lead", all, 0},
 		{"alike_but_for_the_tail", 0, all},
 		{"alike_but_for_the_last_bits", 0, 7},
+		{"alike_but_for_the_first_bits", 7 << 61, 7 << 61},
 		{"all_equal", 0, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -112,6 +113,26 @@ func TestJoinOfManyParts(t *testing.T) {
 		slices.SortFunc(want, comparePairs)
 		if got := joined(t, build, probe); !slices.Equal(got, want) {
 			t.Errorf("%d ⋈ %d: %d pairs, want %d", n[0], n[1], len(got), len(want))
+		}
+	}
+}
+
+// Equal keys ask for more room than their part has.
+func TestJoinOfManyEqualKeys(t *testing.T) {
+	const n = 20_000
+	equal := make([]registry.Idx, n)
+	for i := range equal {
+		equal[i][3] = 7
+	}
+	one := make([]registry.Idx, 3)
+	one[1][3] = 7
+	for _, pairs := range [][]matcher.Pair{joined(t, equal, one), joined(t, one, equal)} {
+		seen := make(map[uint32]bool)
+		for _, p := range pairs {
+			seen[max(p.Build, p.Probe)] = true // the other one is 1
+		}
+		if len(pairs) != n || len(seen) < n-1 {
+			t.Errorf("%d pairs of %d rows, want %d", len(pairs), len(seen), n)
 		}
 	}
 }

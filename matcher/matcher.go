@@ -68,6 +68,10 @@ var ErrOtherEpoch = errors.New("matcher: the manifest's oldest open epoch is not
 // any other gets to it by Rebuild.
 func (m *Matcher) Ready(ctx context.Context) error {
 	man, _ := m.Trust()
+	return m.ready(ctx, man)
+}
+
+func (m *Matcher) ready(ctx context.Context, man *manifest.Manifest) error {
 	open := man.Open()
 	if len(open) == 0 {
 		return api.Refuse(api.CodeEpoch, nil)
@@ -120,10 +124,10 @@ func (m *Matcher) admission() registry.Admission {
 // Refusals are *api.Error. When it returns nil the signal, its match and the
 // events to all concerned are durable.
 func (m *Matcher) Submit(ctx context.Context, from api.PartyID, sub api.Submission) (Outcome, error) {
-	if err := m.Ready(ctx); err != nil {
+	adm := m.admission() // one manifest for all of it: it can change at any time
+	if err := m.ready(ctx, adm.Manifest); err != nil {
 		return Outcome{}, err
 	}
-	adm := m.admission()
 	st, refusal := adm.Statement(from, sub)
 	if st.Rev == 0 {
 		return Outcome{}, refusal
@@ -205,7 +209,7 @@ func (m *Matcher) Act(ctx context.Context, from api.PartyID, req api.ActRequest)
 	if act.Rev == 0 {
 		return Outcome{}, refusal
 	}
-	if err := m.Ready(ctx); err != nil {
+	if err := m.ready(ctx, adm.Manifest); err != nil {
 		return Outcome{}, err
 	}
 	nothing := api.Refuse(api.CodeUnknownSignal, nil)

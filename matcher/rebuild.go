@@ -76,7 +76,7 @@ type rebuilding struct {
 
 	// The batch: what comes to each idx in it, and how many of them were scanned.
 	coming  map[registry.Idx][]arrival
-	scanned int
+	scanned map[registry.Idx]bool
 }
 
 // An arrival is signals of one idx that go to another, and the match they were in.
@@ -142,10 +142,10 @@ func (r *rebuilding) readdress(ctx context.Context) (err error) {
 }
 
 func (r *rebuilding) move(ctx context.Context) error {
-	r.coming = make(map[registry.Idx][]arrival)
+	r.coming, r.scanned = make(map[registry.Idx][]arrival), make(map[registry.Idx]bool)
 	err := r.m.Store.Scan(ctx, registry.Idx{}, func(idx registry.Idx, signals []registry.Signal, match registry.Match) error {
 		r.plan(idx, signals, match)
-		if r.scanned < rebuildBatch {
+		if len(r.scanned) < rebuildBatch {
 			return nil
 		}
 		return r.commit(ctx)
@@ -158,7 +158,7 @@ func (r *rebuilding) move(ctx context.Context) error {
 
 // plan sorts the signals under an idx by where they go.
 func (r *rebuilding) plan(idx registry.Idx, signals []registry.Signal, match registry.Match) {
-	r.scanned++
+	r.scanned[idx] = true
 	if _, ok := r.coming[idx]; !ok {
 		r.coming[idx] = nil // visited, even if nothing comes
 	}
@@ -193,11 +193,13 @@ func (r *rebuilding) commit(ctx context.Context) error {
 	}
 	err := r.m.Store.UpdateAll(ctx, idxs, func(idx registry.Idx, tx registry.Tx) error {
 		return r.m.changeIn(r.adm, idx, tx, func(c *change) error {
-			if err := c.depart(r.epoch); err != nil {
-				return err
+			if r.scanned[idx] {
+				if err := c.depart(r.epoch); err != nil {
+					return err
+				}
 			}
 			for _, a := range r.coming[idx] {
-				if err := c.arrive(a); err != nil {
+				if err := c.arrive(ctx, a); err != nil {
 					return err
 				}
 			}
@@ -207,10 +209,10 @@ func (r *rebuilding) commit(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.done.Visited += r.scanned
+	r.done.Visited += len(r.scanned)
 	r.done.Moved += moved
 	clear(r.coming)
-	r.scanned = 0
+	clear(r.scanned)
 	return nil
 }
 
@@ -247,16 +249,34 @@ func (c *change) depart(epoch uint64) error {
 // arrive takes up signals from another idx; rebuild stores them. Those who were in
 // a match with them and went elsewhere have left. Where a match stands already, it
 // stays the match.
-func (c *change) arrive(a arrival) error {
+func (c *change) arrive(ctx context.Context, a arrival) error {
+	var buried []registry.Signal
 	for _, s := range a.signals {
 		if twin, stands := c.find(s.Party); stands {
-			// The party took one child for two. One signal of it can stand.
+			// The party took one child for two. One signal of it can stand: the longer.
+			if twin.Expires.Compare(s.Expires) > 0 {
+				twin, s = s, twin
+			}
 			if _, err := c.bury(twin, api.Hash{}, "signal.merge"); err != nil {
 				return err
 			}
 			c.live = slices.DeleteFunc(c.live, func(o registry.Signal) bool { return o.Party == s.Party })
+			buried = append(buried, twin)
 		}
 		c.live = append(c.live, s)
+	}
+	// Who was told of the signal that ended is told that it left, from whichever idx
+	// and in whichever batch he came.
+	for _, twin := range buried {
+		for _, to := range c.live {
+			told, err := c.m.told(ctx, checkedSignal{member(to), to.Rev}, checkedSignal{member(twin), twin.Rev})
+			if told && err == nil {
+				err = c.emit(registry.Event{Kind: api.EventLeft, Match: a.match.ID, Recipient: member(to), Other: member(twin)})
+			}
+			if err != nil {
+				return err
+			}
+		}
 	}
 	moved := settle(a.match, a.signals)
 	if err := c.emitLeft(moved.events); err != nil {

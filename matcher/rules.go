@@ -39,9 +39,11 @@ func settle(match registry.Match, live []registry.Signal) settled {
 
 	var stay, left []registry.Member
 	for _, m := range match.Members {
-		if lives(m) {
+		switch {
+		case slices.Contains(stay, m): // twice: the row was damaged
+		case lives(m):
 			stay = append(stay, m)
-		} else {
+		default:
 			left = append(left, m)
 		}
 	}
