@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -509,6 +510,8 @@ func TestRefusals(t *testing.T) {
 		{"import/rows_into_nothing", "POST", "/v1/importen/" + zeros + "/regels", "", `{"eerste":1,"regels":[{}]}`},
 		{"import/no_rows", "POST", rows, "", `{"eerste":1,"regels":[]}`},
 		{"import/too_many_rows", "POST", rows, "", `{"eerste":1,"regels":[{}` + strings.Repeat(",{}", 500) + `]}`},
+		{"import/far_too_many_rows", "POST", rows, "", `{"eerste":1,"regels":[1` + strings.Repeat(",1", 400_000) + `]}`},
+		{"import/far_too_many_fields", "POST", rows, "", `{"eerste":1,"regels":[{"x":1` + strings.Repeat(`,"x":1`, 100_000) + `}]}`},
 		{"import/behind_the_end", "POST", rows, "", `{"eerste":3,"regels":[{},{}]}`},
 		{"import/gap", "POST", rows, "", `{"eerste":3,"regels":[{}]}`},
 		{"import/other_rows", "POST", rows, "", `{"eerste":1,"regels":[{"nummer":"` + number + `"}]}`},
@@ -701,4 +704,20 @@ func FuzzBodies(f *testing.F) {
 			t.Errorf("the refusal repeats the number: %s", answer)
 		}
 	})
+}
+
+// The largest of what is right has no more values than a body may have; what stands
+// in texts is none.
+func TestCommas(t *testing.T) {
+	row := NieuweRegel{
+		Nummersoort: "bsn", Nummer: number, Geboortedatum: "2012-05-06", Rol: "kind", Kenmerk: `a,"b",\,`, Hulpverlener: "a", TermijnDagen: 1,
+		Contactkaart: Contactkaart{Naam: ",", Functie: `\`, Afdeling: `\",`, Telefoon: "1", Email: "a", Bereikbaarheid: ",,"},
+	}
+	body, err := json.Marshal(NieuweRegels{Eerste: 1, Regels: slices.Repeat([]NieuweRegel{row}, gateway.MaxRows)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := commas(body); n != gateway.MaxRows*13 || n > mostValues {
+		t.Errorf("%d commas; %d are allowed", n, mostValues)
+	}
 }
