@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"io/fs"
 	"runtime"
 	"slices"
 
@@ -17,8 +18,8 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// ingestFiles are tables on their way into the database. One that a crash has left
-// is overwritten by the next.
+// ingestFiles are tables on their way into the database. What a crash has left of
+// them goes when the store is opened.
 var ingestFiles = [3]string{"ingest-0.tmp", "ingest-1.tmp", "ingest-2.tmp"}
 
 // A commit is one transaction's writes on their way to disk.
@@ -109,6 +110,8 @@ func (s *Store) commitGroup(group []*commit) error {
 		keep = s.ingest
 	}
 	if err := keep(group); err != nil {
+		// As Pebble does when its log cannot be written.
+		s.logger.Fatalf("pebblestore: nobody knows what is on disk: %v", err)
 		return err
 	}
 	for _, f := range told {
@@ -167,6 +170,17 @@ func (s *Store) ingest(group []*commit) error {
 		return err
 	}
 	return s.db.Ingest(context.Background(), paths)
+}
+
+// removeIngestFiles removes tables that never got into the database: what is
+// destroyed later must not live on in them.
+func (s *Store) removeIngestFiles() error {
+	for _, name := range ingestFiles {
+		if err := s.fs.Remove(s.fs.PathJoin(s.folder, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *Store) writeTable(path string, writes []write) error {

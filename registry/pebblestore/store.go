@@ -44,6 +44,7 @@ type Store struct {
 	db          *pebble.DB
 	fs          vfs.FS
 	folder      string
+	logger      pebble.Logger
 	tables      sstable.WriterOptions // of tables to ingest
 	ingestAbove int
 	keys        registry.Keys
@@ -86,12 +87,12 @@ func Open(folder string, keys registry.Keys, o Options) (*Store, error) {
 		return nil, fmt.Errorf("pebblestore: opening %s, which one process at a time may: %w", folder, err)
 	}
 	s := &Store{
-		db: db, fs: opts.FS, folder: folder, tables: opts.MakeWriterOptions(0, db.TableFormat()), keys: keys,
+		db: db, fs: opts.FS, folder: folder, logger: opts.Logger, tables: opts.MakeWriterOptions(0, db.TableFormat()), keys: keys,
 		ingestAbove: cmp.Or(o.Ingest, ingestAbove),
 		commits:     make(chan *commit, 256), stop: make(chan struct{}), committed: make(chan struct{}),
 	}
 	s.feeds.init(db)
-	if err := s.loadIncarnation(); err != nil {
+	if err := errors.Join(s.removeIngestFiles(), s.loadIncarnation()); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	go s.commitLoop()
