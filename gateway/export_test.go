@@ -16,6 +16,13 @@ func (p *Party) Jobs() (jobs []Job, err error) {
 	return jobs, err
 }
 
+// Alone tells whether a job has been tried, and waits for itself alone.
+func (p *Party) Alone(job ID) bool {
+	p.trouble.mu.Lock()
+	defer p.trouble.mu.Unlock()
+	return p.trouble.jobs[job].Failures > 0
+}
+
 // Sweep is what the gateway does every hour.
 func (p *Party) Sweep() error { return p.sweep() }
 

@@ -184,6 +184,23 @@ func TestTurnsAreBounded(t *testing.T) {
 	}
 }
 
+// Who waits for a job that waits itself, perhaps for days, asks less and less often.
+func TestWhoWaitsForAnotherJobBacksOff(t *testing.T) {
+	p := &Party{queue: newQueue()}
+	job := Job{ID: newID(time.Now()), Kind: JobSignal, Prepared: &Prepared{SID: api.NewSID()}}
+	p.queue.put(job)
+	for range 10 {
+		turn, _ := p.queue.next(time.Now(), &p.trouble)
+		p.tried(turn, job.ID, time.Now(), errLater)
+		p.queue.delete(job.ID) // instead of waiting
+		p.queue.put(job)
+		p.queue.done(turn)
+	}
+	if s := p.jobStatus(job); time.Until(s.Next) < backoffMost/3 || s.WaitFor != WaitNothing {
+		t.Errorf("it is tried again in %v, waiting for %s", time.Until(s.Next), s.WaitFor)
+	}
+}
+
 // Each turn of 64 jobs takes as long however many there are: nothing walks over them.
 func BenchmarkTurn(b *testing.B) {
 	for _, n := range []int{1_000, 1_000_000} {

@@ -21,13 +21,12 @@ var atOnce = [stages]int{
 }
 
 const (
-	manySignals   = 32                     // that many are sent together
-	importLines   = 1000                   // at most
-	lookAgain     = time.Minute            // even if nobody wakes the worker
-	later         = 200 * time.Millisecond // for a job that waits for another one
-	askAgain      = time.Hour              // a server that said longer: a budget can be raised
-	afterOurFault = 10 * time.Minute       // for a job that we cannot do ourselves
-	oneByOne      = 10 * time.Minute       // for imports that are not taken
+	manySignals   = 32               // that many are sent together
+	importLines   = 1000             // at most
+	lookAgain     = time.Minute      // even if nobody wakes the worker
+	askAgain      = time.Hour        // a server that said longer: a budget can be raised
+	afterOurFault = 10 * time.Minute // for a job that we cannot do ourselves
+	oneByOne      = 10 * time.Minute // for imports that are not taken
 )
 
 // errLater says that a job has to wait for another one of the party.
@@ -342,15 +341,15 @@ func (p *Party) sendOne(ctx context.Context, t *turn, job Job) {
 // tried records why a job cannot be done now, if so, in a turn that began then. What
 // nobody else is to blame for counts against the job alone.
 func (p *Party) tried(t *turn, job ID, began time.Time, err error) {
+	if errors.Is(err, errLater) {
+		err = &waitError{For: WaitNothing, Alone: true, Err: err}
+	}
 	e, waits := errors.AsType[*waitError](err)
 	switch {
 	case err == nil:
 		p.trouble.job(job, nil)
 		return
 	case errors.Is(err, context.Canceled):
-		return
-	case errors.Is(err, errLater):
-		p.queue.rest(t, job, later, p.wake)
 		return
 	case waits && !e.Alone:
 		p.trouble.atRegistry(began, e)
