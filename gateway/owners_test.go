@@ -3,11 +3,14 @@
 package gateway_test
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/json"
+	"io"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -172,5 +175,71 @@ func TestAKeyboxThatWeDidNotSignIsNotOpened(t *testing.T) {
 	signal(t, b, child(1), terms("bakker", "B-1"))
 	if m := inbox(t, a, 1)[0]; m.Problem != gateway.CodeOwnKeybox || !m.Other.Card.IsZero() {
 		t.Errorf("the problem is %q", m.Problem)
+	}
+}
+
+// The registry has a signal, and its answer was lost. A colleague signals the child
+// too, is told of that signal, and withdraws: it stays, for the one who made it.
+func TestAWithdrawalSparesWhomTheAnswerWasLost(t *testing.T) {
+	for name, first := range map[string]func(t *testing.T, a *gateway.Party) gateway.ID{
+		"alone": func(t *testing.T, a *gateway.Party) gateway.ID {
+			s, err := a.Signal(child(1), terms("jansen", "A-1"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return s.ID
+		},
+		"import": func(t *testing.T, a *gateway.Party) gateway.ID { return many(t, a, child(1))[0] },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := gatewaytest.New(t, 2)
+			h := w.Run(0, 1)
+			a := h.Of(0)
+			w.Registry.Set(gatewaytest.Loses)
+			lost := first(t, a)
+			waitsFor(t, a, lost, gateway.WaitRegistry)
+			w.Registry.Set(gatewaytest.Away)
+			second, err := a.Signal(child(1), terms("bakker", "B-1"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "prepared signals", prepared(t, a, 2))
+			if _, err := a.Withdraw(second.ID, api.ReasonMistake); err != nil {
+				t.Fatal(err)
+			}
+			jobs, err := a.Jobs()
+			if err != nil {
+				t.Fatal(err)
+			}
+			its, err := json.Marshal(jobs[slices.IndexFunc(jobs, func(job gateway.Job) bool { return job.ID == lost })].Prepared.Signed)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.Registry.OnAsked(func(r *http.Request) { // the colleague is answered first
+				body, err := io.ReadAll(r.Body)
+				if err != nil {
+					t.Error(err)
+				}
+				if r.Body = io.NopCloser(bytes.NewReader(body)); bytes.Contains(body, its) {
+					panic(http.ErrAbortHandler)
+				}
+			})
+			w.Registry.Set(gatewaytest.Works)
+			eventually(t, "an attempt to withdraw", func() bool {
+				s, err := a.Registration(second.ID)
+				return err == nil && !s.SID.IsZero() && (s.Job == nil || a.Alone(s.Registration.Job))
+			})
+			w.Registry.OnAsked(nil)
+			if s := settled(t, a, second.ID); s.State != gateway.StateWithdrawn {
+				t.Errorf("the colleague's is %s", s.State)
+			}
+			if s := settled(t, a, lost); !s.State.Stands() || s.Owners != 1 {
+				t.Errorf("who did not withdraw has one that is %s %v", s.State, s.Faults)
+			}
+			if s := signal(t, h.Of(1), child(1), terms("citroen", "C-1")); s.Signal.Others != 1 {
+				t.Errorf("the other party meets %d", s.Signal.Others)
+			}
+		})
 	}
 }

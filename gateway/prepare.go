@@ -337,7 +337,9 @@ func (p *Party) prepareAct(ctx context.Context, job Job) (prepared *Job, err err
 	return prepared, p.keepHeld(*prepared)
 }
 
-// prepareWithdrawal makes the act. p.mu is held.
+// prepareWithdrawal makes the act. It waits for the job that made the signal, if only
+// a colleague has been told that it stands: whoever signalled becomes an owner first.
+// p.mu is held.
 func (p *Party) prepareWithdrawal(m *manifest.Manifest, job Job) (*Job, error) {
 	signal, err := get[Signal](p.g.store.view, p.key.signal(job.SID))
 	if errors.Is(err, errAbsent) {
@@ -352,6 +354,9 @@ func (p *Party) prepareWithdrawal(m *manifest.Manifest, job Job) (*Job, error) {
 	}
 	if len(owners) > 0 { // somebody joined before anything was sent
 		return nil, p.ended(job, "joined")
+	}
+	if p.queue.makes(job.SID) {
+		return nil, errLater
 	}
 	job.Prepared, err = p.withdrawal(m, signal, job.Reason, p.g.now())
 	return &job, err

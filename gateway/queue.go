@@ -24,6 +24,7 @@ type queue struct {
 	mu      sync.Mutex
 	jobs    map[ID]*place
 	on      map[api.SID][]*place // jobs on signals that stand, in their order
+	made    map[api.SID]*place   // prepared new signals: they may stand already
 	lanes   map[lane][]*place
 	cohorts map[int]*cohort
 	running [stages]int // turns
@@ -59,7 +60,7 @@ type lane struct {
 
 type place struct {
 	id        ID
-	sid       api.SID // zero, or the signal that stands
+	sid       api.SID // zero, or the signal that stands or was made
 	lane      lane
 	at        int32 // in the lane; -1 for not
 	withdraws bool
@@ -89,8 +90,9 @@ const keepRows = 64
 
 func newQueue() *queue {
 	return &queue{
-		jobs: map[ID]*place{}, on: map[api.SID][]*place{}, lanes: map[lane][]*place{},
-		cohorts: map[int]*cohort{}, gone: map[api.SID]bool{}, rows: map[ID]Job{},
+		jobs: map[ID]*place{}, on: map[api.SID][]*place{}, made: map[api.SID]*place{},
+		lanes: map[lane][]*place{}, cohorts: map[int]*cohort{},
+		gone: map[api.SID]bool{}, rows: map[ID]Job{},
 	}
 }
 
@@ -123,7 +125,11 @@ func (q *queue) put(job Job) {
 	if _, kept := q.rows[pl.id]; kept || len(q.rows) < keepRows && !at.imported {
 		q.rows[pl.id] = job
 	}
-	pl.prepared = job.Prepared != nil
+	if pl.prepared = job.Prepared != nil; pl.prepared && job.Kind == JobSignal {
+		delete(q.made, pl.sid) // made anew
+		pl.sid = job.Prepared.SID
+		q.made[pl.sid] = pl
+	}
 	if known && pl.lane == at {
 		return // it stays where it is, or in whose hands it is
 	}
@@ -145,6 +151,10 @@ func (q *queue) delete(id ID) {
 	delete(q.jobs, id)
 	delete(q.rows, id)
 	if pl.sid.IsZero() {
+		return
+	}
+	if q.made[pl.sid] == pl {
+		delete(q.made, pl.sid)
 		return
 	}
 	rest := slices.DeleteFunc(q.on[pl.sid], func(other *place) bool { return other == pl })
@@ -288,6 +298,13 @@ func (q *queue) withdrawing(sid api.SID) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.gone[sid] || slices.ContainsFunc(q.on[sid], func(pl *place) bool { return pl.withdraws && pl.prepared })
+}
+
+// makes tells whether the answer is still to come that says that the signal stands.
+func (q *queue) makes(sid api.SID) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.made[sid] != nil
 }
 
 // submits counts submissions that are under way, for withdrawing.

@@ -32,7 +32,7 @@ func (q *queue) check(jobs map[ID]Job) error {
 			}
 		}
 	}
-	on := 0
+	on, made := 0, 0
 	for id, job := range jobs {
 		pl := q.jobs[id]
 		switch {
@@ -48,6 +48,11 @@ func (q *queue) check(jobs map[ID]Job) error {
 		}
 		if !job.SID.IsZero() {
 			on++
+		}
+		if job.Kind == JobSignal && job.Prepared != nil {
+			if made++; q.made[job.Prepared.SID] != pl {
+				return fmt.Errorf("%v is not known to make its signal", job)
+			}
 		}
 	}
 	for _, list := range q.on {
@@ -70,6 +75,9 @@ func (q *queue) check(jobs map[ID]Job) error {
 		if q.jobs[id] == nil || len(q.rows) > keepRows {
 			return fmt.Errorf("rows are kept that need not be")
 		}
+	}
+	if made != len(q.made) {
+		return fmt.Errorf("%d jobs made a signal, and %d are known", made, len(q.made))
 	}
 	if in != 0 || on != 0 {
 		return fmt.Errorf("%d too many in lanes, %d too few on signals", in, on)
@@ -111,7 +119,7 @@ func TestQueueFollowsTheRows(t *testing.T) {
 				put(job)
 			case 3, 4: // prepared, by the turn that has it or not
 				if job := pick(); !job.ID.IsZero() {
-					job.Identity, job.Cohort, job.Prepared = nil, 0, &Prepared{}
+					job.Identity, job.Cohort, job.Prepared = nil, 0, &Prepared{SID: api.NewSID()}
 					put(job)
 				}
 			case 5: // done or cancelled
