@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"log/slog"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -370,39 +371,50 @@ func (p *Party) importStatus(row Import) ImportStatus {
 		s.Left = time.Duration(float64(row.Total-row.Done()) / s.PerSecond * float64(time.Second))
 	}
 	if row.Counts.Queued > 0 {
-		s.WaitFor, s.Next = p.trouble.holdUp(p.g.now())
+		s.WaitFor, s.Next = p.holdUp(p.g.now())
 	}
 	if s.WaitFor == WaitBudget {
 		s.PerSecond, s.Left = 0, 0
 		if m, _ := p.g.roots.known(); m != nil {
-			s.Days = daysOf((row.Total-row.Done())*len(m.Open()), m.Policy.DailyBudget, m.Policy.MonthlyBudget)
+			s.Days = daysOf((row.Total-row.Done())*len(m.Open()), s.Next.Sub(p.g.now()), m.Policy.DailyBudget, m.Policy.MonthlyBudget)
 		}
 	}
 	return s
 }
 
-// daysOf is about how many days so many evaluations take by the budgets; zero where
-// there is none.
-func daysOf(evaluations, daily, monthly int) (days int) {
-	if daily > 0 {
-		days = (evaluations + daily - 1) / daily
+// daysOf is about how many days so many evaluations take by the budgets, which are
+// new after a wait; zero is unknown.
+func daysOf(evaluations int, wait time.Duration, daily, monthly int) int {
+	if evaluations <= 0 || daily <= 0 && monthly <= 0 {
+		return 0
 	}
+	days := int(math.Ceil(wait.Hours() / 24)) // then the first day begins
 	if monthly > 0 {
-		days = max(days, evaluations/monthly*30)
+		months := (evaluations - 1) / monthly
+		days += months * 30
+		evaluations -= months * monthly
+	}
+	if daily > 0 {
+		days += (evaluations - 1) / daily
 	}
 	return days
 }
 
 // holdUp is what the queue waits for, and until when; a spent budget goes before
 // servers that cannot be reached.
-func (t *trouble) holdUp(now time.Time) (WaitFor, time.Time) {
+func (p *Party) holdUp(now time.Time) (WaitFor, time.Time) {
+	cohorts := p.queue.evaluates()
+	t := &p.trouble
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	worst := t.registry
 	if worst.Failures == 0 {
 		worst = t.imports
 	}
-	for _, w := range t.cohorts {
+	for year, w := range t.cohorts {
+		if !cohorts[year] {
+			continue // of a cohort that has no jobs left, nobody asks any more
+		}
 		if worst.Failures == 0 || w.For == WaitBudget && worst.For != WaitBudget {
 			worst = w
 		}
@@ -414,6 +426,24 @@ func (t *trouble) holdUp(now time.Time) (WaitFor, time.Time) {
 		return WaitBudget, now.Add(time.Until(worst.Said)).Round(time.Minute).UTC()
 	}
 	return worst.For, worst.Until.UTC()
+}
+
+// evaluates are the cohorts that have jobs for the evaluators.
+func (q *queue) evaluates() map[int]bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	years := map[int]bool{}
+	for l := range q.lanes {
+		if l.stage == evaluating {
+			years[int(l.cohort)] = true
+		}
+	}
+	for year, c := range q.cohorts {
+		if c.busy {
+			years[year] = true
+		}
+	}
+	return years
 }
 
 // ImportByID reads how one import gets on. It reads none of its rows.
