@@ -44,7 +44,7 @@ type Row struct {
 type series []float64
 
 // profiled is the commit whose profiles the rows' reasons were read from.
-const profiled = "8a351d4d7425"
+const profiled = "a9b8e8a360bb"
 
 // An Aim is a bound on the ratio, or on our figure where nothing is beside it.
 type Aim struct {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io/fs"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,10 +25,10 @@ func TestAFailedSyncEndsTheProcess(t *testing.T) {
 		file   string
 	}{"log": {0, ".log"}, "ingest": {1, "ingest-"}} {
 		t.Run(name, func(t *testing.T) {
-			failing := false
+			var failing atomic.Bool
 			disk := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
 				syncs := op.Kind == errorfs.OpFileSync || op.Kind == errorfs.OpFileSyncData || op.Kind == errorfs.OpFileSyncTo
-				if failing && syncs && strings.Contains(op.Path, c.file) {
+				if failing.Load() && syncs && strings.Contains(op.Path, c.file) {
 					return errors.New("the disk says no")
 				}
 				return nil
@@ -37,7 +38,7 @@ func TestAFailedSyncEndsTheProcess(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			failing = true
+			failing.Store(true)
 			answered := make(chan error, 1)
 			go func() {
 				answered <- s.Update(t.Context(), idxOf(1), func(tx registry.Tx) error { return tx.PutSignal(signal(t, 1, day)) })
