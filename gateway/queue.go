@@ -37,7 +37,8 @@ type queue struct {
 	underWay int
 	gone     map[api.SID]bool
 
-	oldest ID // no job has a lower id
+	oldest ID     // no job has a lower id
+	came   uint64 // jobs, ever
 }
 
 // A stage is what is done next for a job.
@@ -115,6 +116,7 @@ func (q *queue) put(job Job) {
 	if known = pl != nil; !known {
 		pl = &place{id: job.ID, sid: job.SID, at: -1, withdraws: job.Kind == JobWithdraw}
 		q.jobs[pl.id] = pl
+		q.came++
 		if !pl.sid.IsZero() {
 			q.on[pl.sid] = append(q.on[pl.sid], pl)
 		}
@@ -278,18 +280,20 @@ func (q *queue) has(id ID) bool {
 	return q.jobs[id] != nil
 }
 
-// size is how many jobs there are, and an id that none is below.
-func (q *queue) size() (n int, from ID) {
+// size is how many jobs there are, and came ever, and an id that none is below.
+func (q *queue) size() (n int, came uint64, from ID) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return len(q.jobs), q.oldest
+	return len(q.jobs), q.came, q.oldest
 }
 
-// begins takes note of the lowest id.
-func (q *queue) begins(id ID) {
+// begins takes note of the lowest id, unless jobs have come since so many had.
+func (q *queue) begins(id ID, came uint64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.oldest = id
+	if q.came == came {
+		q.oldest = id
+	}
 }
 
 // withdrawing tells whether a withdrawal of the signal may have been sent, or

@@ -209,6 +209,36 @@ func TestWhoWaitsForAnotherJobBacksOff(t *testing.T) {
 	}
 }
 
+// A job that comes while somebody looks for the oldest one may be older than what he
+// finds: ids are made before they are put.
+func TestNoJobIsOlderThanTheOldest(t *testing.T) {
+	q := newQueue()
+	early, late := newID(time.Now()), newID(time.Now())
+	q.put(Job{ID: late, Kind: JobSignal})
+	_, came, _ := q.size()
+	q.put(Job{ID: early, Kind: JobSignal})
+	q.begins(late, came)
+	if _, _, from := q.size(); bytes.Compare(from[:], early[:]) > 0 {
+		t.Error("there is an older one")
+	}
+	_, came, _ = q.size()
+	if q.begins(early, came); q.oldest != early {
+		t.Error("the oldest is not known")
+	}
+}
+
+// Without a turn the worker sleeps no longer than what it waits for.
+func TestTheWorkerWakesInTime(t *testing.T) {
+	q, now := newQueue(), time.Now()
+	job := Job{ID: newID(now), Kind: JobSignal, Identity: []byte{1}, Cohort: 2012}
+	q.put(job)
+	var tr trouble
+	tr.cohort(job.Cohort, &waitError{For: WaitEvaluators})
+	if turn, next := q.next(now, &tr); turn != nil || next > backoffMost {
+		t.Errorf("it sleeps %v", next)
+	}
+}
+
 // Each turn of 64 jobs takes as long however many there are: nothing walks over them.
 func BenchmarkTurn(b *testing.B) {
 	for _, n := range []int{1_000, 1_000_000} {

@@ -210,13 +210,13 @@ func (p *Party) waitFor(ctx context.Context, id ID) error {
 
 // Queue tells how many jobs there are and since when the oldest.
 func (p *Party) Queue() (n int, oldest time.Time, err error) {
-	n, from := p.queue.size()
+	n, came, from := p.queue.size()
 	// Deleted keys before the oldest job are not walked over again. Without the last
 	// byte the key is before that job's own.
 	key := p.key.job(from)
 	err = scan(p.g.store.view, p.key.table(tableJob), key[:len(key)-1], false, func(_ []byte, job Job) (bool, error) {
 		oldest = job.Created
-		p.queue.begins(job.ID)
+		p.queue.begins(job.ID, came)
 		return false, nil
 	})
 	return n, oldest, err

@@ -190,7 +190,8 @@ func (q *queue) next(now time.Time, tr *trouble) (*turn, time.Duration) {
 	if t := q.send(now, tr, waits); t != nil {
 		return t, 0
 	}
-	return q.evaluate(tr, waits), next
+	t := q.evaluate(tr, waits)
+	return t, next
 }
 
 // send finds a turn that asks the registry. Acts and single signals do not overlap:
