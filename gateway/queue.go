@@ -28,6 +28,8 @@ type queue struct {
 	lanes   map[lane][]*place
 	cohorts map[int]*cohort
 	running [stages]int // turns
+	acts    int         // turns, since it was single signals' turn
+	owed    int         // single signals that go before the next act
 
 	// Rows of a few jobs that somebody waits for, which spares reading them.
 	rows map[ID]Job

@@ -239,6 +239,99 @@ func TestTheWorkerWakesInTime(t *testing.T) {
 	}
 }
 
+// waiting puts n prepared signals in a queue.
+func waiting(q *queue, n int, of ID) {
+	for range n {
+		q.put(Job{ID: newID(time.Now()), Kind: JobSignal, Import: of, Prepared: &Prepared{SID: api.NewSID()}})
+	}
+}
+
+// However many renewals there are, single signals have their turn, and the other way
+// round.
+func TestActsAndSingleSignalsTakeTurns(t *testing.T) {
+	q, tr := newQueue(), &trouble{}
+	for range 1000 {
+		q.put(Job{ID: newID(time.Now()), Kind: JobRenew, SID: api.NewSID()})
+	}
+	waiting(q, 8, ID{})
+	var running []*turn
+	last, row, worst := stages, 0, 0
+	for range 200 {
+		began, _ := q.next(time.Now(), tr)
+		if began == nil { // the first to have begun ends
+			for _, id := range running[0].jobs {
+				q.delete(id)
+			}
+			q.done(running[0])
+			running = running[1:]
+			continue
+		}
+		if began.stage == submitting {
+			waiting(q, 1, ID{}) // there is always another one
+		}
+		if began.stage != last {
+			last, row = began.stage, 0
+		}
+		row++
+		worst = max(worst, row)
+		running = append(running, began)
+		if began.stage == acting && q.running[submitting] > 0 || began.stage == submitting && q.running[acting] > 0 {
+			t.Fatal("acts and single signals overlap")
+		}
+	}
+	if worst > 9 {
+		t.Errorf("%d of a kind went in a row", worst)
+	}
+}
+
+// The registry is busy with others' imports, or with one of ours: signals that
+// somebody waits for go one by one, however many.
+func TestManySingleSignalsDoNotWaitForImports(t *testing.T) {
+	now := time.Now()
+	for name, busy := range map[string]func(q *queue, tr *trouble){
+		"others": func(_ *queue, tr *trouble) {
+			tr.atImports(now, &waitError{For: WaitRegistry, Until: time.Minute})
+		},
+		"ours": func(q *queue, _ *trouble) { q.running[importing]++ },
+		"ours_and_the_registry_failed": func(q *queue, tr *trouble) {
+			q.running[importing]++
+			tr.registry = wait{Failures: 1}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, n := range []int{1, manySignals - 1, 2 * manySignals} {
+				q, tr := newQueue(), &trouble{}
+				waiting(q, n, ID{})
+				waiting(q, n, ID{1})
+				busy(q, tr)
+				if turn, _ := q.next(now, tr); turn == nil || turn.stage != submitting || turn.places[0].lane.imported {
+					t.Errorf("of %d signals none goes", n)
+				}
+			}
+		})
+	}
+}
+
+// An import that the registry does not answer keeps no act back, although another
+// request has failed since.
+func TestAHangingImportKeepsNoActBack(t *testing.T) {
+	for range 20 { // some things go by chance
+		q, tr := newQueue(), &trouble{registry: wait{Failures: 1}}
+		waiting(q, 2*manySignals, ID{1})
+		if turn, _ := q.next(time.Now(), tr); turn == nil || turn.stage != importing {
+			t.Fatal("no import goes")
+		}
+		waiting(q, 2*manySignals, ID{1})
+		if turn, _ := q.next(time.Now(), tr); turn != nil {
+			t.Fatal("two find out whether the registry is there")
+		}
+		q.put(Job{ID: newID(time.Now()), Kind: JobWithdraw, SID: api.NewSID()})
+		if turn, _ := q.next(time.Now(), tr); turn == nil || turn.stage != acting {
+			t.Fatal("the withdrawal waits")
+		}
+	}
+}
+
 // Each turn of 64 jobs takes as long however many there are: nothing walks over them.
 func BenchmarkTurn(b *testing.B) {
 	for _, n := range []int{1_000, 1_000_000} {

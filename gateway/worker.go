@@ -171,8 +171,8 @@ func (p *Party) work(ctx context.Context) {
 // next finds a turn that can begin now. Without one it tells how long there is none,
 // if nobody wakes the worker.
 //
-// What somebody waits for goes first: acts, then single signals, each in a request
-// of its own. Many signals go together. Single signals are evaluated before those of
+// What somebody waits for goes first: acts and single signals, each in a request of
+// its own. Many signals go together, where the registry has room for that. Single signals are evaluated before those of
 // imports, and in one batch with them.
 func (q *queue) next(now time.Time, tr *trouble) (*turn, time.Duration) {
 	q.mu.Lock()
@@ -196,38 +196,51 @@ func (q *queue) next(now time.Time, tr *trouble) (*turn, time.Duration) {
 
 // send finds a turn that asks the registry. Acts and single signals do not overlap:
 // the registry may answer a signal with the one that is about to be withdrawn, and so
-// keeps it. Only imports are not waited for.
+// keeps it. Neither starves the other. Only imports are not waited for.
 func (q *queue) send(now time.Time, tr *trouble, waits func(time.Time) bool) *turn {
 	acts, single, imported := lane{stage: acting}, lane{stage: submitting}, lane{stage: submitting, imported: true}
 	if waits(tr.registry.Until) {
 		return nil
 	}
-	act := len(q.lanes[acts]) > 0
+	alone := tr.oneByOne.After(now)
+	noImports := alone || !q.free(importing) || waits(tr.imports.Until)
+	singles := len(q.lanes[single]) // that go one by one
+	together := singles >= manySignals && !noImports
+	if together {
+		singles = 0
+	}
+	q.owed = min(q.owed, singles)
+	act := len(q.lanes[acts]) > 0 && q.owed == 0
 	if tr.registry.Failures > 0 {
-		if q.running[acting]+q.running[submitting]+q.running[importing] > 0 {
+		asking := q.running[acting] + q.running[submitting]
+		if !act && singles == 0 { // else an import, which may take minutes, is not waited for
+			asking += q.running[importing]
+		}
+		if asking > 0 {
 			return nil // one finds out for all, and not always the same
 		}
-		act = act && (len(q.lanes[single])+len(q.lanes[imported]) == 0 || rand.IntN(2) == 0)
+		others := singles > 0 || together || len(q.lanes[imported]) > 0 && (alone || !noImports)
+		act = act && (!others || rand.IntN(2) == 0)
 	}
 	if act && q.running[submitting] == 0 && q.free(acting) {
+		if q.acts++; q.acts == atOnce[acting] {
+			q.acts, q.owed = 0, singles
+		}
 		return q.begin(acting, 1, acts)
 	}
 	act = act || q.running[acting] > 0
-	alone := tr.oneByOne.After(now)
-	if n := len(q.lanes[single]); n > 0 && (n < manySignals || alone) && !act && q.free(submitting) {
+	if singles > 0 && !act && q.free(submitting) {
+		q.owed = max(q.owed-1, 0)
 		return q.begin(submitting, 1, single)
 	}
-	n := len(q.lanes[single])
-	if n < manySignals {
-		n = len(q.lanes[imported])
-	}
+	n := len(q.lanes[imported])
 	switch {
+	case together:
+		return q.begin(importing, importLines, single)
 	case n == 0:
 	case alone && !act && q.free(submitting):
 		return q.begin(submitting, 1, imported)
-	case alone || !q.free(importing) || waits(tr.imports.Until):
-	case len(q.lanes[single]) >= manySignals:
-		return q.begin(importing, importLines, single)
+	case noImports:
 	case n >= manySignals || q.running[evaluating] == 0: // or there will soon be more
 		return q.begin(importing, importLines, imported)
 	}
