@@ -63,9 +63,25 @@ type ImportStatus struct {
 // Done is how many rows have their outcome.
 func (i Import) Done() int { return i.Taken - i.Counts.Queued }
 
-// Import begins an import of so many rows, or finds the one that has this
-// reference: made tells which. What the terms leave out, rows have to say.
+// FileReference is the reference of an import that is named by the hash of its file.
+// It is keyed: from a hash alone, the numbers in a small file could be found.
+func (p *Party) FileReference(hash [32]byte) string {
+	of := p.g.store.index.of("file", p.key, string(hash[:]))
+	return "bestand-" + hex.EncodeToString(of[:])
+}
+
+// Import begins an import of so many rows, or finds the latest round of the one that
+// has this reference: made tells which. What the terms leave out, rows have to say.
 func (p *Party) Import(t Terms, total int) (s ImportStatus, made bool, err error) {
+	return p.beginImport(t, total, false)
+}
+
+// ImportAgain is as Import, but when the latest round is done it begins another.
+func (p *Party) ImportAgain(t Terms, total int) (s ImportStatus, made bool, err error) {
+	return p.beginImport(t, total, true)
+}
+
+func (p *Party) beginImport(t Terms, total int, again bool) (s ImportStatus, made bool, err error) {
 	now := p.g.now()
 	var faults []Fault
 	given := t
@@ -85,27 +101,29 @@ func (p *Party) Import(t Terms, total int) (s ImportStatus, made bool, err error
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	first := p.key.importKey(p.g.store.index.of("import", p.key, t.Reference))
-	id, err := get[ID](p.g.store.view, first)
+	latest := p.key.importKey(p.g.store.index.of("import", p.key, t.Reference))
+	var row Import
+	id, err := get[ID](p.g.store.view, latest)
 	if err == nil {
-		row, err := get[Import](p.g.store.view, p.key.imported(id))
-		if err != nil {
-			return ImportStatus{}, false, err
-		}
+		row, err = get[Import](p.g.store.view, p.key.imported(id))
+	}
+	switch {
+	case errors.Is(err, errAbsent):
+	case err != nil:
+		return ImportStatus{}, false, err
+	case !again || row.Settled.IsZero():
 		if row.Owner != given.Owner || row.Card != given.Card || row.TermDays != given.TermDays || row.Total != total {
 			return ImportStatus{}, false, ErrImportDiffers
 		}
 		return p.importStatus(row), false, nil
-	} else if !errors.Is(err, errAbsent) {
-		return ImportStatus{}, false, err
 	}
-	row := Import{
-		ID: newID(now), Created: now.UTC(), Reference: given.Reference, Owner: given.Owner, Card: given.Card,
-		TermDays: given.TermDays, Total: total,
+	row = Import{
+		ID: newID(now), Created: now.UTC(), Reference: given.Reference, Round: row.Round + 1, Owner: given.Owner,
+		Card: given.Card, TermDays: given.TermDays, Total: total,
 	}
 	b := p.g.store.batch()
 	defer b.close()
-	b.put(first, row.ID)
+	b.put(latest, row.ID)
 	b.put(p.key.imported(row.ID), row)
 	if err := p.commit(b); err != nil {
 		return ImportStatus{}, false, err
@@ -506,6 +524,7 @@ func (p *Party) ImportRows(id ID, after, limit int) (list []RowStatus, more bool
 // rowStatus gives the rows of a chunk as they are now.
 func (p *Party) rowStatus(v view, chunk importRows) ([]RowStatus, error) {
 	list := make([]RowStatus, len(chunk.Rows))
+	today := identity.Today(p.g.now())
 	for i, o := range chunk.Rows {
 		list[i] = RowStatus{Number: chunk.First + i, Outcome: o, Warnings: warnings(identity.Identity{}, o.Reference)}
 		if o.Registration.IsZero() {
@@ -516,6 +535,12 @@ func (p *Party) rowStatus(v view, chunk importRows) ([]RowStatus, error) {
 			var first Registration
 			if first, err = p.original(v, reg.ID); err == nil && !first.State.Stands() {
 				reg.State = first.State
+			}
+		}
+		if err == nil && reg.State.Stands() {
+			var signal Signal
+			if signal, err = get[Signal](v, p.key.signal(reg.SID)); err == nil && !signal.Live(today) {
+				reg.State = StateExpired // swept or not
 			}
 		}
 		switch {
@@ -542,7 +567,10 @@ func (p *Party) sweepImports(b *batch) error {
 			return true, nil
 		}
 		b.delete(key)
-		b.delete(p.key.importKey(p.g.store.index.of("import", p.key, row.Reference)))
+		latest := p.key.importKey(p.g.store.index.of("import", p.key, row.Reference))
+		if id, err := get[ID](p.g.store.view, latest); err == nil && id == row.ID {
+			b.delete(latest)
+		}
 		b.deleteAll(p.key.allImportRows(row.ID))
 		return true, nil
 	})

@@ -3,6 +3,8 @@
 package gateway_test
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"reflect"
@@ -176,7 +178,7 @@ func TestImportOutcomesOfRows(t *testing.T) {
 	if counts != s.Counts || s.Taken != len(rows) || s.Done() != len(rows) {
 		t.Errorf("%d rows with %+v; the import has %d with %+v", len(list), counts, s.Taken, s.Counts)
 	}
-	if s.Counts.Adult != 2 || s.Words() != "Klaar: alle regels hebben hun uitkomst." {
+	if s.Counts.Adult != 2 || !strings.HasPrefix(s.Words(), "Klaar sinds 4 maart 2027 om ") || !strings.HasSuffix(s.Words(), " uur: alle regels hebben hun uitkomst.") {
 		t.Errorf("%d adults; %s", s.Counts.Adult, s.Words())
 	}
 	for i, c := range cases {
@@ -416,7 +418,7 @@ func TestImportWaitsForBudget(t *testing.T) {
 	if s.Next != w.Now().UTC().Truncate(24*time.Hour).AddDate(0, 0, 1) {
 		t.Errorf("it goes on at %s", s.Next)
 	}
-	if words := s.Words(); !strings.Contains(words, "Het tegoed bij de sleutelhouders is op; de poort gaat vanzelf verder op 5 maart om 01.00 uur.") || !strings.Contains(words, " Met dit tegoed duurt het nog ongeveer ") {
+	if words := s.Words(); !strings.Contains(words, "Het tegoed bij de sleutelhouders is op; de poort gaat vanzelf verder op 5 maart 2027 om 01.00 uur.") || !strings.Contains(words, " Met dit tegoed duurt het nog ongeveer ") {
 		t.Errorf("it says %q", words)
 	}
 	if want := (s.Counts.Queued + 4) / 5; s.Days != want {
@@ -589,5 +591,96 @@ func TestARowWithoutNumberIsWarnedOfItsReference(t *testing.T) {
 		if list[0].NotSignalled != gateway.CodeNoNumber || !slices.Equal(list[0].Warnings, want) || len(list[1].Warnings) != 0 {
 			t.Errorf("%v: %v, %v", list[0].NotSignalled, list[0].Warnings, list[1].Warnings)
 		}
+	}
+}
+
+// The same file again, when nothing of it stands any more: a new round of it.
+func TestImportAgain(t *testing.T) {
+	w := gatewaytest.New(t, 1)
+	a := w.Run(0).Of(0)
+	terms := gateway.Terms{Reference: "bestand-1", Owner: "jansen"}
+	again := func(tm gateway.Terms) (gateway.ImportStatus, bool) {
+		t.Helper()
+		s, made, err := a.ImportAgain(tm, 2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s, made
+	}
+	first, made := again(terms)
+	if !made || first.Round != 1 {
+		t.Errorf("round %d is made: %v", first.Round, made)
+	}
+	nobody := row(gateway.Subject{BirthDate: "2015-01-01"}, "K-9") // for whom the import is kept
+	addRows(t, a, first.ID, 1, rowsOf(1, 1))
+	if s, made := again(terms); made || s.ID != first.ID {
+		t.Error("a round that is not done is not gone on with")
+	}
+	if _, _, err := a.ImportAgain(gateway.Terms{Reference: "bestand-1", Owner: "bakker"}, 2); !errors.Is(err, gateway.ErrImportDiffers) {
+		t.Errorf("a round that is not done, under other terms: %v", err)
+	}
+	addRows(t, a, first.ID, 2, []gateway.Row{nobody})
+	imported(t, a, first.ID, complete)
+
+	w.Advance(370 * 24 * time.Hour)
+	if list, _ := rowsNow(t, a, first.ID); list[0].State != gateway.StateExpired {
+		t.Errorf("before it is swept, a signal that has expired is %q", list[0].State)
+	}
+	if err := a.Sweep(); err != nil {
+		t.Fatal(err)
+	}
+	if s, made, err := a.Import(terms, 2); err != nil || made || s.ID != first.ID || !strings.Contains(s.Words(), "2027") {
+		t.Errorf("the same file is another import, or does not say since when it is done (%v): %s", err, s.Words())
+	}
+	if list, _ := rowsNow(t, a, first.ID); list[0].State != gateway.StateExpired {
+		t.Errorf("its row is %q", list[0].State)
+	}
+	second, made := again(gateway.Terms{Reference: "bestand-1", Owner: "bakker"})
+	if !made || second.ID == first.ID || second.Round != 2 || second.Taken != 0 {
+		t.Fatalf("round %d is made: %v", second.Round, made)
+	}
+	if s, made, err := a.Import(gateway.Terms{Reference: "bestand-1", Owner: "bakker"}, 2); err != nil || made || s.ID != second.ID {
+		t.Errorf("the latest round is not found (%v)", err)
+	}
+	addRows(t, a, second.ID, 1, append(rowsOf(1, 1), nobody))
+	imported(t, a, second.ID, complete)
+	if list, _ := rowsNow(t, a, second.ID); list[0].State != gateway.StateRegistered {
+		t.Errorf("in the new round it is %q", list[0].State)
+	}
+
+	// The first is forgotten before the second, and the second is found still.
+	w.Advance(400 * 24 * time.Hour)
+	if err := a.Sweep(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.ImportByID(first.ID); !errors.Is(err, gateway.ErrNotFound) {
+		t.Errorf("the first round is kept (%v)", err)
+	}
+	if s, made, err := a.Import(gateway.Terms{Reference: "bestand-1", Owner: "bakker"}, 2); err != nil || made || s.ID != second.ID {
+		t.Errorf("the second round went with the first (%v)", err)
+	}
+}
+
+func rowsNow(t *testing.T, p *gateway.Party, id gateway.ID) ([]gateway.RowStatus, bool) {
+	t.Helper()
+	list, more, err := p.ImportRows(id, 0, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list, more
+}
+
+// A file's name says nothing to who can guess what is in it, and is another one for
+// each party and storage key.
+func TestFileReference(t *testing.T) {
+	w := gatewaytest.New(t, 2)
+	h := w.Run(0, 1)
+	hash := sha256.Sum256([]byte("900000016"))
+	name := h.Of(0).FileReference(hash)
+	if name != h.Of(0).FileReference(hash) || name == h.Of(1).FileReference(hash) || name == h.Of(0).FileReference([32]byte{}) {
+		t.Error("it is not one name for each party and file")
+	}
+	if strings.Contains(name, hex.EncodeToString(hash[:12])) || len(name) > 58 {
+		t.Errorf("its name is %s", name)
 	}
 }

@@ -23,7 +23,7 @@ import (
 //	n P report                 Report
 //	k P H(report's reference)  the id of the first report with that reference
 //	p P import                 Import
-//	q P H(import's reference)  the id of the import with that reference
+//	q P H(import's reference)  the id of the latest import with that reference
 //	w P import row             importRows; the chunk's last row, u32 big-endian
 //	i P H(idempotency key)     replay
 //	e P seq(8, big-endian)     Message

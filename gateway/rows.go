@@ -215,6 +215,7 @@ type Import struct {
 	ID        ID        `json:"id"`
 	Created   time.Time `json:"created"`
 	Reference string    `json:"reference"`       // the party's own name for it, and its identity
+	Round     int       `json:"round"`           // from 1: the same may be imported again
 	Owner     string    `json:"owner,omitempty"` // of rows without one, like Card and TermDays
 	Card      Card      `json:"card,omitzero"`
 	TermDays  int       `json:"termDays,omitempty"`

@@ -75,6 +75,7 @@ const (
 	FieldRows      = "regels"
 	FieldFirst     = "eerste"
 	FieldTotal     = "aantalRegels"
+	FieldContent   = "inhoud"
 )
 
 // A Fault says which field breaks which rule. It never holds the value.
@@ -118,6 +119,7 @@ var faultWords = map[Fault]string{
 	{FieldRows, CodeMissing}:        "Stuur minstens 1 en hooguit 500 regels tegelijk.",
 	{FieldFirst, CodeForm}:          "De regels zijn vanaf 1 genummerd, en er zijn er niet meer dan het aantal dat de import heeft.",
 	{FieldTotal, CodeMissing}:       "Geef aan hoeveel regels de import in het geheel heeft.",
+	{FieldContent, CodeForm}:        "Geef de SHA-256 van het bestand als 64 hexadecimale tekens, en dan geen kenmerk.",
 	{FieldTotal, CodeForm}:          "Een import heeft minstens 1 en hooguit 5.000.000 regels.",
 	{"", CodeMissing}:               "Dit veld is verplicht.",
 	{"", CodeUnknown}:               "Deze waarde is niet bekend.",
@@ -213,7 +215,7 @@ func (s ImportStatus) Words() string {
 	var words string
 	switch {
 	case !s.Settled.IsZero():
-		return "Klaar: alle regels hebben hun uitkomst."
+		return "Klaar sinds " + moment(s.Settled) + ": alle regels hebben hun uitkomst."
 	case s.Taken < s.Total:
 		words = fmt.Sprintf("Er zijn %d van de %d regels aangeleverd.", s.Taken, s.Total)
 	default:
@@ -236,7 +238,7 @@ func moment(t time.Time) string {
 	if zone, err := time.LoadLocation("Europe/Amsterdam"); err == nil { // package identity links the zones
 		t = t.In(zone)
 	}
-	return fmt.Sprintf("%d %s om %s uur", t.Day(), months[t.Month()-1], t.Format("15.04"))
+	return fmt.Sprintf("%d %s %d om %s uur", t.Day(), months[t.Month()-1], t.Year(), t.Format("15.04"))
 }
 
 var months = [...]string{"januari", "februari", "maart", "april", "mei", "juni", "juli", "augustus", "september", "oktober", "november", "december"}

@@ -110,7 +110,7 @@ func TestImportFromAFile(t *testing.T) {
 		t.Fatalf("exit %d\n%s%s", exitCode, stdout, stderr)
 	}
 	for _, says := range []string{
-		"Klaar: alle regels hebben hun uitkomst.", " 7  regels\n", " 2  geregistreerd\n", " 1  samengevoegd", " 1  niet gesignaleerd",
+		"Klaar sinds 4 maart 2027 om ", " uur: alle regels hebben hun uitkomst.", " 7  regels\n", " 2  geregistreerd\n", " 1  samengevoegd", " 1  niet gesignaleerd",
 		" 1  geweigerd: 23 jaar of ouder\n", " 2  geweigerd om een fout", "staat in " + out,
 	} {
 		if !strings.Contains(stdout, says) {

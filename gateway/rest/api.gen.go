@@ -449,8 +449,11 @@ type Import struct {
 	// Resterend Hoeveel seconden het naar verwachting nog duurt; ontbreekt zolang dat niet te zeggen is.
 	Resterend int `json:"resterend,omitempty,omitzero"`
 
+	// Ronde De hoeveelste import met dit kenmerk het is, vanaf 1.
+	Ronde int `json:"ronde"`
+
 	// Tellingen Hoeveel aangeleverde regels welke uitkomst kregen. Wat daarna wordt ingetrokken of verloopt, telt hier mee als wat
-	// het was.
+	// het was; hoe het er nu mee staat zeggen de regels.
 	Tellingen Tellingen `json:"tellingen"`
 
 	// Toestand - `aanleveren`: er moeten nog regels komen
@@ -458,7 +461,7 @@ type Import struct {
 	// - `klaar`: alle regels hebben hun uitkomst
 	Toestand ImportToestand `json:"toestand"`
 
-	// Uitleg De toestand in woorden, met wat de import ophoudt.
+	// Uitleg De toestand in woorden, met wat de import ophoudt of sinds wanneer hij klaar is.
 	Uitleg string `json:"uitleg"`
 
 	// VerderOp Wanneer de poort dan naar verwachting verder gaat.
@@ -571,8 +574,15 @@ type NieuweImport struct {
 	// Hulpverlener Wie signaleert, voor regels die dat niet zelf zeggen.
 	Hulpverlener string `json:"hulpverlener,omitempty,omitzero"`
 
+	// Inhoud In plaats van een kenmerk: de SHA-256 van het bestand, als 64 hexadecimale tekens. De poort maakt er onder
+	// haar eigen sleutel een kenmerk van en bewaart hem niet.
+	Inhoud string `json:"inhoud,omitempty,omitzero"`
+
 	// Kenmerk Eigen naam van de import. Hetzelfde kenmerk is dezelfde import.
-	Kenmerk string `json:"kenmerk"`
+	Kenmerk string `json:"kenmerk,omitempty,omitzero"`
+
+	// Opnieuw Begint een nieuwe ronde als de laatste klaar is; een die loopt gaat verder.
+	Opnieuw bool `json:"opnieuw,omitempty,omitzero"`
 
 	// TermijnDagen Hoe lang het signaal hooguit mag staan; nooit langer dan het beleid toestaat.
 	TermijnDagen TermijnDagen `json:"termijnDagen,omitempty,omitzero"`
@@ -800,7 +810,7 @@ type Signalen struct {
 }
 
 // Tellingen Hoeveel aangeleverde regels welke uitkomst kregen. Wat daarna wordt ingetrokken of verloopt, telt hier mee als wat
-// het was.
+// het was; hoe het er nu mee staat zeggen de regels.
 type Tellingen struct {
 	Geregistreerd int `json:"geregistreerd"`
 
@@ -1097,7 +1107,8 @@ type ClientInterface interface {
 	//
 	// Een import is een bestand met signalen, dat in delen wordt aangeleverd. Het kenmerk is zijn naam: een import met
 	// hetzelfde kenmerk wordt teruggevonden en niet nog eens gemaakt, en `aangenomen` zegt vanaf welke regel het verder
-	// gaat. Zijn de andere gegevens dan anders, dan is het antwoord 409. Voor iedere regel geldt wat voor een signaal
+	// gaat. Zijn de andere gegevens dan anders, dan is het antwoord 409. Met `opnieuw` begint, als de laatste ronde klaar
+	// is, een nieuwe ronde: zo zijn regels nog eens aan te melden die zijn ingetrokken, verlopen of geweigerd. Voor iedere regel geldt wat voor een signaal
 	// geldt dat alleen komt; losse signalen en intrekkingen gaan voor.
 	//
 	// Takes any type of body and a specified content type.
@@ -1109,7 +1120,8 @@ type ClientInterface interface {
 	//
 	// Een import is een bestand met signalen, dat in delen wordt aangeleverd. Het kenmerk is zijn naam: een import met
 	// hetzelfde kenmerk wordt teruggevonden en niet nog eens gemaakt, en `aangenomen` zegt vanaf welke regel het verder
-	// gaat. Zijn de andere gegevens dan anders, dan is het antwoord 409. Voor iedere regel geldt wat voor een signaal
+	// gaat. Zijn de andere gegevens dan anders, dan is het antwoord 409. Met `opnieuw` begint, als de laatste ronde klaar
+	// is, een nieuwe ronde: zo zijn regels nog eens aan te melden die zijn ingetrokken, verlopen of geweigerd. Voor iedere regel geldt wat voor een signaal
 	// geldt dat alleen komt; losse signalen en intrekkingen gaan voor.
 	//
 	// Takes a body of the `application/json` content type.
@@ -1316,7 +1328,8 @@ func (c *Client) LijstImporten(ctx context.Context, params *LijstImportenParams,
 //
 // Een import is een bestand met signalen, dat in delen wordt aangeleverd. Het kenmerk is zijn naam: een import met
 // hetzelfde kenmerk wordt teruggevonden en niet nog eens gemaakt, en `aangenomen` zegt vanaf welke regel het verder
-// gaat. Zijn de andere gegevens dan anders, dan is het antwoord 409. Voor iedere regel geldt wat voor een signaal
+// gaat. Zijn de andere gegevens dan anders, dan is het antwoord 409. Met `opnieuw` begint, als de laatste ronde klaar
+// is, een nieuwe ronde: zo zijn regels nog eens aan te melden die zijn ingetrokken, verlopen of geweigerd. Voor iedere regel geldt wat voor een signaal
 // geldt dat alleen komt; losse signalen en intrekkingen gaan voor.
 //
 // Takes any type of body and a specified content type.
@@ -1338,7 +1351,8 @@ func (c *Client) MaakImportWithBody(ctx context.Context, contentType string, bod
 //
 // Een import is een bestand met signalen, dat in delen wordt aangeleverd. Het kenmerk is zijn naam: een import met
 // hetzelfde kenmerk wordt teruggevonden en niet nog eens gemaakt, en `aangenomen` zegt vanaf welke regel het verder
-// gaat. Zijn de andere gegevens dan anders, dan is het antwoord 409. Voor iedere regel geldt wat voor een signaal
+// gaat. Zijn de andere gegevens dan anders, dan is het antwoord 409. Met `opnieuw` begint, als de laatste ronde klaar
+// is, een nieuwe ronde: zo zijn regels nog eens aan te melden die zijn ingetrokken, verlopen of geweigerd. Voor iedere regel geldt wat voor een signaal
 // geldt dat alleen komt; losse signalen en intrekkingen gaan voor.
 //
 // Takes a body of the `application/json` content type.
@@ -2679,7 +2693,8 @@ type ClientWithResponsesInterface interface {
 	//
 	// Een import is een bestand met signalen, dat in delen wordt aangeleverd. Het kenmerk is zijn naam: een import met
 	// hetzelfde kenmerk wordt teruggevonden en niet nog eens gemaakt, en `aangenomen` zegt vanaf welke regel het verder
-	// gaat. Zijn de andere gegevens dan anders, dan is het antwoord 409. Voor iedere regel geldt wat voor een signaal
+	// gaat. Zijn de andere gegevens dan anders, dan is het antwoord 409. Met `opnieuw` begint, als de laatste ronde klaar
+	// is, een nieuwe ronde: zo zijn regels nog eens aan te melden die zijn ingetrokken, verlopen of geweigerd. Voor iedere regel geldt wat voor een signaal
 	// geldt dat alleen komt; losse signalen en intrekkingen gaan voor.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -2691,7 +2706,8 @@ type ClientWithResponsesInterface interface {
 	//
 	// Een import is een bestand met signalen, dat in delen wordt aangeleverd. Het kenmerk is zijn naam: een import met
 	// hetzelfde kenmerk wordt teruggevonden en niet nog eens gemaakt, en `aangenomen` zegt vanaf welke regel het verder
-	// gaat. Zijn de andere gegevens dan anders, dan is het antwoord 409. Voor iedere regel geldt wat voor een signaal
+	// gaat. Zijn de andere gegevens dan anders, dan is het antwoord 409. Met `opnieuw` begint, als de laatste ronde klaar
+	// is, een nieuwe ronde: zo zijn regels nog eens aan te melden die zijn ingetrokken, verlopen of geweigerd. Voor iedere regel geldt wat voor een signaal
 	// geldt dat alleen komt; losse signalen en intrekkingen gaan voor.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
@@ -3632,7 +3648,8 @@ func (c *ClientWithResponses) LijstImportenWithResponse(ctx context.Context, par
 //
 // Een import is een bestand met signalen, dat in delen wordt aangeleverd. Het kenmerk is zijn naam: een import met
 // hetzelfde kenmerk wordt teruggevonden en niet nog eens gemaakt, en `aangenomen` zegt vanaf welke regel het verder
-// gaat. Zijn de andere gegevens dan anders, dan is het antwoord 409. Voor iedere regel geldt wat voor een signaal
+// gaat. Zijn de andere gegevens dan anders, dan is het antwoord 409. Met `opnieuw` begint, als de laatste ronde klaar
+// is, een nieuwe ronde: zo zijn regels nog eens aan te melden die zijn ingetrokken, verlopen of geweigerd. Voor iedere regel geldt wat voor een signaal
 // geldt dat alleen komt; losse signalen en intrekkingen gaan voor.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -3650,7 +3667,8 @@ func (c *ClientWithResponses) MaakImportWithBodyWithResponse(ctx context.Context
 //
 // Een import is een bestand met signalen, dat in delen wordt aangeleverd. Het kenmerk is zijn naam: een import met
 // hetzelfde kenmerk wordt teruggevonden en niet nog eens gemaakt, en `aangenomen` zegt vanaf welke regel het verder
-// gaat. Zijn de andere gegevens dan anders, dan is het antwoord 409. Voor iedere regel geldt wat voor een signaal
+// gaat. Zijn de andere gegevens dan anders, dan is het antwoord 409. Met `opnieuw` begint, als de laatste ronde klaar
+// is, een nieuwe ronde: zo zijn regels nog eens aan te melden die zijn ingetrokken, verlopen of geweigerd. Voor iedere regel geldt wat voor een signaal
 // geldt dat alleen komt; losse signalen en intrekkingen gaan voor.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
@@ -7574,126 +7592,129 @@ func (sh *strictHandler) VerlengSignaal(w http.ResponseWriter, r *http.Request, 
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"3H37chu3FferYPh1pkm7pEgpThzqnzqxm/hr4nhq155J5K8EtYdLiLsAiwWpWBk/UKaPkRf75hxcFkti",
-	"ebElxalnPCOSWFzP5XcuOPtL71JVSyVBmro3/qU3B56Dpj8fPX/6CnQtlMRPOdSXWiwNfew9BrZWZQm5",
-	"KICtsRWwNZcshxtgj54/HfSyXn05h4rjs/Azr5Yl9Ma90WA4GPaynnm7xI+10UIWvaz3c79QffyyXy/E",
-	"sq9oHF72l0pIA7o3nvGyhnfvst536pKb5Jxec67ZHAzjXBZQcb4wwAywEm5AMlG359SewTvsesk1r8D4",
-	"5XNpeLk9zLcK1gAlmytVrIRhBvSqwHEKWIM8ZzdK5qAzpmasAsOGGbsRV5ImBpo9GOI0BHb0nxXot72s",
-	"J3mFM+F2vHiOOcz4qjS98YNh1qv4z6JaVb3x6RA/CWk/DcNm4k4VoHu4lKd5YuJgmMhZzg3LgS2V0oYV",
-	"fJaxs1M2h595Dpei4iXu2QJkHea55GbeTFPkvayn4T8roSHvjY1eQTzlJTcGND72/34a9r/k/dmbX85O",
-	"3/1p68ztLKFaKgPy8u0/4O32jJ+AZDdQzgpYKDzDuoSVgZLlAhgA7qme81LIAv9agJwiBdDBD9g3MNUr",
-	"sWBzAXqtlGYFPrEEXSsl6wLotMIaLdk3q4xm1sepxUus+M/fgSzMvDcenT6ko/CfH6ZW+Ywn+eeac50D",
-	"m0j42UwYUhKSyFppZCkuzbVSOvfkxKZQCEkHV4qrGtspzbnsIibJe12n8qj/I+/fDPtf/rv/5pdRNjp9",
-	"2HE6r/nl3HTTfw2XODWJpH+NTUEytcQZgpC5UVAbLvOuCdITHcQe0frZblI/XHC8Q6Ktl0rWQNz9d7Wi",
-	"tV0qaUDSn3y5LIUVLidLraYlVH+9qq2kaab5Jw2z3rj3f04auXlif61PntNTUFlxsk3LM7UyGROS0dla",
-	"8msL3H4kcVMjudYnkWx+R4O5KVA3SDB06lotQRthV4wr5Zdmwbk2+xbyddyWlgKlhMp2m5QqVvgzjmMD",
-	"U7rgUtTcCMjYjeJlzWTZX6wX49Hp2WcPPv/i4WCb5JA2eJWQzVmvRmGV/AX5oASoL1UO25P7EWp2Ka5m",
-	"oOsBey2ATaE0DNsTKwHo2gDLNWovpXQWlkCMxrnxP2f0O4pO0CR6FkLm7Frp3LACpIIqH1zIXrYp/978",
-	"8nkHdzUi9Kdoe9+Epmp6BZe0+V+BFo4T2yfK/UHvOkpLDe8yFNxb+/NVKa5mJHhQzOLiy5rE0NSOyaQq",
-	"cLk1W6jKJM+s4uZynhRweJqeLqhV8nklzRr1NZH8TOmKm964l3MDfSMqSD2y9GyWhACqaq9AAOpohuSv",
-	"VQkaxdQMv1FLkCDZNa8H7Ef1ZxkemcI1yVh8tE5OuhYd+hVEgXpKFJLzkk3FFc1FQyFqA7qjr0LyEtIg",
-	"y/bHuaygzAVuEyk/7DgXJgw0V9opMwNVvY8knmCnnBNVuOlwrfnbFqe1p9JnE0JVdYlKcTImHthmduYW",
-	"AzomKuSVC9lnkzVoo9ViQT3MUVn7BYiaFfDbf4XMRWHbTgHsJxxM2wYgLSGxCkBTK5JQr0BLAatrbHpD",
-	"Ww4zQzOkr+3Ze3FGj6k1aFFMxgxP2CGimw0g6xAS0c8CpCH2BomK6KdetBm9rNesq5f1wsR7Wa89vV7W",
-	"swNHbN7QgYFFnZJxG7KC8FfDNP7E/POZkwoRXe2QKZbq2lIlkNBBtOSFU4KUENgcsB4axbVOTfXrDb3F",
-	"81xYJf88mjep+WxLHJguQkUualNoTLsG2I1AKa/FVWEyZknJ1LYnkhekJWhSrIAyRwq6kPYzYrkcmJC1",
-	"gbK0XBvTlNMUbVk+ywGbts2ll8Ar9gw1Ty+LcefDYYKApqBBLBADz8HKp6ajimcsF7iOXLEv+6Mv2Gql",
-	"232OTlOdQsVF2e6LD664rEH+7aq4Gfiv210NU13NVvLSCGh3dgWrIufa1O0ePh/ugAfN048G7P/SXA7Y",
-	"HgMlzJSFVk0Pfz0bsdMhe/DgARuO2HDY7ujsNKW6t0g0CNQtZpqvyuUadAnSauqtWS1AVqAXadRjheNe",
-	"zBW0w2Av0vBdNgNn7TmmOPAbQCPEE1V7gbXhZkV/edGosE9Eugkptzkb+3BqzG83Nm7LBsGVxzNnUyFR",
-	"nedeacbcPgcw7BMUBYU1C0HXBE/UzJqEEqAkDPnpYAPEBXNp8O+/kcH0+WcpRJf1nlZLpzo3ODt4Iw5H",
-	"OPSMVFUKFbxUBvm4AsOuoVwAogsgDUpPlbAGtBuvuSHbV3LCbqxSQHAuopHgMMic8+Gf2FPdbfLRSDXJ",
-	"NlosmjKIbwqYk0cE9W66/718YGnrKPZYlJzrH5ZH4EbQL6zRuneJS9DewI1NgUrI1cqw+UqikF+oqjZs",
-	"gY/Ic6akmWqAhWE3quSyIFjh0ecNFEVwQjWzVatpGU1Vrqqp3S8NiBdB5gfY33gCKH0QvpBZLWRBwD1f",
-	"rbQ5ZmLb5xYU2D4c8DI0xKec8d+FI4lGLYzURJioX1XhN3+BhO8B4zV5diZjxssSfAvyqIEOitn+OIfp",
-	"FPcjOh0LEpFQNnpItm0DPDdLi+/sNHqO6pIAbiVMCUUSxvsNiWz/zHKwdcY5dlLLuVrlaTsLuRocuW+i",
-	"HCnBmqwWsuZcbhOEfZ4VnJs2De7iGHo6PWZi3hmZj2ibTNQy1/jswPUwIWUFjW0UkyW5BwhezaGKN8Ef",
-	"hvP74fega/I/WoOKYG+hIN+vawg3R7I41oAt6deSvhEthwOOuSKluqwi+HBo7RTKDmTdPpMfmg3lzt8s",
-	"UH45mEB+w/0IwU4tuS5pNCwWDqTuhOHtZWvIU4pswmeRQZkDu1G6QD22VkpPxdU58X8h6lpItNVwRcHg",
-	"5TnKDuJ9J0BQJsRE0/RuOdh1tJ9S7HTTO7BWoGfOdbjpXrNqZYuHcjAOQieME41HZYDlalMIR6pRxvBq",
-	"qvK3vSy4U51z3vmv3yRRcwVpCLmGMs+IX5ExrV8ZhRIKEtJ4SDp8xoZjNnEoSQ7OBnJVVaAnB5CS9P7e",
-	"zG5P2IzU5v6jUfVdfpVc1bUgQYwtMyaVcm5zOycidfyI9tygDeUftD31o8ROfW9R9O1AuBCbSDDqDGmX",
-	"l7TtDrrbjRfkasDFkVuq6XeqVAlc3hWU8qd7sGz6l9OZ29LpCLHbWkm8Y9GEUpTyvfeFfaiE9Qf+0YjY",
-	"ZwJW1y8as+8IIfsh7v0CpggcIOdmlfCqvgK9LK1n1MmKr148G7Af5BQWQAiZFxTu5Fzm56wAmBEGORux",
-	"HC4BMW3gzCvO9Rb+2BUQbjPVBu3vWmTLgmzT/67HvBhCGiChkhZI9rdztlxJg2CuNhpgeQU1QtJ6iVZn",
-	"zSpVWLfsbpeCH6nD9zqZ1nLCPnkGOeiSy/xT3OuJkPXNhH3yFZSF+O2/n8aab1pLirrVNx2ORl2JK/mY",
-	"HwTro7abdBzPOuzWUZ4FondoLOcj6P12LdYQcHwwpH9R1HGUsos+hNvmO10br1tedBt3CssQ0BhvN1DO",
-	"nPn23j6LRZfOJY9WK4Jj92/Avm2cpk5TiZq85/Sda3W06r01muwA9d3EFyn9e5K29yvEjlbtz22KhI3t",
-	"/fzUPjJyLOE/bivMOzjBDXywExPYw6TTPjJI8OS3X6VlsAF7DASKQVJo1+aLOP/aFMhuhzK3wS+0Alht",
-	"OCeZkkPjEHIM47p8VJbYHP9j18i/F5IYeAr2cTULxrGNPePimKgzRoYwyas5lMBwdIYiSKYiCJcHxUmS",
-	"BspmZpfdAj+puOOQj+JiHk20zHI+pT3ZIAn9mAiFRPjIHV9b2x8JTh6VNTsdjh70h2f94ZdJA+oYgbtv",
-	"gYOjxGi36eKzxx48dOlWB1gzHbBhe9jvAAiQ8dk13IgiRPVdv476ELsxUZ8TViMfMbgsKWdl7xhzJ1QJ",
-	"8CTZgVZl+hQ9uHQWUTgJYSc/wW1Id7kpezbgK5dsxIwy7Iuz0bEE7M9gCiWIPOUkfbdbGtVHahabk7IL",
-	"dPoJu+yVkHZpQULmjPbR+8AaHWZ8kKqIhW5LXTzYoy42RL5bcxg/JeB/cB7FTl+kC9erwkKmOD3CO1gC",
-	"3Gtv+VIVwZzc3pNayLw+3O4PnBGcl1a2BE9yCS5wL6w/raXQ4sSmskDj6jlN7vDxO122jTvdutPCloma",
-	"ga4A2BSFBXnM2w7XyZhy/EBIUbD2T9YT30Se6WnvnXU+O/8RB1Jyo61137qW9oOn7ziAh48uz1mltI1W",
-	"oKi6piSQyO5pltfLbsVn7E0bv6eeGLKGZJKk2kx820NRiLxO51O3kk+wmfvb5Ya1Q0dCms8/S4ZsOtw/",
-	"FZdiBrXZNzaeg2974IidaXu45erIhD57NiDTfN6IYoJmOS+YQ2nkfHCBFm7OmVyVnuBQ0SW4HvRjXqR5",
-	"fgn6e+4CWAl5H9OI6yZ6JkUSREFaXCV9izvTzH0kBcmeKIO6IuQp0zE7tcqdBjlEYmwsx01new0pv15Y",
-	"VXRsqdV7k+I9gLlL2PZA0ic6pJG6b5zE6nMBehdgv4EL6TtAXUHYO6S0Sh8x7UDfR6PUfS6hPaa5N76D",
-	"9ndT38Q3PNgjUY7Ihm1+N7jylvxeLTC5r78ktrTAMWOTqVagf1zV+DepBfxjDbpCyi3F1QKel8hEdlAL",
-	"AifdMPT4PKHnnYmr//z71+zLzx58sS2mmvDRdm6W1kofEU9solepxM+QyJPIAhCmTAe37BdxQtVKy3EN",
-	"Qs5Xoh67NPqxoKH3Ch/6NUzFj7szahQs/vau4SqP8Hns3poDzDvX5JyVyCKBLwRF01aF6c78PSa/ywbY",
-	"6faL7ooWeqm2Ow/Ba3o3BbJ6JjjdbyDYwsgzfNsuiz3NQj6G1+4mRwEWYWl8FE+RV4h01wooFbaAa9wq",
-	"+gmhU5Mwi5hYLenPzRkcm2cRRHoqz+KgYCvC7v1+/5aPp2VxbTPPNee6vpyvroONcRBJvo4e2xtli2Yd",
-	"+98DLUS5C44ztubVyVz1h0bZgn14dIyNiN3edWJyFSdiRXlAHxJvi0Jtt5C0Z4FCN5TbTkO262tnH+f2",
-	"HhXhcFWBDAp8CmuojSgcD+4D5gffjfqwaAbJP7573fH1Be+82MrR7LzTsM1StyrdD4yn75DQN3tycLOe",
-	"CBGuXYLehaiQMVs7gdh3oSpziPjfFeWvmlDHrmn4jIQPmoeK3DW7zia4dYhn16IWbcvFE/duv1Wsa76H",
-	"vRtNXKbjU2M5+Yx8GKuVWFxB6zKL9+B66dS+iJpzrnEUccTFofiuVJzktHl9aNdN3W1kFuVg7ozF+HZH",
-	"ZzB2pSmWSi2THqjHzY07bsnLyTm/YJvOBaARRs3M/jyBe1Kv20ksG6GpRuWm0gU3phjkV6dGKj88tcVr",
-	"to8mteVlnEncqSd8/nrQ8DbFfSPZesDI58u5ltxdwowgJQXUHBlmzEDpbP8K7P3Ga24u5JxAYZ025WMg",
-	"mzSIGjC7vY9q4eeOgsO7H9KKrMHPyWFinLw10NNoxf5yasxM5O1QMk+PvIW0077vGMMnW6xVec3retex",
-	"eo+m3zOgRGyXsdl8zVTlSxM4L8zpGR4lWeodCepbCYfvZY40a9g0TXbYIzFl74o+fasQtVKJghjb2Ohf",
-	"xQvryTt30T9sSX7NOOoUvJqtkM4XZ6N9avHlrjz8sFmTMWsynjOKoDhPjsWb+Xkqn/sGCuNkODnyW/u9",
-	"ka1rvW6b6sxGGqJjsUGJ5HXSHBqkzMvzTdBFOSicWwNPgevPzcsd9GY0Qs2aEEigzGjW5+xGAJtYWT2h",
-	"viLimIxbIsfBh21Y668xkIVrF+iileSdrloBjNs1p1O2878i78D9eEy6fHS7vCEHKrbbdHWQZtiIf1Oc",
-	"SdqMK1WwhQ2Tg2SfUCuXAmh1ieNUS+movpSDM0bBp4M7POWP3WnyOCSTW687LqM2q5X2oOJjc58gfd6m",
-	"E+WVDfkekmPW6W6ak5SipHHSnChKHcFSRLLtJoyvvrsw6BK0UDnFUadQKClBjknLVBQmAJAXch0m6l3e",
-	"bvQcbARlYj8/U7koJgP2JCQskVjG3ny4IRb+vkiGo+RDUpc+KHf5/TKLG/I9MmZxH0m3WzTVou7Oqygb",
-	"YZDWTr0WVwvzaGZDHY7Yv8PvnnXe7si6YxEb/LTvsgdKe7hcaWHevsA1u6vEllSTIuTR86d9X/0JCey3",
-	"X3/7NYqNZ6F+0tRJ/YlRqKVR6BDMdA9XfBnKgNG9CuA6DkzMjVna6j1CzlREm3TU9i58z4c3/raqQdcD",
-	"qTQsy7fRVXhX4+iFa4eSQ5eu93p8clIIM19NB5eqOvF9hT+SGXkWpTQwKodm7ZYRWx4LNSMR4HLO6re1",
-	"Aagcq5MpFCs5Qp8BCZGByxCckZwpg2uS243HL+GaGrlREsUVOgsrUPpw8KGDLnmUu3MhLQZ2MV2SGaI2",
-	"7EblmrdEir8jBhpEPmCvvIER0TdO/WpmvMDMgZ2eUZ7DFec650VG8s5RRe5ShhL4bXAhL+STNiYo4ns7",
-	"PjoiJBIerp5umbsjQfqTSuVjBAgkIkej04y9AlGKgr3EA2fDh8Nh/3Q4HDI1y5iQF/JVyZ0zOWOjL0an",
-	"NIlHs3qpubf27GXWKbiEF5DjC7oy+6RchOJhrhAKHoNasklUXmoyYH8nFWaZY9JV+mpCOICGEgHwUcmv",
-	"ggKm5xeSRRF20HPOS+NsGQsfcMManT+gOYJkz3948dKlMizsFVLC/rauSW0iX3dQKAG5fzKhByefDthT",
-	"74fMaHNdjDZswOlwhCvAWW7UJTv3SX6nw1N/6S1Axr9EmRZ/cYouWEiBEgruU/EJjGlKDOizyUbtuAmu",
-	"DdySx42P0YszO7jPn5dztcoZOUFir6Mfk4wW950PCuLqNlewdsrYRhAoXcLyt5LGZjZAVE/vBtaEc0Nu",
-	"QykuQdakRJwse/Kv59/1R4PTLVkGq2U5gNXJaHB6IsuTKFwc5F9/6fKo1r64masDSX5ikHwpeuPe2WA4",
-	"OHM3GkkfnMyBl2ZuXTIkgFHJEZE+zXvjXglQR6UpNgq8nQ6HO+q7HVfXLRolUdkt7K0EqIyXdkQyt1Xg",
-	"Les9GJ7d93LQ3pGryCJyi0Ktc4srC3X/0o+FQz2hkn0xduiNf3qT9epVVXH91t6rjCx6TY5aw4ua0rSI",
-	"BN/g4yfr0ck0rn9UpCIGrzTn9lbmRPKJvz5vTRWUMT4S6WUNySKXBFNb9F1boWSlXJiZ9/04IRbqOJxf",
-	"SFcLkpwZqERQxJI7FqdgOXODBdCAamo5tUuY/pTe0KbJyTPee5ftbeUKoWLLoypBBivEF1Z7j1qQcd3T",
-	"z/eVPX1zhyKg2eSO2o555OoM1PW7ckngizB3qm9o0wNtJCZikIYjApOIqJBBWgIj+YVyB3dLfXd5uGEJ",
-	"B5xtCIT8/udqMwH9KdHhWrmTON5wlm/eZb2lSjnNnoTOyPFFSN+iiQoatZYRriCAVAakHkVuLMSP7gYS",
-	"wpScVzYX041AqGwrquq6o5LKBaytVPG5l6EWpQvDUfWXSQPMnE/aiui4NNLcQrQcrRqqf8J+xDk15Upd",
-	"NWArdi0uTOPJz4ZfDtgrhN8C6Ek7gM21RLxL0Dyyri5kk4fpTJGFqsw5K1VdQ6NWyYDw5TXQgECpj52l",
-	"pD6u3t2ZtXY31OYrlb+9NX5oXct917bujV7BuzvnxQ5g0hDPZq0E6xy7Hb5sFxnf9VRoR9M9HY7udRsi",
-	"Z97vu/APEmKNTKAa1xJFDBVo1atiLVACpMXYhpI6+UXk73baCoFljlNTT/P7UD47T/rjUDffKhsf82Ft",
-	"d2rklTr8iE6aO2bdmCKUYjr+qLL3LbVOVLdx+xKXSfO9pTrsO+7jJev4f3TvHngw/D1BuCOLA1CaJbKP",
-	"g28eQ5wQElecy9BMWquyUJoc5keAtcftWnguhMYKsNSbUxmSciW8LVYuONfkkiB8FhCNh0wswkvIB+Iq",
-	"VJQkcHVuHcLk57PeMZABX7WvysQ3ZdAobiEo76kjgGOjVt6v5tYTksBsRIr8alvd2KJ/+OzCZi2Qe9Hn",
-	"TThQSQThUeOYMJhzrJFPw1wD5BEGU8vBhfxnU2mDl3Zv4+SICndRrrzzEH8nGLqR8VOQ69O9dmINkoBj",
-	"AslJgMqO+IjL99dMd4UAY367PwTYzeWPNy5tNTTr6qTcqDXJaH/j7yOw0ZKCibXKS3ZrziqudNWtLpuC",
-	"WPfsAXLFLZrsbtS0whbzFFCh7UicWkTpCS6JIKWGXEJDQgm5APlmNbQ71TbNrv4R3QLhTHb7BRoK69Y1",
-	"T8nWRQnpX41xehZCdM3BZt7oViXpD6UW7sY9sz2ExD5bVp0kpQ24ea4e20wE0jIuzglbdzFb+uW1ABZl",
-	"47iQlwv+ieZoKF1iO+2HgjsXMi7CZ6u12GKptlh0y53RTvcGuV+lJO13X3boWIZ97ZLlD1AOrXcr3a2i",
-	"CIX0DtEUo9vm0BR/blBc80qIzZcT/Z7ugtP72InHzY2ONqKj7SBLAXRDspSOGl81/2O7FmLOrvy9j1BJ",
-	"Ki0HN5XvftfC+3LzXfsWDiKLj0Rr/fbrRjHUCOxFl/t3n5kLJw/8NnWe2A8u7vyBm59O57MvxdtMekoc",
-	"wQ2wKdSXcy2u1uF+L07t0fOnjALit8V9jy4voa77X9u3IPUflaW67v+gRSHkDoVf8cLGs5o52tcp7nmX",
-	"4q2Gdbe2qTusq9qVV7pPP2p3h+wXD5Nmwc0LkNcCXCoTAY8mS4QyQD8af8b27U2bY2Uz1OJ33XSfVfze",
-	"q27TJtyH+n0sm6AWhbvoue+9htH9r8NopLl/d6eaIOzjH9GWiWKPO0yZ5oVXnZbM9xSMs8mj9i6JC7O5",
-	"7+IsygF70bwQKt98e1S4i+JyPMga2rg5inZFDn1wbweKaskRyIrSumxNqziBq30xpsuKeBFe5/M/YEWE",
-	"mx33a0S0ht3OwA9XtsiCsC8e+Z80IQ7ch5YNwZzBYP53DIY4Y7ntnovky4YK228gvC+j3rWBcNihf0QW",
-	"QvMCswOP5US0XluS1gsvNSzM9qVC6TJFQLNLVZZQ8D/XO94cqG12jPTupzhlnZTM3NvX5xfSRRCs4sCW",
-	"Si22rkjGdwwH7JlPgAmVI6nWfuv9rT4bMaEw8Bl33k/l+8ZW/2CKJXpnzT1HMQ4Xp/EZ3xqj3ZNmeAxR",
-	"3tK96YbbkPPhAEIV1sNFyrp1pa8zQOsv+rqcAbUk6Erxwmv3Bnv7OluLLZxX3EPc9mtr/StJB+wfFqRH",
-	"t/WkAHMhc4UIlXeLIPseblf4oHU6/pKzvc9dpYSHG+5D9NgfT3pEVzc/WunhDib/I4qOiIb/iKIjFHN2",
-	"tQRa/LoGHV7RnJIrbYdXdPvxpzdIzjXoteetjvsZ5YowQkgstVeorGum4pdzISFjBuSNuPL5CvYiFpRE",
-	"Lc09nvHJyej0i8FwMByMxg8/Ox0SR7lZb3lGNqt5ReZ03mFKN/6RsAXbLpcQb00766NOGsfvdi/faGXA",
-	"Zy67vhr/gZWBLrTIuaQUGX/JDDau/jUDhsj89nj2NW6sgCnQnXatZB6/Br5szbzJsk8mqtmDRSwXPWP9",
-	"Zu/evPv/AQAA//8=",
+	"3H3rbhtHtu6rFHg2sJO9mxQpxY5D/Rkn9iQ+kzjG2GMDiXyGRfVis8TuKk51kYoV6IGCeYy82MFadelq",
+	"spoXW1acCRDAkrrrui7fuvavvUtVLZUEaere+NfeHHgOmv75+MWz16BroST+lEN9qcXS0I+9J8DWqiwh",
+	"FwWwNT4FbM0ly+EG2OMXzwa9rFdfzqHi+C78wqtlCb1xbzQYDoa9rGfeLfHH2mghi17W+6VfqD7+sl8v",
+	"xLKvaB5e9pdKSAO6N57xsobb26z3vbrkJrmmN5xrNgfDOJcFVJwvDDADrIQbkEzU7TW1V3CLQy+55hUY",
+	"v30uDS+3p/lOwRqgZHOlipUwzIBeFThPAWuQ5+xGyRx0xtSMVWDYMGM34krSwkCzB0NchsCB/rUC/a6X",
+	"9SSvcCXczhevMYcZX5WmN34wzHoV/0VUq6o3Ph3iT0Lan4bhMPGkCtA93MqzPLFwMEzkLOeG5cCWSmnD",
+	"Cj7L2Nkpm8MvPIdLUfESz2wBsg7rXHIzb5Yp8l7W0/CvldCQ98ZGryBe8pIbAxpf+38/D/tf8f7s7a9n",
+	"p7f/tXXndpVQLZUBefnub/Bue8VPQbIbKGcFLBTeYV3CykDJcgEMAM9Uz3kpZIH/WoCcIgXQxQ/YtzDV",
+	"K7FgcwF6rZRmBb6xBF0rJesC6LbCHi3ZN7uMVtbHpcVbrPgv34MszLw3Hp0+oqvwPz9K7fI5T/LPNec6",
+	"BzaR8IuZMKQkJJG10shSXJprpXTuyYlNoRCSLq4UVzU+pzTnsouYJO913crj/k+8fzPsf/XP/ttfR9no",
+	"9FHH7bzhl3PTTf81XOLSJJL+NT4KkqklrhCEzI2C2nCZdy2Q3ugg9ojWz3aT+uGC4xaJtl4qWQNx91/V",
+	"ivZ2qaQBSf/ky2UprHA5WWo1LaH636vaSppmmf+lYdYb9/7PSSM3T+xf65MX9BZUVpxs0/JMrUzGhGR0",
+	"t5b82gK3H0nc1Ezu6ZNINt/SZG4JNAwSDN26VkvQRtgd4075pVlwrs2+jXwTP0tbgVJCZYdNShUr/BnH",
+	"uYEpXXApam4EZOxG8bJmsuwv1ovx6PTsiwcPv3w02CY5pA1eJWRz1qtRWCX/gnxQAtSXKoftxf0ENbsU",
+	"VzPQ9YC9EcCmUBqGzxMrAejaAMs1ai+ldBa2QIzGufF/zujvKDpBk+hZCJmza6VzwwqQCqp8cCF72ab8",
+	"e/vrww7uakToz9Hxvg2PqukVXNLhfw1aOE5s3yj3F73rKi013GYouLfO5+tSXM1I8KCYxc2XNYmhqZ2T",
+	"SVXgdmu2UJVJ3lnFzeU8KeDwNj1d0FPJ95U0a9TXRPIzpStueuNezg30jagg9crSs1kSAqiqvQMBqKMZ",
+	"kr9WJWgUUzP8jVqCBMmueT1gP6n/luGVKVyTjMVX6+Sia9GhX0EUqKdEITkv2VRc0Vo0FKI2oDvGKiQv",
+	"IQ2y7HicywrKXOAxkfLDgXNhwkRzpZ0yM1DV+0jiKQ7KOVGFWw7Xmr9rcVp7KX02IVRVl6gUJ2PigW1m",
+	"Z24zoGOiQl65kH02WYM2Wi0WNMIclbXfgKhZAb//W8hcFPbZKYD9CSfT9gGQlpBYBaDpKZJQr0FLAatr",
+	"fPSGjhxmhlZIv7Z378UZvabWoEUxGTO8YYeIbjaArENIRD8LkIbYGyQqop970WH0sl6zr17WCwvvZb32",
+	"8npZz04csXlDBwYWdUrGbcgKwl8N0/gb8+9nTipEdLVDpliqa0uVQEIH0ZIXTglSQmBzwH5oFvd0aqnf",
+	"bOgtnufCKvkX0bpJzWdb4sB0ESpyUZtCY9o1wG4ESnktrgqTMUtKprYjkbwgLUGLYgWUOVLQhbQ/I5bL",
+	"gQlZGyhLy7UxTTlN0Zblsxzw0ba59Ap4xZ6j5ullMe58NEwQ0BQ0iAVi4DlY+dQMVPGM5QL3kSv2VX/0",
+	"JVutdHvM0WlqUKi4KNtj8cEVlzXIv1wVNwP/6/ZQw9RQs5W8NALag13Bqsi5NnV7hIfDHfCgefvxgP1f",
+	"WssBx2OghJmy0KoZ4X/PRux0yB48eMCGIzYctgc6O02p7i0SDQJ1i5nmq3K5Bl2CtJp6a1ULkBXoRRr1",
+	"WOG4F3MF7TDYizT8kM3EWXuNKQ78FtAI8UTV3mBtuFnRv7xoVDgmIt2ElNtcjX05Ned3Gwe3ZYPgzuOV",
+	"s6mQqM5zrzRjbp8DGPYZioLCmoWga4InamZNQglQEob8fLAB4oK5NPjnX8hgevhFCtFlvWfV0qnODc4O",
+	"3ojDEQ69I1WVQgWvlEE+rsCwaygXgOgCSIPSWyWsAe3Ga27I9pWcsBurFBCci2gkOAwy53z4O45Ud5t8",
+	"NFNNso02i6YM4psC5uQRQb2bHn8vH1jaOoo9FiXn+sflEbgR9EtrtO7d4hK0N3BjU6AScrUybL6SKOQX",
+	"qqoNW+Ar8pwpaaYaYGHYjSq5LAhWePR5A0URnFDNatVqWkZLlatqas9LA+JFkPkB9jfeAEofhC9kVgtZ",
+	"EHDPVyttjlnY9r3p9Gk9ATa3y8BTccSAFImg1N0ZrUvUGYopPmOj9ARBQ+4DGq/Cg/iW8y50AVViAotT",
+	"NVE+KnBV+NtdIGd5RHpNrqPJmPGyBP8EuexAB81v/ziH6RQPPLp+i0KREjdGSD7bRpBulRZA2mX0HFkn",
+	"EeJKmBKK5G34A4mcC5kVEdbb565ILedqlRsUe7WQec2uuZQAms3FFaOJ25QQ2dmgc3Dctgmy7BABMedc",
+	"btOjfZ8VnJs2C+xiWHo7PWdiVxlZr2gaTdQy1/juwI0wIV0JjWkWcwV5JwjdzaHygw2iq3JuR/w96Jrc",
+	"n9aeI9RdKMj3qzqC7ZEqiBWwZbINIdxSAhHFBzKIeSelQa0++nCE7/TaDoDfvpsfm4Plzu0tUIw6tELu",
+	"y/1AxS4tuS9pNCwWDivvtAba29aQp/TphM8iuzYHdqN0gep0rZSeiqtzkhKFqGsh0WTEHQW7m+coYUhC",
+	"ODGDkiMmnmZ0y+duoP0UY5ebPoG1Aj1zHsxNL5+V11u8lINxSD5hI2m8KgMsV5u6INLQMkZ5U5W/62XB",
+	"q+tiBM6N/jYJ3itII9k1lHlGfIsMat3bpEuALUnxOg0yHLOJA2tycDaQq6oCPTmAlKR3O2f2eMJhpA73",
+	"bw3i6HLv5KquBYlrfDJjUinnvbdrIlLHH9GsHLQtigftgMEocVI/WDB/N0gyhEgSjDpD2uUlHbuzILaU",
+	"+DWPqWGqVAlcfixE52/3YNn0D6dZt6XTEeK3tZP4xKIFpSjlB++S+1AJ6y/8kxGxzwWsrl821ucRQvZD",
+	"ogwFTBFAQM7NKuHcfQ16WVoHrZMVX798PmA/yiksgIA6LyjqyrnMz1kBMCMscjZiOVwCQuvAmVec6y0c",
+	"sisu3WaqDdrftcmWIdum/12veTGENEBCJS2Q7N/O2XIlDUK+2miA5RXUCFzrJRq/NatUYb3Duz0bfqYO",
+	"F/BkWssJ++w55KBLLvPP8awnQtY3E/bZ11AW4vd/fx5rvmktKfhX33T4O3UlruQTfhD4j57dpON41eG0",
+	"jnJwEL1DY8AfQe93aziHuOeDIf0XBT9HKevpQ7htvtPD8qblzLfhr7ANAY0NeQPlzFmR7+06ERKx9fYi",
+	"nskIAdiwm71Uwmkvv3vcP33wMPD01CJkawY8/CKZ08CeeCuF9AAqQPLkXkgKR7jwjUsziCa0C5BsCtfk",
+	"4kVLAbefDPpR0kPXXhdd+IKciK2gmaWVAfuu8VO71YiaAhb0O/fU0TBDLSkqkQgK2lSDKH5CBgoda+QL",
+	"8ebiOT2JNFEqtTRk4jlzL40c7ozxW7zXzdcRnronRXa/+uFo1PTCJsHY6O0vz+wrIydt/I/bWOTO7q0T",
+	"eu2EW/Yy6baPDAM9/f03aWUX8T/aGyApeG8zgpwHdQrkOIEyt+FNNLBYbZCcBfFjcPk5/nRDPi5LfBz/",
+	"x6FRNF5Iko0kkTi5W7wAs9kFuDnyjVl3DEqvOZTAcHaG0l2mYkSXB0XCkrbfZu6ePQK/qHjgkHHkolpN",
+	"PNQKGkpss2Ew+mMi2BWxvbu+NpA6Evc9Lmt2Ohw96A/P+sOvkrbpMbps3wYHR0ntbqvQ5wc+eOSUzwGG",
+	"Ygci2572ewDCunx2DTeiCHkbblxHfQiLSUIjDKYoALg8OOfA2DHnThQYkF9yAK3K9C163O6MzXATwi5+",
+	"gseQHnJT9mxYBlyyETPKsC/PRscScAMfShB5ykt9u1sa1UdqFpt1tAvP+wW7/KSQWGvxV8ujfixi1GHF",
+	"B6mKWOi21MWDPepiQ+S7PYf5UwL+R+e07XT3uoQMVVg0GifAeN9VQNLtI1+qIljq22dCrvDDXSqBM4J/",
+	"2MqW4MovwaVmCOuqbCm0OHWtLNBufUGLO3z+Tq94E8+wnspwZKJmoCsANkVhQSGLtk97MqYsThBSFKz9",
+	"JxsKaXIL6G3vAHfuUP8jTqTkxrPWQ+6etD94+o5DtPjq8pxVStt4FIqqa0rziUzKZnu97E7c8t5q9Gfq",
+	"iSFrSCZJqs3Ct50/hcjrdMZ8K70IH3P/dtl/7eCgkObhF8mYWYdnreJSzKA2++bGe/DPHjhjZ2ImHrk6",
+	"MmXT3g3INJ83opigWc4L5lAa+XVcpIubcyZXpSc4VHQJrgf9hBdpnl+C/oG7CGJC3sc04oaJ3kmRBFGQ",
+	"FldJt+3OQgIfrEKyJ8qgoQh5ynTQVK1yp0EOkRhJqymxh5TLNOwqurbU7r1J8R7A3KXkeyDpU1nSSN0/",
+	"nMTqcwF6F2C/gQvpB0BdQdg7JC1LHxPvQN9Ho9R93rY9noDY80Da3y19E9/wYI9EWUAbroCPgyvvyKXY",
+	"ApP7xktiSwscMzaZagX6p1WN/ya1gP9Yg66QcktxtYAXJTKRndSCwEk3DD0+E+xFZ2ry3//6Dfvqiwdf",
+	"boupJjK3nX2ntdJHhGqbwGAqtTekaiXSMIQp03FD+4s4ZW6l5bgGIecrUY9docRY0NR7hQ/9NSzFz7sz",
+	"IBcs/vap4S6P8HnsPpoDzDv3yDkrkUUCXwgKVK4K053bfUwGn3VeUn1TZyqGl2q7E0G8pndLIKtngsv9",
+	"FoItjDzDt+2y2Ikv5BN442p1CrAIS+OreIu8QqS7VkDJzgVc41HRnxA6NSnRiInVkv65uYJjE12CSE8l",
+	"uhwUx0bYvT+k0vLx7MlhuuZc15fz1XWwMQ4iyTfRa3sDmNGq49BGoIUoLcRxxta6Opmr/tAAZrAPjw5f",
+	"ErHbajYmV7F7OUrE+pBQZhTFvIO0TAsUuqHcdqK53V87vzy3lXKEw1UFMijwKayhNqJwPLgPmB9c/fZh",
+	"gSKSf3z3vuMCFe+82MrC7axa2WapO5XuB6Yq7JDQN3uyrLOeCMHDXYLeRf+QMVsngdh3oSpziPjflUBR",
+	"NaGOXcvwyR4ftA4VuWt23U1w6xDPrkUt2paLJ+7dfqtY1/wAew+auEzHt8Zy8hn5qFkrdbyCVrmS9+B6",
+	"6dQuNc451ziLOKI0LK6Gi/PHNgvEdtVibyOzKAl2ZyzGP3d0CmlXJigF+lIeqCdNTSW35OXknN+wzZQD",
+	"0AijZmZ/CsY9qdft/KCN0FSjclOZmBtLDPKrUyOVH5415DXbJ5M19CpO5e7UE75CIWh4W8SwkU4/YOTz",
+	"5VxL7spsI0hJATVHhhkzUDrbvwIbpb7m5kLOCRTW52yuwHdfkCt6xvoIXOp7WEna6I8hb9J0amDv9omr",
+	"hd8lihjvqEirvAZpJ6eJEXUiUaI5G1+oHLMd+UWUzNMzb2HytJc8RvvJJ9aqvOZ1vYsAvO/TnxlQzrxL",
+	"m21+zVTl21Q4f83pGV462fQdxQpbWZ/vZbg0e9g0YnZYLjEP7IpTfacQ31K7ihgF2ThhxQvr8zt3cUJ8",
+	"kjygcXwq+D9bwZ8vz0b7FOirXSUT4bAmY9aknWcUa3E+H4tM8/NUcv0NFMZJe3L5t857I2Xa8t6m4rMx",
+	"iehabPgiWVqcQ4OpeXm+Cc8oOYZzawoqcOO5dbmL3oxbqFkTLAmUGa36nN0IYBMr1Sc0VkQck3FLODmg",
+	"sQ2AfcUJ2cJ2gy6uSX7sqhXquFvDO2Vl/yPyI9yPb6XLm7fLb3KgCrxLpwjpkI1IOUWkpE17UwVb2IA6",
+	"SPYZPeXyMK3WcZxqKR3Vi3LAxyj4fPARb/lTd688CRn91j+P26jNaqU9/PjUHC1In3fpbnltg8OHZKN1",
+	"OqbmJKUoc580J4pSR7C2pqvlUIzT+FzAdAlaqJwirlMolJQgx6RlKgooAMgLuQ4L9c5xN3sONtYysT8/",
+	"V7koJgP2NKQ2kVjG0XxgIhb+vmGKo+RDkpw+KIH8/dK7G/I9MrpxH5nPWzTVou7OeqCNgEnrpN6Iq4V5",
+	"PLNBEUfs3+PvnneW2GTdUYsNftpXcYPSHi5XWph3L3HPrqzckmpShDx+8azvU3SRwH7/7fffoih6Fnpp",
+	"uYRgNjEKtTQKHYKZ7uWKL0NLOEpRBa7jEMbcmKXt5CTkTEW0SVdt+yL0fCDkL6sadD2QSsOyfBe1RXD9",
+	"rl6651By6NKNXo9PTgph5qvp4FJVJ36s8I9k7p5FKQ2MyqHZu2XElm9DzWx+rs1Oq9/VBqByrE5GU6zk",
+	"CH3mmynSF5LkTBmcmLxs5UMvjJ8l0Wijs8kG5TUHbzvokkdZPhfSYmAX/SWZIWrDblSueUuk+EI90CDy",
+	"AXvtDYyIvnHpVzPjBWYO7PSMMiKuONc5LzKSd44qcpdclMBvgwt5IZ+2MUERF0/5OIqQSHi4e+o44K4E",
+	"6U8qlY8RIJCIHI1OM/YaRCkK9govnA0fDYf90+FwyNQsY0JeyNcld27njI2+HJ3SIh7P6qXm3tqzdcdT",
+	"cKkxIMcXVN38tFyERnKuKQ5eg1qySdRqbDJgfyUVZplj0tUGbUI4gKYSAfBR+7eCQqvnF5JFsXjQc85L",
+	"42wZCx/wwBqdP6A1gmQvfnz5yiU9LGw9L2F/2+OmNpFXPCiUgNw/m9CLk88H7Jn3WGZ0uC6aGw7gdDjC",
+	"HeAqN3rUnft0wNPhqa88DJDxf6KcjP9xii5YSIESKOmdMB6BMU0pBH022egjOMG9gdvyuPFGenFmJ/eJ",
+	"/VQVwchdEvsn/ZxktLjf+fAh7m5zB2unjG2sISqBUNLYHAiIih5uYE04N2RBlOISZE1KxMmyp/948X1/",
+	"NDjdkmWwWpYDWJ2MBqcnsjyJAstB/vWXLuNq7RvduZ6g5FEGyZeiN+6dDYaDM1dWSvrgZA68NHPrkiEB",
+	"jEqOiPRZ3hv3SoA6alOy0ezvdDjc0evvuB5/0SyJLn/hbCVAZby0I5K5q2Z/We/B8Oy+t4P2jlxFFpHb",
+	"FGqdO9xZ6AGZfi1c6gm1b4yxQ2/889usV6+qiut3trg1sug1uXQNL2pK6CISfIuvn6xHJ9O4F1aRii28",
+	"1pzb0tiJ5BPfy8CaKihjfMzSyxqSRS5dprbou7ZCyUq5sDLv+3FCLPT0OL+Qri8oOTNQiaCIJcctLsFy",
+	"5gYLoAHV9PVqt7P9OX2gzSMnz3nvNtv7lGuKi08e1RU0WCG+yd579AWNe+A+3NcC9+1HFAHNIXf0+cwj",
+	"V2egrj+USwJfhLVTr0ubSGhjNhGDNBwRmERE3STSEhjJL/Sc+LjU9zEvN2zhgLsNIZM//l5tzqC/Jbpc",
+	"K3cS1xvu8u1t1luqlNPsaRiMHF+E9C2aqKBRaxnhCgJIZUDqUYzHQvyoaJEQpuS8slmbTeMgcpxtFDna",
+	"4ai9dgFrK1V8lmboS+oCdtSoZ9IAM+eTtiI6bpM1B1+ceCGpGQ37CdfUtK51naGt2LW4MI0nvxh+NWA/",
+	"oE5wlZQT16Q526yUtOWTVC95IUWdbZVWjtmNsmfjokVhe87hVtlEWIS39Fjk/8uYd/8hIGxcK+w1WgYC",
+	"aFN27zZhFKE4WQ2R4Xchm2RSZyUtVGXOWanqGhqNT7aNb7+Ctg2uDwdLKSS8GFdTbV0CUJuvVf7uzli1",
+	"VbZ923Y8GL2C248uJjowU0dDrGteW7/d3YiMdi/8XW+F52i5p8PRvR5D5Gf8Yzf+QfK1EVfE5RI5j/oI",
+	"61WxFiic0hJ2Q3+e/Cry251mTGCZ4zTos/w+9OLOm/40NOF3LtzvI+7u1shhdvgVnTSFct1wJ7TqOv6q",
+	"svf9IgBR3UYJKW6T1ntHnwvYUVSY/NzEJ/eJjAfDP9I+cGRxAIB0iSefBN88gThXJe5bmKEFt1ZloTT5",
+	"8o/AkU/aHRVddI8VYKk3pzY15Up4M7FccK7JW0LQMYAtj+ZYBOWQD8RVaHxKuO/c+qrJBWkddyAD9GvX",
+	"+8TlPmivt8CddyISwLEBNe/y8xDNZ7LZYBm5/LaGsa0j8d2FTaggz6dP6XB4lwjCI74xYTDn8yN3i7kG",
+	"yCMMppaDC/n3phMLL+3ZxnkbFZ6iXHm/Jv6dEPJGMlJBXln3dZQ1SMK0CSQnASo742Mu318zfSwEGPPb",
+	"/SHAbi5/slF51tCs66Nzo9Yko33Z4idgPiYFE2s1Ke3WnFXcCa1bXTYN0+7ZOeU6dDQp6qhphW0JK6BC",
+	"s5Y4tYgyJ1x+Q0oNuVyLhBJysfvNnjcfVds0p/pn9FiEO9ntsmgorFvXPCNbFyWk/4LL6VmIHjYXm3l/",
+	"gCpJfyi1cG0DmB0h5Bza7v8kKW0s0HP12CZJkJZxIVjYKiht6Zc3AliUKOSicS4uKZqrIdfBdkYSxZ0u",
+	"ZNyk0bacsU11bU/zlqelnbMOcr9KSdrvvnfSsQz7xmX8H6AcWp8A+7iKIjRaPERTjO6aQ1P8uUFxzZdL",
+	"Nr+h9Ue6C07v4ySeNGUpbURHx0GWAuiGZClTNq6X/3O7FmLOrnzxSmiHlZaDm8p3v2vhfbn5Y/sWDiKL",
+	"T0Rr/f7bRrPcCOxFHQp235mLdA/8MXXe2I8uJP6Bh5/ONLTfbtzMx0pcwQ2wKdSXcy2u1qFIGZf2+MUz",
+	"RrH6u+K+x5eXUNf9b+zHuvqPy1Jd93/UohByh8KveGFDbc0a7Vc/93zy804jzlvH1B1xVu32Md23Hz33",
+	"EdkvnibNgptVnNcCXJYVAY8mgYWSUz8Zf8Z2CapN/7LJc/EnmbrvKv48W7dpE4q6/hjLJqhF4apV931+",
+	"MypiO4xGmiLCj6oJwjn+GW2ZKCy6w5RpvsvWacn8QME4m9dqy1xcmM39Lk7wHLCXzXfL8s2PnIUyGZd+",
+	"QtbQRvkr2hU59MF9xKrdTxdNmaaMTNrOs01uWbtmp8uKeBm+OvUfYEWEopP7NSJa024XB4RqMrIg7Odr",
+	"/iNNiAPPoWVDMGcwmP8cgyFOpm675yL5sqHC9hsI78uoH9tAOOzSPyELofnO3oHXciJan7VJ64VXGhZm",
+	"u95RuiQW0OxSlSUU/L/rHR+41DZxR3r3U5xNT0pm7u3r8wvpIghWceCTSi22qjfjfJQBe+6TV0L7S/oW",
+	"Q+szwz5RMqEw8B1338/k+8ZW/2SKJfqm0T1HMQ4Xp/Ed3xmj3ZNmeAJR3tK96Ya7kPPhAkIr2cNFyrpV",
+	"bdgZoPU1yC5nwGWzUbwQ7bzmq8sWWzivuIe47a8r+y/nDtjfLEiPCgmlAHMhc4UIlXeLIPu5eNe9oXU7",
+	"vv7alppXKeHhpvsQPfbnkx5RVeknKz3cxeR/RtER0fCfUXSEjtSuzUGLX9egw5fEU3Kl7fCKCjN/fovk",
+	"XINee97qKB0pV4QRQmKpre6yrpmKX86FhIwZkDfiyucr2BoxKIlamhKj8cnJ6PTLwXAwHIzGj744HRJH",
+	"uVVveUY2W5JF5nTeYUo3/pFwBNsulxBvTTvro0Eax+/2KN9qZcAnVbuxGv+BlYEutMi5pBQZX/8GG1WJ",
+	"zYQhMr89n/3MHytgClRur5XM/edu3LTRQE0BQDJRzV4sYrnoHes3u317+/8DAAD//w==",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

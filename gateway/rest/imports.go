@@ -7,13 +7,27 @@ import (
 	"math"
 	"strconv"
 
+	"github.com/seinhuis/seinhuis/crypto/encoding"
 	"github.com/seinhuis/seinhuis/gateway"
 )
 
 func (o *operations) MaakImport(ctx context.Context, r MaakImportRequestObject) (MaakImportResponseObject, error) {
-	s, made, err := partyOf(ctx).Import(gateway.Terms{
+	p := partyOf(ctx)
+	t := gateway.Terms{
 		Reference: r.Body.Kenmerk, Owner: r.Body.Hulpverlener, Card: cardOf(r.Body.Contactkaart), TermDays: r.Body.TermijnDagen,
-	}, r.Body.AantalRegels)
+	}
+	if r.Body.Inhoud != "" {
+		var hash [32]byte
+		if encoding.ParseHex(hash[:], []byte(r.Body.Inhoud)) != nil || t.Reference != "" {
+			return nil, inputProblem([]Invoerfout{fault(InvoerfoutInBody, gateway.FieldContent, gateway.CodeForm)})
+		}
+		t.Reference = p.FileReference(hash)
+	}
+	begin := p.Import
+	if r.Body.Opnieuw {
+		begin = p.ImportAgain
+	}
+	s, made, err := begin(t, r.Body.AantalRegels)
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +109,7 @@ func (o *operations) LijstRegels(ctx context.Context, r LijstRegelsRequestObject
 
 func importOf(s gateway.ImportStatus) Import {
 	out := Import{
-		Id: s.ID.String(), Aangemaakt: seconds(s.Created), Kenmerk: s.Reference, Hulpverlener: s.Owner, AantalRegels: s.Total,
+		Id: s.ID.String(), Aangemaakt: seconds(s.Created), Kenmerk: s.Reference, Ronde: s.Round, Hulpverlener: s.Owner, AantalRegels: s.Total,
 		Aangenomen: s.Taken, Uitleg: s.Words(), PerSeconde: math.Round(s.PerSecond*10) / 10, KlaarOp: seconds(s.Settled),
 		Resterend: int(math.Ceil(s.Left.Seconds())), VerderOp: seconds(s.Next),
 		Tellingen: Tellingen{

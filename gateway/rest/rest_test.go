@@ -500,6 +500,9 @@ func TestRefusals(t *testing.T) {
 		{"import/total", "POST", "/v1/importen", "", `{"kenmerk":"I-1","aantalRegels":5000001}`},
 		{"import/wrong_types", "POST", "/v1/importen", "", `{"kenmerk":` + number + `,"aantalRegels":"` + number + `"}`},
 		{"import/twice_a_field", "POST", "/v1/importen", "", `{"kenmerk":"I-1","kenmerk":"I-2","aantalRegels":1}`},
+		{"import/content_is_no_hash", "POST", "/v1/importen", "", `{"inhoud":"` + number + `","aantalRegels":1}`},
+		{"import/content_and_reference", "POST", "/v1/importen", "", `{"kenmerk":"I-1","inhoud":"` + zeros + zeros + `","aantalRegels":1}`},
+		{"import/no_name", "POST", "/v1/importen", "", `{"aantalRegels":1}`},
 		{"import/other_terms", "POST", "/v1/importen", "", `{"kenmerk":"I-0","aantalRegels":4}`},
 		{"import/trailing_slash", "GET", "/v1/importen/", "", ""},
 		{"import/no_such_import", "GET", "/v1/importen/" + zeros, "", ""},
@@ -719,5 +722,28 @@ func TestCommas(t *testing.T) {
 	}
 	if n := commas(body); n != gateway.MaxRows*13 || n > mostValues {
 		t.Errorf("%d commas; %d are allowed", n, mostValues)
+	}
+}
+
+// The gateway names a file by its content, and counts the rounds of it.
+func TestImportOfAFile(t *testing.T) {
+	d := newDesk(t, 1, true)
+	a := d.client(t, 0)
+	begin := NieuweImport{Inhoud: strings.Repeat("0f", 32), AantalRegels: 1, Hulpverlener: "jansen"}
+	first, err := a.MaakImportWithResponse(t.Context(), begin)
+	if err != nil || first.JSON201 == nil || first.JSON201.Ronde != 1 || strings.Contains(first.JSON201.Kenmerk, "0f0f0f") {
+		t.Fatalf("%v %s", err, first.Body)
+	}
+	begin.Opnieuw = true
+	if found, err := a.MaakImportWithResponse(t.Context(), begin); err != nil || found.JSON200 == nil || found.JSON200.Id != first.JSON201.Id {
+		t.Errorf("a round that is not done is not found: %v %s", err, found.Body)
+	}
+	rows := NieuweRegels{Eerste: 1, Regels: []NieuweRegel{{Kenmerk: "K-1"}}}
+	if added, err := a.NeemRegelsAanWithResponse(t.Context(), first.JSON201.Id, rows); err != nil || added.JSON200 == nil {
+		t.Fatalf("%v %s", err, added.Body)
+	}
+	second, err := a.MaakImportWithResponse(t.Context(), begin)
+	if err != nil || second.JSON201 == nil || second.JSON201.Ronde != 2 || second.JSON201.Kenmerk != first.JSON201.Kenmerk {
+		t.Errorf("%v %s", err, second.Body)
 	}
 }
