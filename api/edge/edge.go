@@ -180,12 +180,14 @@ func handler(log *slog.Logger, contentType string, do func(http.ResponseWriter, 
 func refuse(w http.ResponseWriter, r *http.Request, log *slog.Logger, err error) {
 	code := api.CodeOf(err)
 	problem := code.Problem()
-	if e, ok := errors.AsType[*api.Error](err); ok && e.RetryAfter > 0 {
+	e, ok := errors.AsType[*api.Error](err)
+	later := ok && e.RetryAfter > 0 // nothing is wrong
+	if later {
 		seconds := (e.RetryAfter + time.Second - 1) / time.Second
 		w.Header().Set("Retry-After", strconv.Itoa(int(seconds)))
 	}
 	level := slog.LevelDebug
-	if problem.Status >= http.StatusInternalServerError {
+	if problem.Status >= http.StatusInternalServerError && !later {
 		level = slog.LevelError
 	}
 	log.Log(r.Context(), level, "request refused", "route", route(r), "code", code, "cause", err.Error())

@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/gorilla/mux"
@@ -33,13 +34,14 @@ type Server struct {
 	// Notes gives the signed manifest and directory in force, as served.
 	Notes func() (manifest, directory []byte)
 
-	metrics *metrics
-	gather  *prometheus.Registry
+	metrics   *metrics
+	gather    *prometheus.Registry
+	importing chan struct{} // has a place for each that may be worked on
 }
 
 // New makes a server and its metrics.
 func New(m *matcher.Matcher, log *slog.Logger, notes func() (manifest, directory []byte)) *Server {
-	s := &Server{Matcher: m, Log: log, Notes: notes, gather: prometheus.NewRegistry()}
+	s := &Server{Matcher: m, Log: log, Notes: notes, gather: prometheus.NewRegistry(), importing: make(chan struct{}, maxImports)}
 	s.metrics = newMetrics(s.gather)
 	return s
 }
@@ -57,7 +59,7 @@ func (s *Server) Parties() http.Handler {
 	router := edge.Router()
 	v1 := router.PathPrefix("/v1").Subrouter()
 	v1.Handle("/signals", edge.JSON(api.MaxBody, s.Log, s.submit)).Methods(http.MethodPost)
-	v1.Handle("/imports", atMost(maxImports, edge.Lines(api.MaxImportBody, api.MaxImport, s.Log, s.imports))).Methods(http.MethodPost)
+	v1.Handle("/imports", s.oneEach(edge.Lines(api.MaxImportBody, api.MaxImport, s.Log, s.imports))).Methods(http.MethodPost)
 	v1.Handle("/acts", edge.JSON(api.MaxBody, s.Log, s.act)).Methods(http.MethodPost)
 	v1.Handle("/events", edge.Get(s.Log, s.events)).Methods(http.MethodGet)
 	s.notes(v1)
@@ -125,22 +127,32 @@ func (s *Server) change(r *http.Request, what string, do func(api.PartyID) (matc
 	return statusOf(out.Created), out.Accepted, err
 }
 
-// maxImports bounds the memory that imports take, and how long single signals wait
-// behind them.
+// maxImports is how many imports are worked on at a time, which bounds how long
+// single signals wait behind them.
 const maxImports = 2
 
-// atMost lets n requests through at a time and turns the others away.
-func atMost(n int, next http.Handler) http.Handler {
-	places := make(chan struct{}, n)
+// comeAgain is when a party may try an import again for which there is no room.
+const comeAgain = 2 * time.Second
+
+var errBusy = errors.New("exchange: busy with other imports")
+
+// oneEach lets one request of a party through at a time, which bounds the memory that
+// bodies take. Whoever does not finish his keeps nobody but himself waiting.
+func (s *Server) oneEach(next http.Handler) http.Handler {
+	var busy sync.Map
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		select {
-		case places <- struct{}{}:
-			defer func() { <-places }()
-			next.ServeHTTP(w, r)
-		default:
-			w.Header().Set("Retry-After", "2")
-			edge.WriteProblem(w, api.CodeUnavailable.Problem())
+		from, err := s.caller(r)
+		if err != nil {
+			edge.WriteProblem(w, api.CodeOf(err).Problem())
+			return
 		}
+		if _, already := busy.LoadOrStore(from, true); already {
+			w.Header().Set("Retry-After", strconv.Itoa(int(comeAgain/time.Second)))
+			edge.WriteProblem(w, api.CodeUnavailable.Problem())
+			return
+		}
+		defer busy.Delete(from)
+		next.ServeHTTP(w, r)
 	})
 }
 
@@ -149,6 +161,12 @@ func (s *Server) imports(ctx context.Context, r *http.Request, lines []edge.Line
 	from, err := s.caller(r)
 	if err != nil {
 		return nil, err
+	}
+	select {
+	case s.importing <- struct{}{}:
+		defer func() { <-s.importing }()
+	default:
+		return nil, api.RefuseFor(api.CodeUnavailable, errBusy, comeAgain)
 	}
 	start := time.Now()
 	subs := make([]api.Submission, len(lines))

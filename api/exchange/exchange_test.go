@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/seinhuis/seinhuis/api"
 	"github.com/seinhuis/seinhuis/api/edge"
@@ -23,6 +24,7 @@ import (
 	"github.com/seinhuis/seinhuis/keys"
 	"github.com/seinhuis/seinhuis/manifest"
 	"github.com/seinhuis/seinhuis/matcher/matchertest"
+	"github.com/seinhuis/seinhuis/registry"
 )
 
 // A house is a registry that listens, and the clients of its parties.
@@ -374,42 +376,119 @@ func TestImportAnswersLineByLine(t *testing.T) {
 	if told := h.Told(1); len(told) != 1 || told[0] != "joined "+string(matchertest.Party(0)) {
 		t.Errorf("the other party was told %q", told)
 	}
-	// Two imports that do not get on keep out a third, and let it in when they end.
-	var stuck []*io.PipeWriter
-	var ended sync.WaitGroup
-	for range 2 {
-		reader, writer := io.Pipe()
-		stuck = append(stuck, writer)
-		ended.Go(func() {
-			req, err := http.NewRequest("POST", h.parties+"/v1/imports", reader)
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			req.Header.Set("Content-Type", "application/x-ndjson")
-			if resp, err := h.clients[0].Do(req); err == nil {
-				resp.Body.Close()
-			}
-		})
-		if _, err := writer.Write([]byte("{}\n")); err != nil {
-			t.Fatal(err)
-		}
-	}
-	var busy api.Problem
-	for busy.Status != http.StatusServiceUnavailable { // until both have arrived
-		busy = api.Problem{}
-		resp := h.ask(h.clients[1], "POST", h.parties+"/v1/imports", "{}\n", nil, "Content-Type", "application/x-ndjson")
-		if busy.Status = resp.StatusCode; busy.Status == http.StatusServiceUnavailable && resp.Header.Get("Retry-After") == "" {
-			t.Error("no Retry-After")
-		}
-	}
-	for _, w := range stuck {
-		w.Close()
-	}
-	ended.Wait()
 	many := strings.Repeat("{}\n", api.MaxImport+1)
 	var problem api.Problem
 	if resp := h.ask(h.clients[0], "POST", h.parties+"/v1/imports", many, &problem, "Content-Type", "application/x-ndjson"); resp.StatusCode != http.StatusRequestEntityTooLarge {
 		t.Errorf("an import that is too long: %s", resp.Status)
+	}
+}
+
+// importing sends an import, and gives its status and Retry-After.
+func (h *house) importing(party int, body io.Reader) (status int, after string) {
+	req, err := http.NewRequest("POST", h.parties+"/v1/imports", body)
+	if err != nil {
+		h.t.Error(err)
+		return 0, ""
+	}
+	req.Header.Set("Content-Type", "application/x-ndjson")
+	resp, err := h.clients[party].Do(req)
+	if err != nil {
+		h.t.Error(err)
+		return 0, ""
+	}
+	resp.Body.Close()
+	return resp.StatusCode, resp.Header.Get("Retry-After")
+}
+
+// line is one signal as the body of an import.
+func (h *house) line(party, child int) io.Reader {
+	line, err := json.Marshal(h.Write(party, matchertest.Child(child), api.NewSID(), 1).Submission)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return bytes.NewReader(append(line, '\n'))
+}
+
+func TestAnUnfinishedImportHoldsUpItsPartyAlone(t *testing.T) {
+	h := newHouse(t, 2)
+	h.clients[0].Transport.(*http.Transport).ExpectContinueTimeout = time.Hour
+	answers := make(chan *http.Response, 2)
+	var stuck *io.PipeWriter
+	for i := range 2 {
+		body, writer := io.Pipe()
+		go func() {
+			req, err := http.NewRequest("POST", h.parties+"/v1/imports", body)
+			if err != nil {
+				t.Error(err)
+			}
+			req.Header.Set("Content-Type", "application/x-ndjson")
+			req.Header.Set("Expect", "100-continue") // the server reads it when the client does
+			resp, err := h.clients[0].Do(req)
+			if err != nil {
+				t.Error(err)
+				resp = &http.Response{Body: http.NoBody}
+			}
+			resp.Body.Close()
+			answers <- resp
+		}()
+		if _, err := writer.Write([]byte("{}\n")); (err != nil) != (i == 1) {
+			t.Errorf("body %d: %v", i+1, err)
+		}
+		if i == 0 {
+			stuck = writer
+		}
+		defer writer.Close()
+	}
+	if status, _ := h.importing(1, h.line(1, 1)); status != http.StatusOK {
+		t.Errorf("the other party's import: %d", status)
+	}
+	if resp := <-answers; resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") == "" {
+		t.Errorf("the second: %s", resp.Status)
+	}
+	stuck.Close()
+	<-answers
+	if status, _ := h.importing(0, h.line(0, 2)); status != http.StatusOK {
+		t.Errorf("afterwards: %d", status)
+	}
+}
+
+// A slowStore lets imports wait for their commit.
+type slowStore struct {
+	registry.Store
+	begun chan struct{}
+	goOn  chan struct{}
+}
+
+func (s slowStore) UpdateAll(ctx context.Context, idxs []registry.Idx, fn func(registry.Idx, registry.Tx) error) error {
+	s.begun <- struct{}{}
+	<-s.goOn
+	return s.Store.UpdateAll(ctx, idxs, fn)
+}
+
+func TestTwoImportsKeepOutAThird(t *testing.T) {
+	h := newHouse(t, 3)
+	slow := slowStore{h.Store, make(chan struct{}), make(chan struct{})}
+	h.Store = slow
+	var ended sync.WaitGroup
+	for party := range 2 {
+		line := h.line(party, 1)
+		ended.Go(func() {
+			if status, _ := h.importing(party, line); status != http.StatusOK {
+				t.Errorf("party %d: %d", party, status)
+			}
+		})
+		<-slow.begun
+	}
+	if status, after := h.importing(2, h.line(2, 1)); status != http.StatusServiceUnavailable || after == "" {
+		t.Errorf("the third: %d, again after %q", status, after)
+	}
+	if h.log.Len() > 0 {
+		t.Errorf("it is logged as a fault: %s", h.log)
+	}
+	close(slow.goOn)
+	ended.Wait()
+	go func() { <-slow.begun }()
+	if status, _ := h.importing(2, h.line(2, 1)); status != http.StatusOK {
+		t.Errorf("the third, when they have ended: %d", status)
 	}
 }

@@ -95,6 +95,7 @@ const (
 	Hangs       // no answer until the caller gives up
 	Forges      // an evaluator's proof, or the registry's last signature, is not what it was
 	Loses       // does what it is asked, and the answer is lost
+	Busy        // has no room for imports
 )
 
 // Set changes how the server fails from now on.
@@ -132,6 +133,10 @@ func (f *Fault) wrap(next http.Handler, forged string) http.Handler {
 		f.mu.Unlock()
 		if asked != nil {
 			asked(r)
+		}
+		if mode == Busy && r.URL.Path == "/v1/imports" {
+			w.Header().Set("Retry-After", "2")
+			mode = Away
 		}
 		switch mode {
 		case Away:
