@@ -5,9 +5,7 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/hmac"
 	"crypto/sha256"
-	"encoding/csv"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -16,9 +14,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"path/filepath"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/seinhuis/seinhuis/gateway"
@@ -36,8 +31,9 @@ ene regel houdt de andere niet tegen.
 
 Afbreken mag altijd (Ctrl-C): de poort gaat verder met wat zij heeft. Dezelfde
 opdracht nog eens gaat verder waar het was, zonder dubbele signalen: de poort
-herkent het bestand aan zijn inhoud. Een gewijzigd bestand is een nieuwe import;
-wat al gesignaleerd is, wordt daarin samengevoegd.
+herkent het bestand aan zijn inhoud. Is zij al klaar, dan zegt de opdracht sinds
+wanneer, en hoe de regels er nu voor staan. Een gewijzigd bestand is een nieuwe
+import; wat al gesignaleerd is, wordt daarin samengevoegd.
 
 CSV heeft een kopregel, met komma's of puntkomma's ertussen; NDJSON heeft op elke
 regel een JSON-object met deze velden, en daar mag ook een contactkaart in:
@@ -52,12 +48,16 @@ regel een JSON-object met deze velden, en daar mag ook een contactkaart in:
   -uitkomst BESTAND   schrijft van elke regel de uitkomst in een CSV-bestand, met de
                       scheiding van het ingelezen bestand. Volgnummer 1 is de eerste
                       regel onder de kopregel; lege regels tellen niet mee
+  -opnieuw            meldt alle regels van een bestand dat klaar is nog eens aan, zoals na
+                      verlopen, intrekken of een nieuwe sleutelperiode. Loopt er nog een
+                      ronde, dan gaat die verder
   -wacht SECONDEN     hoe lang op het register te wachten; anders tot het klaar is
 
 Einde
-  0  elke regel staat bij het register, of hoort daar niet: niet gesignaleerd omdat het
+  0  elke regel staat nu bij het register, of hoort daar niet: niet gesignaleerd omdat het
      nummer ontbreekt of de rol niet mag, of 23 jaar of ouder. Zij staan in -uitkomst
-  3  minstens één regel is geweigerd om een fout die te herstellen is
+  3  minstens één regel staat er niet: geweigerd om een fout die te herstellen is,
+     ingetrokken of verlopen
   4  nog niet alles is klaar: afgebroken, of -wacht is om. De poort gaat verder met
      wat zij heeft
   1 en 2 als bij elke opdracht. Een fout in het bestand zelf komt voordat er iets is
@@ -66,6 +66,7 @@ Einde
 
 const (
 	chunkBytes = 512 << 10 // of rows with long cards; the gateway takes twice as much
+	maxRow     = 16 << 10  // bytes of a row as it is sent; one that is right is a thousand
 
 	askEvery   = time.Second
 	retryFirst = time.Second
@@ -79,9 +80,11 @@ type importing struct {
 	client   *rest.ClientWithResponses
 	path     string
 	file     *os.File
+	stat     os.FileInfo // of the file when it was opened
 	kind     string
 	begin    rest.NieuweImport
-	key      []byte // of the file's fingerprint
+	out      string   // where the outcomes go; empty is nowhere
+	outFile  *os.File // beside it, until it is whole
 	progress *progress
 }
 
@@ -92,7 +95,8 @@ func (c *console) importFile(args []string) error {
 	fs.IntVar(&i.begin.TermijnDagen, "termijn", 0, "")
 	fs.StringVar(&i.kind, "soort", "bsn", "")
 	wait := fs.Int("wacht", -1, "")
-	outcomes := fs.String("uitkomst", "", "")
+	fs.StringVar(&i.out, "uitkomst", "", "")
+	fs.BoolVar(&i.begin.Opnieuw, "opnieuw", false, "")
 	cardFlags(fs, &i.begin.Contactkaart)
 	var err error
 	if i.path, err = parse(fs, args, importHelp, c.stdout); err != nil {
@@ -104,87 +108,81 @@ func (c *console) importFile(args []string) error {
 	if i.client, err = c.client(); err != nil {
 		return err
 	}
-	token, err := gateway.ReadToken(c.token)
-	if err != nil {
-		return err
-	}
-	i.key = []byte(token)
 	if i.file, err = os.Open(i.path); err != nil {
 		return err
 	}
 	defer i.file.Close()
-	if err := i.apart(*outcomes); err != nil {
+	if i.stat, err = i.file.Stat(); err != nil {
 		return err
+	}
+	if i.out != "" {
+		if err := i.openOutcomes(); err != nil {
+			return err
+		}
+		defer os.Remove(i.outFile.Name()) // unless it is there under its own name
+		defer i.outFile.Close()
 	}
 	i.progress = newProgress(c.stderr)
 	defer i.progress.end()
 
-	s, raw, err := i.run(*wait)
+	s, err := i.run(*wait)
 	if err != nil {
 		return err
 	}
-	if *outcomes != "" {
-		if err := i.writeOutcomes(s, *outcomes); err != nil {
-			return err
-		}
-	}
-	if c.json {
-		return c.raw(raw, importExit(s))
-	}
-	i.summary(s, *outcomes)
-	return importExit(s)
-}
-
-// apart sees that the outcomes do not overwrite the file itself.
-func (i *importing) apart(outcomes string) error {
-	own, err := i.file.Stat()
-	if err != nil {
+	now, err := i.outcomes(s)
+	switch {
+	case err != nil && c.ctx.Err() != nil:
+		return i.left()
+	case err != nil:
 		return err
+	case c.json:
+		line, err := json.Marshal(struct {
+			*rest.Import
+			Now tally `json:"nu"`
+		}{s, now})
+		return c.raw(line, errors.Join(err, now.exit(s)))
 	}
-	if other, err := os.Stat(outcomes); outcomes != "" && err == nil && os.SameFile(own, other) {
-		return usageError("-uitkomst is het bestand zelf; geef een ander")
-	}
-	return nil
+	i.summary(s, now)
+	return now.exit(s)
 }
 
 // run hands over what the gateway does not have, and waits for the outcomes.
-func (i *importing) run(wait int) (*rest.Import, []byte, error) {
-	total, name, err := i.survey()
+func (i *importing) run(wait int) (*rest.Import, error) {
+	total, hash, err := i.survey()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if total == 0 {
-		return nil, nil, fmt.Errorf("%s: er staan geen regels in", i.path)
+		return nil, fmt.Errorf("%s: er staan geen regels in", i.path)
 	}
-	i.begin.Kenmerk, i.begin.AantalRegels = name, total
-	s, raw, err := i.open()
+	i.begin.Inhoud, i.begin.AantalRegels = hash, total
+	s, err := i.open()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if s.Aangenomen < total {
 		if s.Aangenomen > 0 {
 			i.progress.say("De poort had al %s van de %s regels; het gaat verder waar het was.", thousands(s.Aangenomen), thousands(total))
 		}
-		if err := i.handOver(s, name); err != nil {
+		if err := i.handOver(s); err != nil {
 			if i.ctx.Err() != nil {
 				err = i.left()
 			}
-			return nil, nil, err
+			return nil, err
 		}
 	}
-	return i.await(s.Id, raw, wait)
+	return i.await(s.Id, wait)
 }
 
 // left says what goes on when the command is left.
 func (i *importing) left() error {
-	i.progress.say("Afgebroken. De poort gaat verder met wat zij heeft; gateway import met hetzelfde bestand gaat verder waar het was.")
+	i.progress.say("Afgebroken. De poort gaat verder met wat zij heeft; gateway import met hetzelfde bestand, zonder -opnieuw, gaat verder waar het was.")
 	return exit(exitQueued)
 }
 
 // survey reads the whole file before anything is sent: it finds its faults, counts
-// its rows, and gives it a name by its content. The name is made under the API
-// token, so that nobody else can try which numbers a small file had.
-func (i *importing) survey() (total int, name string, err error) {
+// its rows, and takes the hash by which the gateway names it.
+func (i *importing) survey() (total int, hash string, err error) {
 	print := i.fingerprint()
 	rows, err := i.rows(print)
 	if err != nil {
@@ -199,16 +197,16 @@ func (i *importing) survey() (total int, name string, err error) {
 	if !errors.Is(err, io.EOF) {
 		return 0, "", fmt.Errorf("%s: %w", i.path, err)
 	}
-	return total, nameOf(print), nil
+	return total, hashOf(print), nil
 }
 
 func (i *importing) fingerprint() hash.Hash {
-	h := hmac.New(sha256.New, i.key)
+	h := sha256.New()
 	fmt.Fprintf(h, "import\x00%s\x00", i.kind)
 	return h
 }
 
-func nameOf(print hash.Hash) string { return "bestand-" + hex.EncodeToString(print.Sum(nil)[:12]) }
+func hashOf(print hash.Hash) string { return hex.EncodeToString(print.Sum(nil)) }
 
 // rows reads the file from its beginning, and gives print what is read.
 func (i *importing) rows(print io.Writer) (*rowFile, error) {
@@ -223,10 +221,10 @@ func (i *importing) rows(print io.Writer) (*rowFile, error) {
 }
 
 // open begins the import at the gateway, or finds it.
-func (i *importing) open() (*rest.Import, []byte, error) {
+func (i *importing) open() (*rest.Import, error) {
 	resp, err := i.client.MaakImportWithResponse(i.ctx, i.begin)
 	if err != nil {
-		return nil, nil, unreachable(err)
+		return nil, unreachable(err)
 	}
 	s := resp.JSON201
 	if s == nil {
@@ -234,15 +232,15 @@ func (i *importing) open() (*rest.Import, []byte, error) {
 	}
 	if s == nil {
 		if p := resp.ApplicationproblemJSONDefault; p != nil && p.Status == http.StatusConflict {
-			return nil, nil, errors.New("dit bestand is al eens begonnen met een andere -hulpverlener, -termijn of contactkaart; ga met dezelfde verder")
+			return nil, errors.New("dit bestand is al eens begonnen met een andere -hulpverlener, -termijn of contactkaart; ga met dezelfde verder, of begin als het klaar is een nieuwe ronde met -opnieuw")
 		}
-		return nil, nil, i.refused(resp.Body, resp.ApplicationproblemJSONDefault)
+		return nil, i.refused(resp.Body, resp.ApplicationproblemJSONDefault)
 	}
-	return s, resp.Body, nil
+	return s, nil
 }
 
 // handOver sends the rows behind those that the gateway has, in chunks.
-func (i *importing) handOver(s *rest.Import, name string) error {
+func (i *importing) handOver(s *rest.Import) error {
 	print := i.fingerprint()
 	rows, err := i.rows(print)
 	if err != nil {
@@ -254,18 +252,25 @@ func (i *importing) handOver(s *rest.Import, name string) error {
 		}
 	}
 	began, done := time.Now(), s.Aangenomen
-	chunk, size := rest.NieuweRegels{Eerste: done + 1}, 0
+	var chunk []json.RawMessage
+	size := 0
 	send := func() error {
-		body, err := json.Marshal(chunk)
+		if !i.unchanged() {
+			return errChanged(i.path)
+		}
+		body, err := json.Marshal(struct {
+			First int               `json:"eerste"`
+			Rows  []json.RawMessage `json:"regels"`
+		}{done + 1, chunk})
 		if err != nil {
 			return err
 		}
 		if err := i.sendChunk(s.Id, body); err != nil {
 			return err
 		}
-		done += len(chunk.Regels)
+		done += len(chunk)
 		i.progress.show("Aanleveren", done, s.AantalRegels, float64(done-s.Aangenomen)/time.Since(began).Seconds(), 0)
-		chunk, size = rest.NieuweRegels{Eerste: done + 1, Regels: chunk.Regels[:0]}, 0
+		chunk, size = chunk[:0], 0
 		return nil
 	}
 	for {
@@ -275,36 +280,36 @@ func (i *importing) handOver(s *rest.Import, name string) error {
 		} else if err != nil {
 			return fmt.Errorf("%s: %w", i.path, err)
 		}
-		chunk.Regels = append(chunk.Regels, row)
-		size += sizeOf(row)
-		if len(chunk.Regels) == gateway.MaxRows || size >= chunkBytes {
+		if len(chunk) == gateway.MaxRows || size+len(row) > chunkBytes {
 			if err := send(); err != nil {
 				return err
 			}
 		}
+		chunk = append(chunk, row)
+		size += len(row) + 1
 	}
-	if len(chunk.Regels) > 0 {
+	if hashOf(print) != i.begin.Inhoud {
+		return errChanged(i.path)
+	}
+	if len(chunk) > 0 {
 		if err := send(); err != nil {
 			return err
 		}
-	}
-	if nameOf(print) != name {
-		return errChanged(i.path)
 	}
 	n := done - s.Aangenomen
 	i.progress.say("Aangeleverd: %s regels in %s.", thousands(n), spell(time.Since(began)))
 	return nil
 }
 
-func errChanged(path string) error {
-	return fmt.Errorf("%s is veranderd terwijl het werd gelezen; bewaar het, en geef de opdracht nog eens", path)
+// unchanged tells whether the file is as it was when it was opened: rows of a changed
+// one may not go under the old one's name.
+func (i *importing) unchanged() bool {
+	now, err := i.file.Stat()
+	return err == nil && now.Size() == i.stat.Size() && now.ModTime().Equal(i.stat.ModTime())
 }
 
-// sizeOf is about how long a row is as JSON.
-func sizeOf(r rest.NieuweRegel) int {
-	c := r.Contactkaart
-	return 200 + len(r.Nummersoort) + len(r.Nummer) + len(r.Geboortedatum) + len(r.Rol) + len(r.Kenmerk) + len(r.Hulpverlener) +
-		len(c.Naam) + len(c.Functie) + len(c.Afdeling) + len(c.Telefoon) + len(c.Email) + len(c.Bereikbaarheid)
+func errChanged(path string) error {
+	return fmt.Errorf("%s is veranderd terwijl het werd gelezen; wat al is aangeleverd, is van het oude bestand. Dezelfde opdracht nog eens levert het nieuwe aan, als een andere import", path)
 }
 
 // sendChunk hands over one chunk. The gateway knows one that it has already, so it
@@ -369,7 +374,7 @@ func sleep(ctx context.Context, d time.Duration) bool {
 }
 
 // await asks how the import gets on until it is done, or the seconds are over.
-func (i *importing) await(id string, raw []byte, seconds int) (*rest.Import, []byte, error) {
+func (i *importing) await(id string, seconds int) (*rest.Import, error) {
 	began := time.Now()
 	for {
 		var s *rest.Import
@@ -378,20 +383,20 @@ func (i *importing) await(id string, raw []byte, seconds int) (*rest.Import, []b
 			if err != nil {
 				return true, unreachable(err)
 			}
-			if s, raw = resp.JSON200, resp.Body; s == nil {
+			if s = resp.JSON200; s == nil {
 				return resp.StatusCode() >= http.StatusInternalServerError, i.refusal(resp.Body, resp.ApplicationproblemJSONDefault)
 			}
 			return false, nil
 		})
 		switch {
 		case err != nil && i.ctx.Err() != nil:
-			return nil, nil, i.left()
+			return nil, i.left()
 		case err != nil:
-			return nil, nil, err
+			return nil, err
 		case s.Toestand == rest.ImportToestandKlaar:
-			return s, raw, nil
+			return s, nil
 		case seconds >= 0 && time.Since(began) >= time.Duration(seconds)*time.Second:
-			return s, raw, nil
+			return s, nil
 		}
 		hold := ""
 		if s.WachtOp != "" {
@@ -400,115 +405,7 @@ func (i *importing) await(id string, raw []byte, seconds int) (*rest.Import, []b
 		i.progress.hold(hold)
 		i.progress.show("Verwerken", s.Aangenomen-s.Tellingen.InDeWacht, s.AantalRegels, s.PerSeconde, time.Duration(s.Resterend)*time.Second)
 		if !sleep(i.ctx, askEvery) {
-			return nil, nil, i.left()
+			return nil, i.left()
 		}
 	}
-}
-
-func importExit(s *rest.Import) error {
-	switch {
-	case s.Toestand != rest.ImportToestandKlaar:
-		return exit(exitQueued)
-	case s.Tellingen.Geweigerd > s.Tellingen.Volwassen:
-		return exit(exitRefused)
-	}
-	return nil
-}
-
-// summary says what became of the rows.
-func (i *importing) summary(s *rest.Import, outcomes string) {
-	i.progress.end()
-	t := s.Tellingen
-	fmt.Fprintf(i.stdout, "%s\n", s.Uitleg)
-	for _, line := range []struct {
-		n    int
-		what string
-	}{
-		{s.AantalRegels, "regels"},
-		{t.Geregistreerd, "geregistreerd"},
-		{t.Samengevoegd, "samengevoegd: de organisatie signaleerde dit kind al"},
-		{t.NietGesignaleerd, "niet gesignaleerd: het nummer ontbreekt, of de rol mag niet"},
-		{t.Volwassen, "geweigerd: 23 jaar of ouder"},
-		{t.Geweigerd - t.Volwassen, "geweigerd om een fout die te herstellen is"},
-		{t.Ingetrokken, "ingetrokken voordat het signaal er stond"},
-		{t.InDeWacht, "nog in de wacht"},
-		{s.AantalRegels - s.Aangenomen, "nog niet aangeleverd"},
-	} {
-		if line.n > 0 {
-			fmt.Fprintf(i.stdout, "%10s  %s\n", thousands(line.n), line.what)
-		}
-	}
-	switch {
-	case outcomes != "":
-		fmt.Fprintf(i.stdout, "De uitkomst van elke regel staat in %s.\n", outcomes)
-	case t.Geweigerd+t.NietGesignaleerd > 0:
-		fmt.Fprintln(i.stdout, "Welke regels dat zijn: dezelfde opdracht nog eens, met -uitkomst BESTAND.csv.")
-	}
-	fmt.Fprintf(i.stdout, "id %s\n", s.Id)
-}
-
-// writeOutcomes writes a line per row, in a file that is there whole or not at all.
-func (i *importing) writeOutcomes(s *rest.Import, path string) (err error) {
-	rows, err := i.rows(io.Discard)
-	if err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".uitkomst-*") // its owner's alone
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			os.Remove(f.Name())
-		}
-	}()
-	err = i.printOutcomes(s, rows, f)
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
-}
-
-func (i *importing) printOutcomes(s *rest.Import, form *rowFile, f *os.File) error {
-	if form.mark {
-		if _, err := f.Write(utf8Mark); err != nil {
-			return err
-		}
-	}
-	w := csv.NewWriter(f)
-	w.Comma = form.comma
-	w.Write([]string{"volgnummer", "kenmerk", "uitkomst", "uitleg", "fouten", "waarschuwingen", "id"})
-	for after := 0; after < s.Aangenomen; {
-		var page *rest.Regels
-		err := i.insist(func() (bool, error) {
-			resp, err := i.client.LijstRegelsWithResponse(i.ctx, s.Id, &rest.LijstRegelsParams{Na: after, Aantal: gateway.MaxRows})
-			if err != nil {
-				return true, unreachable(err)
-			}
-			if page = resp.JSON200; page == nil {
-				return resp.StatusCode() >= http.StatusInternalServerError, i.refusal(resp.Body, resp.ApplicationproblemJSONDefault)
-			}
-			return false, nil
-		})
-		if err != nil {
-			return err
-		}
-		if len(page.Items) == 0 {
-			return errors.New("de poort bewaart de regels van deze import niet meer")
-		}
-		for _, r := range page.Items {
-			var faults, warnings []string
-			for _, f := range r.Fouten {
-				faults = append(faults, f.Name+": "+f.Detail)
-			}
-			for _, w := range r.Waarschuwingen {
-				warnings = append(warnings, w.Detail)
-			}
-			w.Write([]string{strconv.Itoa(r.Volgnummer), r.Kenmerk, string(r.Uitkomst), r.Uitleg, strings.Join(faults, " "), strings.Join(warnings, " "), r.Signaal})
-			after = r.Volgnummer
-		}
-		i.progress.show("Uitkomst schrijven", after, s.Aangenomen, 0, 0)
-	}
-	w.Flush()
-	return w.Error()
 }

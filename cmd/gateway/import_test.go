@@ -110,7 +110,7 @@ func TestImportFromAFile(t *testing.T) {
 		t.Fatalf("exit %d\n%s%s", exitCode, stdout, stderr)
 	}
 	for _, says := range []string{
-		"Klaar sinds 4 maart 2027 om ", " uur: alle regels hebben hun uitkomst.", " 7  regels\n", " 2  geregistreerd\n", " 1  samengevoegd", " 1  niet gesignaleerd",
+		"Klaar sinds ", " uur: alle regels hebben hun uitkomst.", " 7  regels\n", " 2  geregistreerd\n", " 1  samengevoegd", " 1  niet gesignaleerd",
 		" 1  geweigerd: 23 jaar of ouder\n", " 2  geweigerd om een fout", "staat in " + out,
 	} {
 		if !strings.Contains(stdout, says) {
@@ -200,6 +200,10 @@ func TestImportRefusesFiles(t *testing.T) {
 		{"field_twice", "a.ndjson", `{"kenmerk":"` + number + `","kenmerk":"b"}`, "regel 1 is niet"},
 		{"two_on_a_line", "a.ndjson", "{} {}\n", "regel 1 is niet"},
 		{"long_line", "a.ndjson", "{}\n{\"kenmerk\":\"" + strings.Repeat("x", maxLine) + "\"}\n", "regel 2 is te lang"},
+		{"long_row", "a.csv", good + number + "," + birth + "," + strings.Repeat("<", 3_000) + "\n", "regel 3: deze rij is te lang; maak"},
+		{"long_row_of_ndjson", "a.ndjson", "{}\n{\"kenmerk\":\"" + strings.Repeat("<", 3_000) + "\"}\n", "regel 2: deze rij is te lang; maak"},
+		{"endless_row", "a.csv", good + "\"a\nb\",," + "\n" + number + "," + birth + "," + strings.Repeat("<", 200_000) + "\n", "regel 5: deze rij is te lang; maak"},
+		{"open_quote", "a.csv", good + number + "," + birth + ",\"" + strings.Repeat("K\n", maxLine) + "\n", "regel 3: deze rij is te lang; maak"},
 		{"broken_utf8", "a.ndjson", "{\"kenmerk\":\"Z\xe9\"}", "regel 1: deze tekens"},
 	} {
 		t.Run("rejects/"+x.name, func(t *testing.T) {
@@ -504,4 +508,129 @@ func FuzzRows(f *testing.F) {
 			t.Errorf("%d rows from %d lines", count, lines)
 		}
 	})
+}
+
+// The same file again says how its rows stand now, and since when it is done; a new
+// round of it signals them again.
+func TestImportOfAFileThatIsDone(t *testing.T) {
+	c := serveWorld(t, 0)
+	file := write(t, "leden.csv", "nummer,geboortedatum,kenmerk\n"+number+","+birth+",K-1\n")
+	out := filepath.Join(t.TempDir(), "uit.csv")
+	args := []string{"import", file, "-hulpverlener", "vt"}
+	if stdout, stderr, exitCode := c.call(0, "", append(args, "-uitkomst", out)...); exitCode != 0 {
+		t.Fatalf("exit %d %s%s", exitCode, stdout, stderr)
+	}
+	id := outcomesOf(t, out, ',')[0][6]
+	if _, stderr, exitCode := c.call(0, "", "withdraw", id, "-reden", "vergissing", "-wacht", "20"); exitCode != 0 {
+		t.Fatalf("exit %d %s", exitCode, stderr)
+	}
+	stdout, stderr, exitCode := c.call(0, "", args...)
+	if exitCode != exitRefused || !strings.Contains(stdout, "Klaar sinds ") || !strings.Contains(stdout, " 1  ingetrokken") ||
+		strings.Contains(stdout, "geregistreerd") || !strings.Contains(stdout, "met -opnieuw") {
+		t.Errorf("after the withdrawal: exit %d\n%s%s", exitCode, stdout, stderr)
+	}
+	stdout, _, exitCode = c.call(0, "", append(args, "--json")...)
+	var now struct {
+		Ronde int
+		Nu    struct{ Geregistreerd, Ingetrokken int }
+	}
+	if err := json.Unmarshal([]byte(stdout), &now); err != nil || exitCode != exitRefused || now.Ronde != 1 || now.Nu.Ingetrokken != 1 || now.Nu.Geregistreerd != 0 {
+		t.Errorf("exit %d (%v) %s", exitCode, err, stdout)
+	}
+
+	// A new round; and left while it waits, it is gone on with.
+	c.Registry.Set(gatewaytest.Away)
+	if stdout, stderr, exitCode := c.call(0, "", append(args, "-opnieuw", "-wacht", "0")...); exitCode != exitQueued || !strings.Contains(stdout, " 1  nog in de wacht") {
+		t.Errorf("a new round: exit %d\n%s%s", exitCode, stdout, stderr)
+	}
+	c.Registry.Set(gatewaytest.Works)
+	for _, again := range [][]string{args, append(args, "-uitkomst", out)} {
+		if stdout, stderr, exitCode := c.call(0, "", again...); exitCode != 0 || !strings.Contains(stdout, " 1  geregistreerd") {
+			t.Errorf("the round again: exit %d\n%s%s", exitCode, stdout, stderr)
+		}
+	}
+	if rows := outcomesOf(t, out, ','); rows[0][2] != "geregistreerd" || rows[0][6] == id {
+		t.Errorf("%q", rows)
+	}
+	if list := c.imports(t, 0); len(list) != 2 || list[0].Ronde != 2 {
+		t.Errorf("%+v", list)
+	}
+}
+
+// Rows that are longer as they are sent than in the file go in smaller chunks.
+func TestImportSendsRowsThatGrow(t *testing.T) {
+	c := serveWorld(t, 0)
+	file := write(t, "leden.csv", "nummer,geboortedatum,kenmerk\n"+strings.Repeat(number+","+birth+","+strings.Repeat("<", 2_000)+"\n", 200))
+	stdout, stderr, exitCode := c.call(0, "", "import", file, "-hulpverlener", "vt")
+	if exitCode != exitRefused || !strings.Contains(stdout, " 200  geweigerd om een fout") {
+		t.Errorf("exit %d\n%s%s", exitCode, stdout, stderr)
+	}
+}
+
+func TestOutcomesTakeThePlaceOfNothingElse(t *testing.T) {
+	c := serveWorld(t, 0)
+	file := write(t, "leden.ndjson", `{"nummer":"`+number+`","geboortedatum":"`+birth+`","kenmerk":"K-1"}`+"\n")
+	other := write(t, "leden.csv", "nummer;kenmerk\nde enige bron\n")
+	for name, x := range map[string]struct {
+		out      string
+		exitCode int
+	}{
+		"another_file": {other, exitUsage},
+		"no_folder":    {filepath.Join(t.TempDir(), "weg", "uit.csv"), exitFailed},
+		"folder":       {t.TempDir(), exitUsage},
+	} {
+		t.Run("rejects/"+name, func(t *testing.T) {
+			if _, stderr, exitCode := c.call(0, "", "import", file, "-hulpverlener", "vt", "-uitkomst", x.out); exitCode != x.exitCode {
+				t.Errorf("exit %d %s", exitCode, stderr)
+			}
+		})
+	}
+	if text, err := os.ReadFile(other); err != nil || !strings.Contains(string(text), "de enige bron") {
+		t.Errorf("it is overwritten (%v)", err)
+	}
+	if list := c.imports(t, 0); len(list) != 0 {
+		t.Errorf("%d imports were begun", len(list))
+	}
+	for name, text := range map[string]string{"empty": "", "earlier": "\xef\xbb\xbfvolgnummer;kenmerk;uitkomst;uitleg;fouten;waarschuwingen;id\n1;oud\n"} {
+		out := write(t, name, text)
+		if _, stderr, exitCode := c.call(0, "", "import", file, "-hulpverlener", "vt", "-uitkomst", out); exitCode != 0 {
+			t.Errorf("%s: exit %d %s", name, exitCode, stderr)
+		}
+		if rows := outcomesOf(t, out, ','); len(rows) != 1 || rows[0][1] != "K-1" {
+			t.Errorf("%s: %q", name, rows)
+		}
+		if files, err := os.ReadDir(filepath.Dir(out)); err != nil || len(files) != 1 {
+			t.Errorf("%d files are left (%v)", len(files), err)
+		}
+	}
+}
+
+// Of a file that changes on the way, no row goes under the name of what it was.
+func TestImportOfAFileThatChanges(t *testing.T) {
+	c := serveWorld(t, 0)
+	file, _ := aFile(t)
+	before, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	direct := c.url
+	c.url = newDoor(t, direct, 1, func() {
+		if err := os.WriteFile(file, bytes.ReplaceAll(before, []byte("K-"), []byte("L-")), 0o600); err != nil {
+			t.Error(err)
+		}
+	}).URL
+	_, stderr, exitCode := c.call(0, "", "import", file, "-hulpverlener", "vt")
+	c.url = direct
+	if exitCode != exitFailed || !strings.Contains(stderr, "is veranderd terwijl het werd gelezen") {
+		t.Errorf("exit %d %s", exitCode, stderr)
+	}
+	if list := c.imports(t, 0); len(list) != 1 || list[0].Aangenomen != 500 {
+		t.Errorf("the gateway has %+v", list)
+	}
+	if _, stderr, exitCode := c.call(0, "", "import", file, "-hulpverlener", "vt"); exitCode != exitRefused || strings.Contains(stderr, "De poort had al") {
+		t.Errorf("the changed file: exit %d %s", exitCode, stderr)
+	}
+	if list := c.imports(t, 0); len(list) != 2 || list[0].Aangenomen != 1700 || list[1].Aangenomen != 500 {
+		t.Errorf("the gateway has %+v", list)
+	}
 }

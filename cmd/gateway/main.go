@@ -47,7 +47,7 @@ Einde
   1  mislukt: de poort is niet te bereiken of meldt een fout
   2  verkeerd aangeroepen
   3  geweigerd; de fouten staan erbij. Bij een melding: minstens één persoon geweigerd, en
-     bij een import minstens één regel om een fout die te herstellen is
+     bij een import minstens één regel die er niet staat en er wel kan staan
   4  aangenomen, maar nog in de wacht; de poort gaat er vanzelf mee verder
 
 BESTAND van serve is JSON; onbekende velden worden geweigerd; paden gelden vanaf

@@ -20,8 +20,8 @@ import (
 	"github.com/seinhuis/seinhuis/gateway/rest"
 )
 
-// maxLine is how long a line of NDJSON may be, in bytes; a row with a card is a
-// thousand.
+// maxLine is how long a line of NDJSON, or a row of CSV, may be in bytes; a row with a
+// card is a thousand.
 const maxLine = 64 << 10
 
 var utf8Mark = []byte("\xef\xbb\xbf") // as spreadsheets write it
@@ -30,7 +30,7 @@ var utf8Mark = []byte("\xef\xbb\xbf") // as spreadsheets write it
 // that the file is never in memory. Its errors name line and column, and what to
 // do, and never what stands there.
 type rowFile struct {
-	next func() (rest.NieuweRegel, error) // io.EOF behind the last
+	next func() (json.RawMessage, error) // a row as it is sent; io.EOF behind the last
 
 	// How the file is written, for an answer in the same form.
 	comma rune
@@ -90,9 +90,22 @@ func (f *rowFile) openCSV(in *bufio.Reader, kind, owner string) error {
 	if bytes.Count(head, []byte(";")) > bytes.Count(head, []byte(",")) {
 		f.comma = ';'
 	}
-	r := csv.NewReader(in)
+	source := &oneRow{r: in, left: maxLine}
+	r := csv.NewReader(source)
 	r.Comma, r.TrimLeadingSpace, r.ReuseRecord = f.comma, true, true
-	first, err := r.Read()
+	line := 1 // about where the next row begins
+	read := func() ([]string, error) {
+		source.left = maxLine
+		cells, err := r.Read()
+		if errors.Is(err, errLong) {
+			return nil, longRow(line)
+		} else if err == nil {
+			line, _ = r.FieldPos(len(cells) - 1)
+			line += strings.Count(cells[len(cells)-1], "\n") + 1
+		}
+		return cells, err
+	}
+	first, err := read()
 	if errors.Is(err, io.EOF) {
 		return errors.New("het bestand is leeg; de eerste regel noemt de kolommen")
 	} else if err != nil {
@@ -120,13 +133,13 @@ func (f *rowFile) openCSV(in *bufio.Reader, kind, owner string) error {
 	if slices.Contains(columns, "nummersoort") {
 		kind = ""
 	}
-	f.next = func() (rest.NieuweRegel, error) {
+	f.next = func() (json.RawMessage, error) {
 		for {
-			cells, err := r.Read()
+			cells, err := read()
 			if errors.Is(err, io.EOF) {
-				return rest.NieuweRegel{}, err
+				return nil, err
 			} else if err != nil {
-				return rest.NieuweRegel{}, csvFault(err, len(columns))
+				return nil, csvFault(err, len(columns))
 			}
 			if !slices.ContainsFunc(cells, func(cell string) bool { return cell != "" }) {
 				continue // a spreadsheet's empty line is separators only
@@ -135,7 +148,7 @@ func (f *rowFile) openCSV(in *bufio.Reader, kind, owner string) error {
 			for i, cell := range cells {
 				line, _ := r.FieldPos(i)
 				if !utf8.ValidString(cell) {
-					return row, fmt.Errorf("regel %d, kolom %s: deze tekens zijn geen UTF-8; bewaar het bestand als CSV UTF-8", line, columns[i])
+					return nil, fmt.Errorf("regel %d, kolom %s: deze tekens zijn geen UTF-8; bewaar het bestand als CSV UTF-8", line, columns[i])
 				}
 				cell = strings.TrimSpace(cell)
 				if field := rowField(&row, columns[i]); field != nil {
@@ -143,15 +156,48 @@ func (f *rowFile) openCSV(in *bufio.Reader, kind, owner string) error {
 				} else if cell != "" {
 					days, err := strconv.Atoi(cell)
 					if err != nil {
-						return row, fmt.Errorf("regel %d, kolom %s: hier staat geen heel getal; geef het aantal dagen, of niets", line, columns[i])
+						return nil, fmt.Errorf("regel %d, kolom %s: hier staat geen heel getal; geef het aantal dagen, of niets", line, columns[i])
 					}
 					row.TermijnDagen = days
 				}
 			}
-			return row, nil
+			begins, _ := r.FieldPos(0)
+			return sent(row, begins)
 		}
 	}
 	return nil
+}
+
+// sent gives a row, which stands on that line, as it is sent. One that the gateway
+// would not take stops the file before anything is sent.
+func sent(row rest.NieuweRegel, line int) (json.RawMessage, error) {
+	text, err := json.Marshal(row)
+	if err == nil && len(text) > maxRow {
+		err = longRow(line)
+	}
+	return text, err
+}
+
+func longRow(line int) error {
+	return fmt.Errorf("regel %d: deze rij is te lang; maak de teksten korter, en kijk of er een aanhalingsteken te veel staat", line)
+}
+
+// oneRow reads as far as a row may be long: behind a quote that nobody closed stands
+// the rest of the file.
+type oneRow struct {
+	r    io.Reader
+	left int
+}
+
+var errLong = errors.New("a row is too long")
+
+func (o *oneRow) Read(b []byte) (int, error) {
+	if o.left <= 0 {
+		return 0, errLong
+	}
+	n, err := o.r.Read(b)
+	o.left -= n
+	return n, err
 }
 
 const columnNames = "nummersoort, nummer, geboortedatum, rol, kenmerk, hulpverlener en termijnDagen"
@@ -171,7 +217,7 @@ func (f *rowFile) openNDJSON(in *bufio.Reader, kind string) {
 	lines := bufio.NewScanner(in)
 	lines.Buffer(nil, maxLine)
 	number := 0
-	f.next = func() (rest.NieuweRegel, error) {
+	f.next = func() (json.RawMessage, error) {
 		for lines.Scan() {
 			number++
 			line := bytes.TrimSpace(lines.Bytes())
@@ -180,19 +226,19 @@ func (f *rowFile) openNDJSON(in *bufio.Reader, kind string) {
 			}
 			var row rest.NieuweRegel
 			if encoding.UnmarshalJSON(line, &row) != nil {
-				return row, lineFault(line, number)
+				return nil, lineFault(line, number)
 			}
 			if row.Nummersoort == "" {
 				row.Nummersoort = kind
 			}
-			return row, nil
+			return sent(row, number)
 		}
 		if errors.Is(lines.Err(), bufio.ErrTooLong) {
-			return rest.NieuweRegel{}, fmt.Errorf("regel %d is te lang; zet elke rij als één JSON-object op een eigen regel", number+1)
+			return nil, fmt.Errorf("regel %d is te lang; zet elke rij als één JSON-object op een eigen regel", number+1)
 		} else if lines.Err() != nil {
-			return rest.NieuweRegel{}, lines.Err()
+			return nil, lines.Err()
 		}
-		return rest.NieuweRegel{}, io.EOF
+		return nil, io.EOF
 	}
 }
 
