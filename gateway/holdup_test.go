@@ -33,7 +33,7 @@ func TestDaysOfABudget(t *testing.T) {
 func TestACohortWithoutJobsHoldsNothingUp(t *testing.T) {
 	now := time.Now()
 	p := &Party{queue: newQueue()}
-	p.trouble.cohort(2012, &waitError{For: WaitBudget, Until: time.Hour})
+	p.trouble.cohort(lane{stage: evaluating, cohort: 2012}, &waitError{For: WaitBudget, Until: time.Hour})
 	job := Job{ID: newID(now), Kind: JobSignal, Identity: []byte{1}, Cohort: 2012}
 	p.queue.put(job)
 	if w, next := p.holdUp(now); w != WaitBudget || !next.After(now) {

@@ -429,8 +429,8 @@ func (p *Party) holdUp(now time.Time) (WaitFor, time.Time) {
 	if worst.Failures == 0 {
 		worst = t.imports
 	}
-	for year, w := range t.cohorts {
-		if !cohorts[year] {
+	for l, w := range t.cohorts {
+		if !cohorts[l] {
 			continue // of a cohort that has no jobs left, nobody asks any more
 		}
 		if worst.Failures == 0 || w.For == WaitBudget && worst.For != WaitBudget {
@@ -447,21 +447,21 @@ func (p *Party) holdUp(now time.Time) (WaitFor, time.Time) {
 }
 
 // evaluates are the cohorts that have jobs for the evaluators.
-func (q *queue) evaluates() map[int]bool {
+func (q *queue) evaluates() map[lane]bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	years := map[int]bool{}
+	lanes := map[lane]bool{}
 	for l := range q.lanes {
 		if l.stage == evaluating {
-			years[int(l.cohort)] = true
+			lanes[l] = true
 		}
 	}
-	for year, c := range q.cohorts {
+	for l, c := range q.cohorts {
 		if c.busy {
-			years[year] = true
+			lanes[l] = true
 		}
 	}
-	return years
+	return lanes
 }
 
 // ImportByID reads how one import gets on. It reads none of its rows.

@@ -53,6 +53,7 @@ type Party struct {
 	clients clients
 	queue   *queue
 	trouble trouble
+	spent   spent
 }
 
 func openParty(g *Gateway, c PartyConfig) (*Party, error) {

@@ -60,6 +60,11 @@ func newCohortBatch(m *manifest.Manifest, cohort int, jobs []Job, ids []identity
 	return b, nil
 }
 
+// answered tells whether some evaluator has debited something of the batch.
+func (b *cohortBatch) answered() bool {
+	return slices.ContainsFunc(b.evaluations, func(e *evaluation) bool { return len(e.partials) > 0 })
+}
+
 // current tells whether the batch is for the epochs that are open, as their keys
 // are shared now.
 func (b *cohortBatch) current(m *manifest.Manifest) bool {
@@ -214,25 +219,52 @@ func (p *Party) prepareCohort(ctx context.Context, t *turn, jobs []Job) error {
 	return p.keepPrepared(prepared...)
 }
 
-// evaluateCohort has a batch evaluated; nil when none of its jobs can be.
+// evaluateCohort has a batch evaluated; nil when none of its jobs can be. Evaluators
+// answer a batch wholly or not at all, so one that is over the budget is halved until
+// what is left of the budget is used. A batch that some have answered stays as it is:
+// they have debited it.
 func (p *Party) evaluateCohort(ctx context.Context, m *manifest.Manifest, c *cohort, jobs []Job) (*cohortBatch, error) {
 	queued := func(job Job) bool { return p.queue.has(job.ID) }
-	if c.begun == nil || !c.begun.current(m) || !slices.ContainsFunc(c.begun.jobs, queued) {
+	for {
+		if c.begun == nil || !c.begun.current(m) || !slices.ContainsFunc(c.begun.jobs, queued) {
+			c.begun = nil
+			var ids []identity.Identity
+			var err error
+			if jobs, ids, err = p.identities(m, jobs); err != nil || len(jobs) == 0 {
+				return nil, err
+			}
+			if c.begun, err = newCohortBatch(m, int(c.of.cohort), jobs, ids); err != nil {
+				return nil, err
+			}
+		}
+		err := p.evaluateBatch(ctx, m, c)
+		if e, ok := errors.AsType[*waitError](err); !ok || e.For != WaitBudget || c.begun.answered() {
+			return c.begun, err
+		}
+		n := len(c.begun.jobs)
 		c.begun = nil
-		jobs, ids, err := p.identities(m, jobs)
-		if err != nil || len(jobs) == 0 {
+		if n == 1 {
 			return nil, err
 		}
-		if c.begun, err = newCohortBatch(m, c.year, jobs, ids); err != nil {
-			return nil, err
-		}
+		jobs = jobs[:min(n/2, len(jobs))]
+	}
+}
+
+func (p *Party) evaluateBatch(ctx context.Context, m *manifest.Manifest, c *cohort) error {
+	now := p.g.now()
+	if c.of.imported && !c.begun.answered() && !p.spent.leaves(m.Policy, len(c.begun.jobs), len(c.begun.evaluations), now) {
+		return &waitError{For: WaitBudget, Until: untilTomorrow(now), Err: errReserve}
 	}
 	for _, e := range c.begun.evaluations {
-		if err := p.evaluate(ctx, m, e); err != nil {
-			return nil, err
+		if e.outputs != nil {
+			continue
 		}
+		if err := p.evaluate(ctx, m, e); err != nil {
+			return err
+		}
+		p.spent.add(len(e.outputs), now)
 	}
-	return c.begun, nil
+	return nil
 }
 
 // identities reads the identities of jobs. It ends the jobs that have become

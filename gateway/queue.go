@@ -26,7 +26,7 @@ type queue struct {
 	on      map[api.SID][]*place // jobs on signals that stand, in their order
 	made    map[api.SID]*place   // prepared new signals: they may stand already
 	lanes   map[lane][]*place
-	cohorts map[int]*cohort
+	cohorts map[lane]*cohort
 	running [stages]int // turns
 	acts    int         // turns, since it was single signals' turn
 	owed    int         // single signals that go before the next act
@@ -82,9 +82,10 @@ type turn struct {
 // resting has the jobs that are left alone for a while.
 var resting = new(turn)
 
-// A cohort has one turn at a time.
+// A cohort is a lane that evaluates. It has one turn at a time. Whom nobody waits for
+// has a cohort of his own, which can be without budget when the other is not.
 type cohort struct {
-	year  int
+	of    lane
 	busy  bool
 	begun *cohortBatch // the turn's own
 }
@@ -94,7 +95,7 @@ const keepRows = 64
 func newQueue() *queue {
 	return &queue{
 		jobs: map[ID]*place{}, on: map[api.SID][]*place{}, made: map[api.SID]*place{},
-		lanes: map[lane][]*place{}, cohorts: map[int]*cohort{},
+		lanes: map[lane][]*place{}, cohorts: map[lane]*cohort{},
 		gone: map[api.SID]bool{}, rows: map[ID]Job{},
 	}
 }

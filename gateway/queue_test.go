@@ -172,11 +172,14 @@ func TestTurnsAreBounded(t *testing.T) {
 	job(2012, false)
 	first, _ := q.next(time.Now(), tr)
 	second, _ := q.next(time.Now(), tr)
-	if first.cohort.year != 2010 {
+	if first.cohort.of.cohort != 2010 {
 		first, second = second, first
 	}
-	if len(first.jobs) != api.MaxElements || first.jobs[0] != single.ID || len(second.jobs) != 1 {
-		t.Errorf("turns have %d and %d jobs, or the one that somebody waits for is not among them", len(first.jobs), len(second.jobs))
+	if len(first.jobs) != 1 || first.jobs[0] != single.ID || len(second.jobs) != 1 {
+		t.Errorf("turns have %d and %d jobs, or those that somebody waits for are not alone in them", len(first.jobs), len(second.jobs))
+	}
+	if first, _ = q.next(time.Now(), tr); len(first.jobs) != api.MaxElements {
+		t.Errorf("a turn has %d jobs", len(first.jobs))
 	}
 	early := 0
 	for _, id := range first.jobs {
@@ -233,7 +236,7 @@ func TestTheWorkerWakesInTime(t *testing.T) {
 	job := Job{ID: newID(now), Kind: JobSignal, Identity: []byte{1}, Cohort: 2012}
 	q.put(job)
 	var tr trouble
-	tr.cohort(job.Cohort, &waitError{For: WaitEvaluators})
+	tr.cohort(laneOf(job), &waitError{For: WaitEvaluators})
 	if turn, next := q.next(now, &tr); turn != nil || next > backoffMost {
 		t.Errorf("it sleeps %v", next)
 	}
@@ -329,6 +332,22 @@ func TestAHangingImportKeepsNoActBack(t *testing.T) {
 		if turn, _ := q.next(time.Now(), tr); turn == nil || turn.stage != acting {
 			t.Fatal("the withdrawal waits")
 		}
+	}
+}
+
+// The budget does not reach for a batch of an import: a single signal of the cohort is
+// asked for all the same.
+func TestAnImportWithoutBudgetHoldsUpNoSingleSignal(t *testing.T) {
+	q, tr := newQueue(), &trouble{}
+	row := Job{ID: newID(time.Now()), Kind: JobSignal, Import: ID{1}, Identity: []byte{1}, Cohort: 2012}
+	q.put(row)
+	tr.cohort(laneOf(row), &waitError{For: WaitBudget, Until: time.Hour})
+	if turn, _ := q.next(time.Now(), tr); turn != nil {
+		t.Error("the import does not wait")
+	}
+	q.put(Job{ID: newID(time.Now()), Kind: JobSignal, Identity: []byte{1}, Cohort: 2012})
+	if turn, _ := q.next(time.Now(), tr); turn == nil || len(turn.jobs) != 1 || turn.jobs[0] == row.ID {
+		t.Error("the single signal waits")
 	}
 }
 

@@ -45,8 +45,8 @@ type wait struct {
 // start everything is tried at once.
 type trouble struct {
 	mu       sync.Mutex
-	cohorts  map[int]wait // evaluators, per cohort: one key can be missing alone
-	jobs     map[ID]wait  // jobs that fail alone
+	cohorts  map[lane]wait // evaluators, per cohort: one key can be missing alone
+	jobs     map[ID]wait   // jobs that fail alone
 	registry wait
 	imports  wait      // the registry has no room for another one
 	oneByOne time.Time // until then it takes none
@@ -60,7 +60,7 @@ func (t *trouble) of(job Job) wait {
 	case alone:
 		return w
 	case len(job.Identity) > 0:
-		return t.cohorts[job.Cohort]
+		return t.cohorts[laneOf(job)]
 	case t.registry.Failures == 0 && !job.Import.IsZero():
 		return t.imports
 	}
@@ -77,10 +77,10 @@ func (w *wait) failed(e *waitError) {
 
 // cohort and job record a failure, or with nil the end of it.
 
-func (t *trouble) cohort(cohort int, e *waitError) {
+func (t *trouble) cohort(of lane, e *waitError) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	record(&t.cohorts, cohort, e)
+	record(&t.cohorts, of, e)
 }
 
 func (t *trouble) job(id ID, e *waitError) wait {
@@ -173,7 +173,7 @@ func (p *Party) work(ctx context.Context) {
 //
 // What somebody waits for goes first: acts and single signals, each in a request of
 // its own. Many signals go together, where the registry has room for that. Single signals are evaluated before those of
-// imports, and in one batch with them.
+// imports.
 func (q *queue) next(now time.Time, tr *trouble) (*turn, time.Duration) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -256,22 +256,19 @@ func (q *queue) evaluate(tr *trouble, waits func(time.Time) bool) *turn {
 		if l.stage != evaluating || found != nil && l.imported {
 			continue
 		}
-		c := q.cohorts[int(l.cohort)]
+		c := q.cohorts[l]
 		if c == nil {
-			c = &cohort{year: int(l.cohort)}
-			q.cohorts[c.year] = c
+			c = &cohort{of: l}
+			q.cohorts[l] = c
 		}
-		if !c.busy && !waits(tr.cohorts[c.year].Until) {
+		if !c.busy && !waits(tr.cohorts[l].Until) {
 			found = c
 		}
 	}
 	if found == nil {
 		return nil
 	}
-	single := lane{stage: evaluating, cohort: int16(found.year)}
-	imported := single
-	imported.imported = true
-	t := q.begin(evaluating, api.MaxElements, single, imported)
+	t := q.begin(evaluating, api.MaxElements, found.of)
 	t.cohort, found.busy = found, true
 	return t
 }
@@ -322,11 +319,11 @@ func (p *Party) evaluateTurn(ctx context.Context, t *turn, jobs []Job) {
 	e, waits := errors.AsType[*waitError](err)
 	switch {
 	case err == nil:
-		p.trouble.cohort(t.cohort.year, nil)
+		p.trouble.cohort(t.cohort.of, nil)
 		return
 	case ctx.Err() != nil:
 	case waits:
-		p.trouble.cohort(t.cohort.year, e)
+		p.trouble.cohort(t.cohort.of, e)
 	default:
 		for _, job := range jobs {
 			p.tried(t, job.ID, time.Now(), err)
