@@ -218,7 +218,7 @@ func (q *queue) leave(pl *place) {
 	pl.at = -1
 }
 
-// take gives a turn at most n jobs in all, at random from a lane.
+// take gives a turn at most n jobs, at random from a lane.
 func (q *queue) take(t *turn, from lane, n int) {
 	for list := q.lanes[from]; len(list) > 0 && len(t.places) < n; list = q.lanes[from] {
 		pl := list[rand.IntN(len(list))]

@@ -124,11 +124,7 @@ func (p *Party) complete(v view, reg Registration) (Status, error) {
 		s.Faults = original.Faults
 	}
 	if !s.Registration.Job.IsZero() {
-		job, kept := p.queue.row(s.Registration.Job)
-		var err error
-		if !kept {
-			job, err = get[Job](v, p.key.job(s.Registration.Job))
-		}
+		job, err := p.job(v, s.Registration.Job)
 		switch {
 		case err == nil:
 			s.Job = p.jobStatus(job)

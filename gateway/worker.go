@@ -172,8 +172,8 @@ func (p *Party) work(ctx context.Context) {
 // if nobody wakes the worker.
 //
 // What somebody waits for goes first: acts and single signals, each in a request of
-// its own. Many signals go together, where the registry has room for that. Single signals are evaluated before those of
-// imports.
+// its own. Many signals go together, where the registry has room for that. Single
+// signals are evaluated before those of imports.
 func (q *queue) next(now time.Time, tr *trouble) (*turn, time.Duration) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -275,11 +275,9 @@ func (q *queue) evaluate(tr *trouble, waits func(time.Time) bool) *turn {
 
 func (q *queue) free(s stage) bool { return q.running[s] < atOnce[s] }
 
-func (q *queue) begin(s stage, n int, from ...lane) *turn {
+func (q *queue) begin(s stage, n int, from lane) *turn {
 	t := &turn{stage: s}
-	for _, l := range from {
-		q.take(t, l, n)
-	}
+	q.take(t, from, n)
 	q.running[s]++
 	return t
 }
@@ -288,11 +286,7 @@ func (q *queue) begin(s stage, n int, from ...lane) *turn {
 func (p *Party) do(ctx context.Context, t *turn) {
 	jobs := make([]Job, 0, len(t.jobs))
 	for _, id := range t.jobs {
-		job, kept := p.queue.row(id)
-		var err error
-		if !kept {
-			job, err = get[Job](p.g.store.view, p.key.job(id))
-		}
+		job, err := p.job(p.g.store.view, id)
 		switch {
 		case err == nil:
 			jobs = append(jobs, job)
@@ -311,6 +305,14 @@ func (p *Party) do(ctx context.Context, t *turn) {
 	default:
 		p.sendOne(ctx, t, jobs[0])
 	}
+}
+
+// job gives a job's row, as the queue keeps it or else from a view.
+func (p *Party) job(v view, id ID) (Job, error) {
+	if job, kept := p.queue.row(id); kept {
+		return job, nil
+	}
+	return get[Job](v, p.key.job(id))
 }
 
 // evaluateTurn has jobs of a cohort evaluated, and prepares what they send.

@@ -9,7 +9,6 @@ import (
 	"slices"
 
 	"github.com/seinhuis/seinhuis/api"
-	"github.com/seinhuis/seinhuis/manifest"
 	"github.com/seinhuis/seinhuis/registry"
 )
 
@@ -50,8 +49,8 @@ func (m *Matcher) Rebuild(ctx context.Context) (Rebuilt, error) {
 		return r.done, err
 	}
 	r.epoch = r.from
-	if i := slices.IndexFunc(r.adm.Manifest.Epochs, func(e manifest.Epoch) bool { return e.State == manifest.EpochOpen }); i >= 0 {
-		r.epoch = r.adm.Manifest.Epochs[i].Number
+	if open := r.adm.Manifest.Open(); len(open) > 0 {
+		r.epoch = open[0].Number
 	}
 	for _, step := range []func(context.Context) error{r.expire, r.readdress, r.move, r.finish} {
 		if err := step(ctx); err != nil {
@@ -74,7 +73,7 @@ type rebuilding struct {
 	epoch uint64 // to which it goes, often the same
 	done  Rebuilt
 
-	// The batch: what comes to each idx in it, and how many of them were scanned.
+	// The batch: what comes to each idx in it, and which of them were scanned.
 	coming  map[registry.Idx][]arrival
 	scanned map[registry.Idx]bool
 }
