@@ -196,14 +196,15 @@ func (r *run) alternate(name string, ours, theirs side) (o, p []float64) {
 	return o, p
 }
 
-// startProfile writes a profile of the first repetition, if that was asked for.
+// startProfile writes a profile of each repetition, if that was asked for: where they
+// differ, so do their profiles.
 func (r *run) startProfile(name string, rep int) (stop func()) {
 	r.Helper()
-	if *profile == "" || rep > 0 {
+	if *profile == "" {
 		return func() {}
 	}
 	r.must(os.MkdirAll(*profile, 0o755))
-	f, err := os.Create(filepath.Join(*profile, strings.ReplaceAll(name, " ", "-")+".pprof"))
+	f, err := os.Create(filepath.Join(*profile, fmt.Sprintf("%s-%d.pprof", strings.ReplaceAll(name, " ", "-"), rep+1)))
 	r.must(err)
 	r.must(pprof.StartCPUProfile(f))
 	return func() {

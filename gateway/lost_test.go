@@ -225,7 +225,7 @@ func TestAReferenceWithAnotherPersonsNumberIsRefused(t *testing.T) {
 func TestAFailingDiskEndsTheProcess(t *testing.T) {
 	if os.Getenv("SEINHUIS_TEST_DISK") == "" {
 		cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$")
-		cmd.Env = append(os.Environ(), "SEINHUIS_TEST_DISK=fails")
+		cmd.Env = append(os.Environ(), "SEINHUIS_TEST_DISK=fails", "TMPDIR="+t.TempDir()) // it ends without clearing up
 		out, err := cmd.CombinedOutput()
 		exit, ok := errors.AsType[*exec.ExitError](err)
 		if !ok || exit.ExitCode() != 1 || !strings.Contains(string(out), "the store stops") || strings.Contains(string(out), "went on") {
