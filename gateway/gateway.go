@@ -4,8 +4,6 @@ package gateway
 
 import (
 	"context"
-	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -81,7 +79,7 @@ func Open(c Config, o Options) (*Gateway, error) {
 			return nil, fmt.Errorf("party %s: %w", pc.ID, err)
 		}
 		for _, other := range g.order {
-			if other.token == p.token {
+			if other.door.token == p.door.token {
 				return nil, fmt.Errorf("gateway: parties %s and %s have the same API token", other.id, p.id)
 			}
 		}
@@ -182,19 +180,6 @@ func (g *Gateway) Party(id api.PartyID) (*Party, bool) {
 
 // Parties are those that the gateway serves, in the order of the configuration.
 func (g *Gateway) Parties() []*Party { return g.order }
-
-// Authenticate finds the party that an API token belongs to. Every party is
-// compared with, in constant time, whichever matches.
-func (g *Gateway) Authenticate(token string) (*Party, bool) {
-	h := sha256.Sum256([]byte(token))
-	var found *Party
-	for _, p := range g.order {
-		if subtle.ConstantTimeCompare(h[:], p.token[:]) == 1 {
-			found = p
-		}
-	}
-	return found, found != nil
-}
 
 // Healthy tells whether signals can be accepted: the store answers. Whether they
 // can be sent on is told per signal.

@@ -29,6 +29,7 @@ import (
 //	e P seq(8, big-endian)     Message
 //	d P event id               the seq of the event's message
 //	c P                        feedState
+//	a P id                     LogRow
 //
 // Registrations, jobs, reports and imports have ids that grow with time, so a scan is in
 // order of arrival. H is HMAC-SHA-256[:16] under a key derived from the storage
@@ -50,6 +51,7 @@ const (
 	tableMessage      = 'e'
 	tableEvent        = 'd'
 	tableFeed         = 'c'
+	tableLog          = 'a'
 )
 
 // partyKey is a party's part of every key.
@@ -97,6 +99,7 @@ func (p partyKey) message(seq uint64) []byte {
 }
 func (p partyKey) event(id api.EventID) []byte { return join(tableEvent, p[:], id[:]) }
 func (p partyKey) feed() []byte                { return join(tableFeed, p[:]) }
+func (p partyKey) logRow(id ID) []byte         { return join(tableLog, p[:], id[:]) }
 
 // table is the prefix of all rows of a party in a table.
 func (p partyKey) table(table byte) []byte { return join(table, p[:]) }

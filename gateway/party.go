@@ -39,9 +39,9 @@ type Party struct {
 	hpke   map[encoding.KeyID]*ecdh.PrivateKey
 	hpkeID encoding.KeyID // the current one
 	cert   tls.Certificate
-	token  [32]byte // SHA-256 of the API token
 
-	g *Gateway
+	g    *Gateway
+	door door
 
 	mu    sync.Mutex   // held from reading rows to committing what follows from them
 	paces map[ID]*pace // of imports
@@ -91,7 +91,7 @@ func openParty(g *Gateway, c PartyConfig) (*Party, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.token = sha256.Sum256([]byte(secret))
+	p.door.token = sha256.Sum256([]byte(secret))
 	return p, nil
 }
 

@@ -222,7 +222,7 @@ func (i *importing) rows(print io.Writer) (*rowFile, error) {
 
 // open begins the import at the gateway, or finds it.
 func (i *importing) open() (*rest.Import, error) {
-	resp, err := i.client.MaakImportWithResponse(i.ctx, i.begin)
+	resp, err := i.client.MaakImportWithResponse(i.ctx, nil, i.begin)
 	if err != nil {
 		return nil, unreachable(err)
 	}
@@ -316,7 +316,7 @@ func errChanged(path string) error {
 // can be sent until there is an answer.
 func (i *importing) sendChunk(id string, body []byte) error {
 	return i.insist(func() (bool, error) {
-		resp, err := i.client.NeemRegelsAanWithBodyWithResponse(i.ctx, id, "application/json", bytes.NewReader(body))
+		resp, err := i.client.NeemRegelsAanWithBodyWithResponse(i.ctx, id, nil, "application/json", bytes.NewReader(body))
 		if err != nil {
 			return true, unreachable(err)
 		}
@@ -379,7 +379,7 @@ func (i *importing) await(id string, seconds int) (*rest.Import, error) {
 	for {
 		var s *rest.Import
 		err := i.insist(func() (bool, error) {
-			resp, err := i.client.LeesImportWithResponse(i.ctx, id)
+			resp, err := i.client.LeesImportWithResponse(i.ctx, id, nil)
 			if err != nil {
 				return true, unreachable(err)
 			}

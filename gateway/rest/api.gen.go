@@ -897,6 +897,9 @@ type IdempotencyKey = string
 // Na defines model for Na.
 type Na = string
 
+// Namens defines model for Namens.
+type Namens = string
+
 // Wacht defines model for Wacht.
 type Wacht = int
 
@@ -913,6 +916,10 @@ type LijstBerichtenParams struct {
 
 	// Wacht Hoeveel seconden te wachten op een nieuw bericht.
 	Wacht int `form:"wacht,omitempty" json:"wacht,omitempty,omitzero"`
+
+	// SeinhuisHulpverlener De hulpverlener voor wie wordt gevraagd. Verplicht als het bereik van de sleutel `eigen` of `team` is en zij niet
+	// bij een hulpverlener hoort.
+	SeinhuisHulpverlener Namens `json:"Seinhuis-Hulpverlener,omitempty,omitzero"`
 }
 
 // LijstImportenParams defines parameters for LijstImporten.
@@ -922,6 +929,24 @@ type LijstImportenParams struct {
 
 	// Aantal Hoeveel hooguit terug te geven; zonder, of met 0, zijn het er 50.
 	Aantal Aantal `form:"aantal,omitempty" json:"aantal,omitempty,omitzero"`
+
+	// SeinhuisHulpverlener De hulpverlener voor wie wordt gevraagd. Verplicht als het bereik van de sleutel `eigen` of `team` is en zij niet
+	// bij een hulpverlener hoort.
+	SeinhuisHulpverlener Namens `json:"Seinhuis-Hulpverlener,omitempty,omitzero"`
+}
+
+// MaakImportParams defines parameters for MaakImport.
+type MaakImportParams struct {
+	// SeinhuisHulpverlener De hulpverlener voor wie wordt gevraagd. Verplicht als het bereik van de sleutel `eigen` of `team` is en zij niet
+	// bij een hulpverlener hoort.
+	SeinhuisHulpverlener Namens `json:"Seinhuis-Hulpverlener,omitempty,omitzero"`
+}
+
+// LeesImportParams defines parameters for LeesImport.
+type LeesImportParams struct {
+	// SeinhuisHulpverlener De hulpverlener voor wie wordt gevraagd. Verplicht als het bereik van de sleutel `eigen` of `team` is en zij niet
+	// bij een hulpverlener hoort.
+	SeinhuisHulpverlener Namens `json:"Seinhuis-Hulpverlener,omitempty,omitzero"`
 }
 
 // LijstRegelsParams defines parameters for LijstRegels.
@@ -931,6 +956,17 @@ type LijstRegelsParams struct {
 
 	// Aantal Hoeveel hooguit terug te geven; zonder, of met 0, zijn het er 50.
 	Aantal int `form:"aantal,omitempty" json:"aantal,omitempty,omitzero"`
+
+	// SeinhuisHulpverlener De hulpverlener voor wie wordt gevraagd. Verplicht als het bereik van de sleutel `eigen` of `team` is en zij niet
+	// bij een hulpverlener hoort.
+	SeinhuisHulpverlener Namens `json:"Seinhuis-Hulpverlener,omitempty,omitzero"`
+}
+
+// NeemRegelsAanParams defines parameters for NeemRegelsAan.
+type NeemRegelsAanParams struct {
+	// SeinhuisHulpverlener De hulpverlener voor wie wordt gevraagd. Verplicht als het bereik van de sleutel `eigen` of `team` is en zij niet
+	// bij een hulpverlener hoort.
+	SeinhuisHulpverlener Namens `json:"Seinhuis-Hulpverlener,omitempty,omitzero"`
 }
 
 // LijstMeldingenParams defines parameters for LijstMeldingen.
@@ -943,6 +979,10 @@ type LijstMeldingenParams struct {
 
 	// Open Alleen meldingen waarin nog iemand niet gesignaleerd is.
 	Open bool `form:"open,omitempty" json:"open,omitempty,omitzero"`
+
+	// SeinhuisHulpverlener De hulpverlener voor wie wordt gevraagd. Verplicht als het bereik van de sleutel `eigen` of `team` is en zij niet
+	// bij een hulpverlener hoort.
+	SeinhuisHulpverlener Namens `json:"Seinhuis-Hulpverlener,omitempty,omitzero"`
 }
 
 // MaakMeldingParams defines parameters for MaakMelding.
@@ -950,8 +990,19 @@ type MaakMeldingParams struct {
 	// Wacht Hoeveel seconden te wachten op de eindtoestand.
 	Wacht *Wacht `form:"wacht,omitempty" json:"wacht,omitempty"`
 
+	// SeinhuisHulpverlener De hulpverlener voor wie wordt gevraagd. Verplicht als het bereik van de sleutel `eigen` of `team` is en zij niet
+	// bij een hulpverlener hoort.
+	SeinhuisHulpverlener Namens `json:"Seinhuis-Hulpverlener,omitempty,omitzero"`
+
 	// IdempotencyKey Een zelfgekozen sleutel die een herhaling herkenbaar maakt. Gebruik hiervoor geen persoonsgegeven.
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// LeesMeldingParams defines parameters for LeesMelding.
+type LeesMeldingParams struct {
+	// SeinhuisHulpverlener De hulpverlener voor wie wordt gevraagd. Verplicht als het bereik van de sleutel `eigen` of `team` is en zij niet
+	// bij een hulpverlener hoort.
+	SeinhuisHulpverlener Namens `json:"Seinhuis-Hulpverlener,omitempty,omitzero"`
 }
 
 // LijstSignalenParams defines parameters for LijstSignalen.
@@ -964,6 +1015,10 @@ type LijstSignalenParams struct {
 
 	// Toestand Alleen signalen in deze toestand.
 	Toestand Toestand `form:"toestand,omitempty" json:"toestand,omitempty,omitzero"`
+
+	// SeinhuisHulpverlener De hulpverlener voor wie wordt gevraagd. Verplicht als het bereik van de sleutel `eigen` of `team` is en zij niet
+	// bij een hulpverlener hoort.
+	SeinhuisHulpverlener Namens `json:"Seinhuis-Hulpverlener,omitempty,omitzero"`
 }
 
 // MaakSignaalParams defines parameters for MaakSignaal.
@@ -971,14 +1026,29 @@ type MaakSignaalParams struct {
 	// Wacht Hoeveel seconden te wachten op de eindtoestand.
 	Wacht *Wacht `form:"wacht,omitempty" json:"wacht,omitempty"`
 
+	// SeinhuisHulpverlener De hulpverlener voor wie wordt gevraagd. Verplicht als het bereik van de sleutel `eigen` of `team` is en zij niet
+	// bij een hulpverlener hoort.
+	SeinhuisHulpverlener Namens `json:"Seinhuis-Hulpverlener,omitempty,omitzero"`
+
 	// IdempotencyKey Een zelfgekozen sleutel die een herhaling herkenbaar maakt. Gebruik hiervoor geen persoonsgegeven.
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// LeesSignaalParams defines parameters for LeesSignaal.
+type LeesSignaalParams struct {
+	// SeinhuisHulpverlener De hulpverlener voor wie wordt gevraagd. Verplicht als het bereik van de sleutel `eigen` of `team` is en zij niet
+	// bij een hulpverlener hoort.
+	SeinhuisHulpverlener Namens `json:"Seinhuis-Hulpverlener,omitempty,omitzero"`
 }
 
 // TrekSignaalInParams defines parameters for TrekSignaalIn.
 type TrekSignaalInParams struct {
 	// Wacht Hoeveel seconden te wachten op de eindtoestand.
 	Wacht *Wacht `form:"wacht,omitempty" json:"wacht,omitempty"`
+
+	// SeinhuisHulpverlener De hulpverlener voor wie wordt gevraagd. Verplicht als het bereik van de sleutel `eigen` of `team` is en zij niet
+	// bij een hulpverlener hoort.
+	SeinhuisHulpverlener Namens `json:"Seinhuis-Hulpverlener,omitempty,omitzero"`
 
 	// IdempotencyKey Een zelfgekozen sleutel die een herhaling herkenbaar maakt. Gebruik hiervoor geen persoonsgegeven.
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
@@ -988,6 +1058,10 @@ type TrekSignaalInParams struct {
 type VerlengSignaalParams struct {
 	// Wacht Hoeveel seconden te wachten op de eindtoestand.
 	Wacht *Wacht `form:"wacht,omitempty" json:"wacht,omitempty"`
+
+	// SeinhuisHulpverlener De hulpverlener voor wie wordt gevraagd. Verplicht als het bereik van de sleutel `eigen` of `team` is en zij niet
+	// bij een hulpverlener hoort.
+	SeinhuisHulpverlener Namens `json:"Seinhuis-Hulpverlener,omitempty,omitzero"`
 
 	// IdempotencyKey Een zelfgekozen sleutel die een herhaling herkenbaar maakt. Gebruik hiervoor geen persoonsgegeven.
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
@@ -1114,7 +1188,7 @@ type ClientInterface interface {
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/importen (the `MaakImport` operationId).
-	MaakImportWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	MaakImportWithBody(ctx context.Context, params *MaakImportParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// MaakImport Een import beginnen, of terugvinden
 	//
@@ -1127,12 +1201,12 @@ type ClientInterface interface {
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /v1/importen (the `MaakImport` operationId).
-	MaakImport(ctx context.Context, body MaakImportJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	MaakImport(ctx context.Context, params *MaakImportParams, body MaakImportJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// LeesImport Hoe het met een import staat
 	//
 	// Corresponds with GET /v1/importen/{id} (the `LeesImport` operationId).
-	LeesImport(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*http.Response, error)
+	LeesImport(ctx context.Context, id Id, params *LeesImportParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// LijstRegels De regels met hun uitkomst, op volgorde
 	//
@@ -1149,7 +1223,7 @@ type ClientInterface interface {
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/importen/{id}/regels (the `NeemRegelsAan` operationId).
-	NeemRegelsAanWithBody(ctx context.Context, id Id, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	NeemRegelsAanWithBody(ctx context.Context, id Id, params *NeemRegelsAanParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// NeemRegelsAan Een deel van de regels aanleveren
 	//
@@ -1161,7 +1235,7 @@ type ClientInterface interface {
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /v1/importen/{id}/regels (the `NeemRegelsAan` operationId).
-	NeemRegelsAan(ctx context.Context, id Id, body NeemRegelsAanJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	NeemRegelsAan(ctx context.Context, id Id, params *NeemRegelsAanParams, body NeemRegelsAanJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// LijstMeldingen Eigen meldingen, de nieuwste eerst
 	//
@@ -1193,7 +1267,7 @@ type ClientInterface interface {
 	// LeesMelding Eén melding met de uitkomst per persoon
 	//
 	// Corresponds with GET /v1/meldingen/{id} (the `LeesMelding` operationId).
-	LeesMelding(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*http.Response, error)
+	LeesMelding(ctx context.Context, id Id, params *LeesMeldingParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// LeesOpenapi Deze beschrijving
 	//
@@ -1233,7 +1307,7 @@ type ClientInterface interface {
 	// LeesSignaal Eén signaal
 	//
 	// Corresponds with GET /v1/signalen/{id} (the `LeesSignaal` operationId).
-	LeesSignaal(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*http.Response, error)
+	LeesSignaal(ctx context.Context, id Id, params *LeesSignaalParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// TrekSignaalInWithBody Een signaal intrekken
 	//
@@ -1335,8 +1409,8 @@ func (c *Client) LijstImporten(ctx context.Context, params *LijstImportenParams,
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /v1/importen (the `MaakImport` operationId).
-func (c *Client) MaakImportWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewMaakImportRequestWithBody(c.Server, contentType, body)
+func (c *Client) MaakImportWithBody(ctx context.Context, params *MaakImportParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewMaakImportRequestWithBody(c.Server, params, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -1358,8 +1432,8 @@ func (c *Client) MaakImportWithBody(ctx context.Context, contentType string, bod
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /v1/importen (the `MaakImport` operationId).
-func (c *Client) MaakImport(ctx context.Context, body MaakImportJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewMaakImportRequest(c.Server, body)
+func (c *Client) MaakImport(ctx context.Context, params *MaakImportParams, body MaakImportJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewMaakImportRequest(c.Server, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -1373,8 +1447,8 @@ func (c *Client) MaakImport(ctx context.Context, body MaakImportJSONRequestBody,
 // LeesImport Hoe het met een import staat
 //
 // Corresponds with GET /v1/importen/{id} (the `LeesImport` operationId).
-func (c *Client) LeesImport(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewLeesImportRequest(c.Server, id)
+func (c *Client) LeesImport(ctx context.Context, id Id, params *LeesImportParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewLeesImportRequest(c.Server, id, params)
 	if err != nil {
 		return nil, err
 	}
@@ -1410,8 +1484,8 @@ func (c *Client) LijstRegels(ctx context.Context, id Id, params *LijstRegelsPara
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /v1/importen/{id}/regels (the `NeemRegelsAan` operationId).
-func (c *Client) NeemRegelsAanWithBody(ctx context.Context, id Id, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewNeemRegelsAanRequestWithBody(c.Server, id, contentType, body)
+func (c *Client) NeemRegelsAanWithBody(ctx context.Context, id Id, params *NeemRegelsAanParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewNeemRegelsAanRequestWithBody(c.Server, id, params, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -1432,8 +1506,8 @@ func (c *Client) NeemRegelsAanWithBody(ctx context.Context, id Id, contentType s
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /v1/importen/{id}/regels (the `NeemRegelsAan` operationId).
-func (c *Client) NeemRegelsAan(ctx context.Context, id Id, body NeemRegelsAanJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewNeemRegelsAanRequest(c.Server, id, body)
+func (c *Client) NeemRegelsAan(ctx context.Context, id Id, params *NeemRegelsAanParams, body NeemRegelsAanJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewNeemRegelsAanRequest(c.Server, id, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -1504,8 +1578,8 @@ func (c *Client) MaakMelding(ctx context.Context, params *MaakMeldingParams, bod
 // LeesMelding Eén melding met de uitkomst per persoon
 //
 // Corresponds with GET /v1/meldingen/{id} (the `LeesMelding` operationId).
-func (c *Client) LeesMelding(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewLeesMeldingRequest(c.Server, id)
+func (c *Client) LeesMelding(ctx context.Context, id Id, params *LeesMeldingParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewLeesMeldingRequest(c.Server, id, params)
 	if err != nil {
 		return nil, err
 	}
@@ -1604,8 +1678,8 @@ func (c *Client) MaakSignaal(ctx context.Context, params *MaakSignaalParams, bod
 // LeesSignaal Eén signaal
 //
 // Corresponds with GET /v1/signalen/{id} (the `LeesSignaal` operationId).
-func (c *Client) LeesSignaal(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewLeesSignaalRequest(c.Server, id)
+func (c *Client) LeesSignaal(ctx context.Context, id Id, params *LeesSignaalParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewLeesSignaalRequest(c.Server, id, params)
 	if err != nil {
 		return nil, err
 	}
@@ -1786,6 +1860,19 @@ func NewLijstBerichtenRequest(server string, params *LijstBerichtenParams) (*htt
 		return nil, err
 	}
 
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Seinhuis-Hulpverlener", params.SeinhuisHulpverlener, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Seinhuis-Hulpverlener", headerParam0)
+
+	}
+
 	return req, nil
 }
 
@@ -1844,22 +1931,35 @@ func NewLijstImportenRequest(server string, params *LijstImportenParams) (*http.
 		return nil, err
 	}
 
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Seinhuis-Hulpverlener", params.SeinhuisHulpverlener, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Seinhuis-Hulpverlener", headerParam0)
+
+	}
+
 	return req, nil
 }
 
 // NewMaakImportRequest calls the generic MaakImport builder with application/json body
-func NewMaakImportRequest(server string, body MaakImportJSONRequestBody) (*http.Request, error) {
+func NewMaakImportRequest(server string, params *MaakImportParams, body MaakImportJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewMaakImportRequestWithBody(server, "application/json", bodyReader)
+	return NewMaakImportRequestWithBody(server, params, "application/json", bodyReader)
 }
 
 // NewMaakImportRequestWithBody constructs an http.Request for the MaakImport method, with any body, and a specified content type
-func NewMaakImportRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+func NewMaakImportRequestWithBody(server string, params *MaakImportParams, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -1884,11 +1984,24 @@ func NewMaakImportRequestWithBody(server string, contentType string, body io.Rea
 
 	req.Header.Add("Content-Type", contentType)
 
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Seinhuis-Hulpverlener", params.SeinhuisHulpverlener, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Seinhuis-Hulpverlener", headerParam0)
+
+	}
+
 	return req, nil
 }
 
 // NewLeesImportRequest constructs an http.Request for the LeesImport method
-func NewLeesImportRequest(server string, id Id) (*http.Request, error) {
+func NewLeesImportRequest(server string, id Id, params *LeesImportParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -1916,6 +2029,19 @@ func NewLeesImportRequest(server string, id Id) (*http.Request, error) {
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
+	}
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Seinhuis-Hulpverlener", params.SeinhuisHulpverlener, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Seinhuis-Hulpverlener", headerParam0)
+
 	}
 
 	return req, nil
@@ -1983,22 +2109,35 @@ func NewLijstRegelsRequest(server string, id Id, params *LijstRegelsParams) (*ht
 		return nil, err
 	}
 
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Seinhuis-Hulpverlener", params.SeinhuisHulpverlener, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Seinhuis-Hulpverlener", headerParam0)
+
+	}
+
 	return req, nil
 }
 
 // NewNeemRegelsAanRequest calls the generic NeemRegelsAan builder with application/json body
-func NewNeemRegelsAanRequest(server string, id Id, body NeemRegelsAanJSONRequestBody) (*http.Request, error) {
+func NewNeemRegelsAanRequest(server string, id Id, params *NeemRegelsAanParams, body NeemRegelsAanJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewNeemRegelsAanRequestWithBody(server, id, "application/json", bodyReader)
+	return NewNeemRegelsAanRequestWithBody(server, id, params, "application/json", bodyReader)
 }
 
 // NewNeemRegelsAanRequestWithBody constructs an http.Request for the NeemRegelsAan method, with any body, and a specified content type
-func NewNeemRegelsAanRequestWithBody(server string, id Id, contentType string, body io.Reader) (*http.Request, error) {
+func NewNeemRegelsAanRequestWithBody(server string, id Id, params *NeemRegelsAanParams, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -2029,6 +2168,19 @@ func NewNeemRegelsAanRequestWithBody(server string, id Id, contentType string, b
 	}
 
 	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Seinhuis-Hulpverlener", params.SeinhuisHulpverlener, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Seinhuis-Hulpverlener", headerParam0)
+
+	}
 
 	return req, nil
 }
@@ -2094,6 +2246,19 @@ func NewLijstMeldingenRequest(server string, params *LijstMeldingenParams) (*htt
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
+	}
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Seinhuis-Hulpverlener", params.SeinhuisHulpverlener, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Seinhuis-Hulpverlener", headerParam0)
+
 	}
 
 	return req, nil
@@ -2167,12 +2332,21 @@ func NewMaakMeldingRequestWithBody(server string, params *MaakMeldingParams, con
 
 		var headerParam0 string
 
-		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Seinhuis-Hulpverlener", params.SeinhuisHulpverlener, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
 		if err != nil {
 			return nil, err
 		}
 
-		req.Header.Set("Idempotency-Key", headerParam0)
+		req.Header.Set("Seinhuis-Hulpverlener", headerParam0)
+
+		var headerParam1 string
+
+		headerParam1, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Idempotency-Key", headerParam1)
 
 	}
 
@@ -2180,7 +2354,7 @@ func NewMaakMeldingRequestWithBody(server string, params *MaakMeldingParams, con
 }
 
 // NewLeesMeldingRequest constructs an http.Request for the LeesMelding method
-func NewLeesMeldingRequest(server string, id Id) (*http.Request, error) {
+func NewLeesMeldingRequest(server string, id Id, params *LeesMeldingParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -2208,6 +2382,19 @@ func NewLeesMeldingRequest(server string, id Id) (*http.Request, error) {
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
+	}
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Seinhuis-Hulpverlener", params.SeinhuisHulpverlener, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Seinhuis-Hulpverlener", headerParam0)
+
 	}
 
 	return req, nil
@@ -2330,6 +2517,19 @@ func NewLijstSignalenRequest(server string, params *LijstSignalenParams) (*http.
 		return nil, err
 	}
 
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Seinhuis-Hulpverlener", params.SeinhuisHulpverlener, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Seinhuis-Hulpverlener", headerParam0)
+
+	}
+
 	return req, nil
 }
 
@@ -2401,12 +2601,21 @@ func NewMaakSignaalRequestWithBody(server string, params *MaakSignaalParams, con
 
 		var headerParam0 string
 
-		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Seinhuis-Hulpverlener", params.SeinhuisHulpverlener, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
 		if err != nil {
 			return nil, err
 		}
 
-		req.Header.Set("Idempotency-Key", headerParam0)
+		req.Header.Set("Seinhuis-Hulpverlener", headerParam0)
+
+		var headerParam1 string
+
+		headerParam1, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Idempotency-Key", headerParam1)
 
 	}
 
@@ -2414,7 +2623,7 @@ func NewMaakSignaalRequestWithBody(server string, params *MaakSignaalParams, con
 }
 
 // NewLeesSignaalRequest constructs an http.Request for the LeesSignaal method
-func NewLeesSignaalRequest(server string, id Id) (*http.Request, error) {
+func NewLeesSignaalRequest(server string, id Id, params *LeesSignaalParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -2442,6 +2651,19 @@ func NewLeesSignaalRequest(server string, id Id) (*http.Request, error) {
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
+	}
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Seinhuis-Hulpverlener", params.SeinhuisHulpverlener, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Seinhuis-Hulpverlener", headerParam0)
+
 	}
 
 	return req, nil
@@ -2522,12 +2744,21 @@ func NewTrekSignaalInRequestWithBody(server string, id Id, params *TrekSignaalIn
 
 		var headerParam0 string
 
-		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Seinhuis-Hulpverlener", params.SeinhuisHulpverlener, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
 		if err != nil {
 			return nil, err
 		}
 
-		req.Header.Set("Idempotency-Key", headerParam0)
+		req.Header.Set("Seinhuis-Hulpverlener", headerParam0)
+
+		var headerParam1 string
+
+		headerParam1, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Idempotency-Key", headerParam1)
 
 	}
 
@@ -2609,12 +2840,21 @@ func NewVerlengSignaalRequestWithBody(server string, id Id, params *VerlengSigna
 
 		var headerParam0 string
 
-		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Seinhuis-Hulpverlener", params.SeinhuisHulpverlener, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
 		if err != nil {
 			return nil, err
 		}
 
-		req.Header.Set("Idempotency-Key", headerParam0)
+		req.Header.Set("Seinhuis-Hulpverlener", headerParam0)
+
+		var headerParam1 string
+
+		headerParam1, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Idempotency-Key", headerParam1)
 
 	}
 
@@ -2700,7 +2940,7 @@ type ClientWithResponsesInterface interface {
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/importen (the `MaakImport` operationId).
-	MaakImportWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*MaakImportResponse, error)
+	MaakImportWithBodyWithResponse(ctx context.Context, params *MaakImportParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*MaakImportResponse, error)
 
 	// MaakImportWithResponse Een import beginnen, of terugvinden
 	//
@@ -2713,14 +2953,14 @@ type ClientWithResponsesInterface interface {
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/importen (the `MaakImport` operationId).
-	MaakImportWithResponse(ctx context.Context, body MaakImportJSONRequestBody, reqEditors ...RequestEditorFn) (*MaakImportResponse, error)
+	MaakImportWithResponse(ctx context.Context, params *MaakImportParams, body MaakImportJSONRequestBody, reqEditors ...RequestEditorFn) (*MaakImportResponse, error)
 
 	// LeesImportWithResponse Hoe het met een import staat
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /v1/importen/{id} (the `LeesImport` operationId).
-	LeesImportWithResponse(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*LeesImportResponse, error)
+	LeesImportWithResponse(ctx context.Context, id Id, params *LeesImportParams, reqEditors ...RequestEditorFn) (*LeesImportResponse, error)
 
 	// LijstRegelsWithResponse De regels met hun uitkomst, op volgorde
 	//
@@ -2739,7 +2979,7 @@ type ClientWithResponsesInterface interface {
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/importen/{id}/regels (the `NeemRegelsAan` operationId).
-	NeemRegelsAanWithBodyWithResponse(ctx context.Context, id Id, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*NeemRegelsAanResponse, error)
+	NeemRegelsAanWithBodyWithResponse(ctx context.Context, id Id, params *NeemRegelsAanParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*NeemRegelsAanResponse, error)
 
 	// NeemRegelsAanWithResponse Een deel van de regels aanleveren
 	//
@@ -2751,7 +2991,7 @@ type ClientWithResponsesInterface interface {
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/importen/{id}/regels (the `NeemRegelsAan` operationId).
-	NeemRegelsAanWithResponse(ctx context.Context, id Id, body NeemRegelsAanJSONRequestBody, reqEditors ...RequestEditorFn) (*NeemRegelsAanResponse, error)
+	NeemRegelsAanWithResponse(ctx context.Context, id Id, params *NeemRegelsAanParams, body NeemRegelsAanJSONRequestBody, reqEditors ...RequestEditorFn) (*NeemRegelsAanResponse, error)
 
 	// LijstMeldingenWithResponse Eigen meldingen, de nieuwste eerst
 	//
@@ -2787,7 +3027,7 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /v1/meldingen/{id} (the `LeesMelding` operationId).
-	LeesMeldingWithResponse(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*LeesMeldingResponse, error)
+	LeesMeldingWithResponse(ctx context.Context, id Id, params *LeesMeldingParams, reqEditors ...RequestEditorFn) (*LeesMeldingResponse, error)
 
 	// LeesOpenapiWithResponse Deze beschrijving
 	//
@@ -2835,7 +3075,7 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /v1/signalen/{id} (the `LeesSignaal` operationId).
-	LeesSignaalWithResponse(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*LeesSignaalResponse, error)
+	LeesSignaalWithResponse(ctx context.Context, id Id, params *LeesSignaalParams, reqEditors ...RequestEditorFn) (*LeesSignaalResponse, error)
 
 	// TrekSignaalInWithBodyWithResponse Een signaal intrekken
 	//
@@ -3655,8 +3895,8 @@ func (c *ClientWithResponses) LijstImportenWithResponse(ctx context.Context, par
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /v1/importen (the `MaakImport` operationId).
-func (c *ClientWithResponses) MaakImportWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*MaakImportResponse, error) {
-	rsp, err := c.MaakImportWithBody(ctx, contentType, body, reqEditors...)
+func (c *ClientWithResponses) MaakImportWithBodyWithResponse(ctx context.Context, params *MaakImportParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*MaakImportResponse, error) {
+	rsp, err := c.MaakImportWithBody(ctx, params, contentType, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -3674,8 +3914,8 @@ func (c *ClientWithResponses) MaakImportWithBodyWithResponse(ctx context.Context
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /v1/importen (the `MaakImport` operationId).
-func (c *ClientWithResponses) MaakImportWithResponse(ctx context.Context, body MaakImportJSONRequestBody, reqEditors ...RequestEditorFn) (*MaakImportResponse, error) {
-	rsp, err := c.MaakImport(ctx, body, reqEditors...)
+func (c *ClientWithResponses) MaakImportWithResponse(ctx context.Context, params *MaakImportParams, body MaakImportJSONRequestBody, reqEditors ...RequestEditorFn) (*MaakImportResponse, error) {
+	rsp, err := c.MaakImport(ctx, params, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -3687,8 +3927,8 @@ func (c *ClientWithResponses) MaakImportWithResponse(ctx context.Context, body M
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /v1/importen/{id} (the `LeesImport` operationId).
-func (c *ClientWithResponses) LeesImportWithResponse(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*LeesImportResponse, error) {
-	rsp, err := c.LeesImport(ctx, id, reqEditors...)
+func (c *ClientWithResponses) LeesImportWithResponse(ctx context.Context, id Id, params *LeesImportParams, reqEditors ...RequestEditorFn) (*LeesImportResponse, error) {
+	rsp, err := c.LeesImport(ctx, id, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -3718,8 +3958,8 @@ func (c *ClientWithResponses) LijstRegelsWithResponse(ctx context.Context, id Id
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /v1/importen/{id}/regels (the `NeemRegelsAan` operationId).
-func (c *ClientWithResponses) NeemRegelsAanWithBodyWithResponse(ctx context.Context, id Id, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*NeemRegelsAanResponse, error) {
-	rsp, err := c.NeemRegelsAanWithBody(ctx, id, contentType, body, reqEditors...)
+func (c *ClientWithResponses) NeemRegelsAanWithBodyWithResponse(ctx context.Context, id Id, params *NeemRegelsAanParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*NeemRegelsAanResponse, error) {
+	rsp, err := c.NeemRegelsAanWithBody(ctx, id, params, contentType, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -3736,8 +3976,8 @@ func (c *ClientWithResponses) NeemRegelsAanWithBodyWithResponse(ctx context.Cont
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /v1/importen/{id}/regels (the `NeemRegelsAan` operationId).
-func (c *ClientWithResponses) NeemRegelsAanWithResponse(ctx context.Context, id Id, body NeemRegelsAanJSONRequestBody, reqEditors ...RequestEditorFn) (*NeemRegelsAanResponse, error) {
-	rsp, err := c.NeemRegelsAan(ctx, id, body, reqEditors...)
+func (c *ClientWithResponses) NeemRegelsAanWithResponse(ctx context.Context, id Id, params *NeemRegelsAanParams, body NeemRegelsAanJSONRequestBody, reqEditors ...RequestEditorFn) (*NeemRegelsAanResponse, error) {
+	rsp, err := c.NeemRegelsAan(ctx, id, params, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -3796,8 +4036,8 @@ func (c *ClientWithResponses) MaakMeldingWithResponse(ctx context.Context, param
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /v1/meldingen/{id} (the `LeesMelding` operationId).
-func (c *ClientWithResponses) LeesMeldingWithResponse(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*LeesMeldingResponse, error) {
-	rsp, err := c.LeesMelding(ctx, id, reqEditors...)
+func (c *ClientWithResponses) LeesMeldingWithResponse(ctx context.Context, id Id, params *LeesMeldingParams, reqEditors ...RequestEditorFn) (*LeesMeldingResponse, error) {
+	rsp, err := c.LeesMelding(ctx, id, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -3880,8 +4120,8 @@ func (c *ClientWithResponses) MaakSignaalWithResponse(ctx context.Context, param
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /v1/signalen/{id} (the `LeesSignaal` operationId).
-func (c *ClientWithResponses) LeesSignaalWithResponse(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*LeesSignaalResponse, error) {
-	rsp, err := c.LeesSignaal(ctx, id, reqEditors...)
+func (c *ClientWithResponses) LeesSignaalWithResponse(ctx context.Context, id Id, params *LeesSignaalParams, reqEditors ...RequestEditorFn) (*LeesSignaalResponse, error) {
+	rsp, err := c.LeesSignaal(ctx, id, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -5068,16 +5308,16 @@ type ServerInterface interface {
 	LijstImporten(w http.ResponseWriter, r *http.Request, params LijstImportenParams)
 	// MaakImport Een import beginnen, of terugvinden
 	// (POST /v1/importen)
-	MaakImport(w http.ResponseWriter, r *http.Request)
+	MaakImport(w http.ResponseWriter, r *http.Request, params MaakImportParams)
 	// LeesImport Hoe het met een import staat
 	// (GET /v1/importen/{id})
-	LeesImport(w http.ResponseWriter, r *http.Request, id Id)
+	LeesImport(w http.ResponseWriter, r *http.Request, id Id, params LeesImportParams)
 	// LijstRegels De regels met hun uitkomst, op volgorde
 	// (GET /v1/importen/{id}/regels)
 	LijstRegels(w http.ResponseWriter, r *http.Request, id Id, params LijstRegelsParams)
 	// NeemRegelsAan Een deel van de regels aanleveren
 	// (POST /v1/importen/{id}/regels)
-	NeemRegelsAan(w http.ResponseWriter, r *http.Request, id Id)
+	NeemRegelsAan(w http.ResponseWriter, r *http.Request, id Id, params NeemRegelsAanParams)
 	// LijstMeldingen Eigen meldingen, de nieuwste eerst
 	// (GET /v1/meldingen)
 	LijstMeldingen(w http.ResponseWriter, r *http.Request, params LijstMeldingenParams)
@@ -5086,7 +5326,7 @@ type ServerInterface interface {
 	MaakMelding(w http.ResponseWriter, r *http.Request, params MaakMeldingParams)
 	// LeesMelding Eén melding met de uitkomst per persoon
 	// (GET /v1/meldingen/{id})
-	LeesMelding(w http.ResponseWriter, r *http.Request, id Id)
+	LeesMelding(w http.ResponseWriter, r *http.Request, id Id, params LeesMeldingParams)
 	// LeesOpenapi Deze beschrijving
 	// (GET /v1/openapi.json)
 	LeesOpenapi(w http.ResponseWriter, r *http.Request)
@@ -5101,7 +5341,7 @@ type ServerInterface interface {
 	MaakSignaal(w http.ResponseWriter, r *http.Request, params MaakSignaalParams)
 	// LeesSignaal Eén signaal
 	// (GET /v1/signalen/{id})
-	LeesSignaal(w http.ResponseWriter, r *http.Request, id Id)
+	LeesSignaal(w http.ResponseWriter, r *http.Request, id Id, params LeesSignaalParams)
 	// TrekSignaalIn Een signaal intrekken
 	// (POST /v1/signalen/{id}/intrekking)
 	TrekSignaalIn(w http.ResponseWriter, r *http.Request, id Id, params TrekSignaalInParams)
@@ -5181,6 +5421,27 @@ func (siw *ServerInterfaceWrapper) LijstBerichten(w http.ResponseWriter, r *http
 		return
 	}
 
+	headers := r.Header
+
+	// ------------- Optional header parameter "Seinhuis-Hulpverlener" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Seinhuis-Hulpverlener")]; found {
+		var SeinhuisHulpverlener Namens
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Seinhuis-Hulpverlener", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Seinhuis-Hulpverlener", valueList[0], &SeinhuisHulpverlener, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Seinhuis-Hulpverlener", Err: err})
+			return
+		}
+
+		params.SeinhuisHulpverlener = SeinhuisHulpverlener
+
+	}
+
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.LijstBerichten(w, r, params)
 	}))
@@ -5227,6 +5488,27 @@ func (siw *ServerInterfaceWrapper) LijstImporten(w http.ResponseWriter, r *http.
 		return
 	}
 
+	headers := r.Header
+
+	// ------------- Optional header parameter "Seinhuis-Hulpverlener" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Seinhuis-Hulpverlener")]; found {
+		var SeinhuisHulpverlener Namens
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Seinhuis-Hulpverlener", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Seinhuis-Hulpverlener", valueList[0], &SeinhuisHulpverlener, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Seinhuis-Hulpverlener", Err: err})
+			return
+		}
+
+		params.SeinhuisHulpverlener = SeinhuisHulpverlener
+
+	}
+
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.LijstImporten(w, r, params)
 	}))
@@ -5241,8 +5523,35 @@ func (siw *ServerInterfaceWrapper) LijstImporten(w http.ResponseWriter, r *http.
 // MaakImport operation middleware
 func (siw *ServerInterfaceWrapper) MaakImport(w http.ResponseWriter, r *http.Request) {
 
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params MaakImportParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Seinhuis-Hulpverlener" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Seinhuis-Hulpverlener")]; found {
+		var SeinhuisHulpverlener Namens
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Seinhuis-Hulpverlener", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Seinhuis-Hulpverlener", valueList[0], &SeinhuisHulpverlener, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Seinhuis-Hulpverlener", Err: err})
+			return
+		}
+
+		params.SeinhuisHulpverlener = SeinhuisHulpverlener
+
+	}
+
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.MaakImport(w, r)
+		siw.Handler.MaakImport(w, r, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -5267,8 +5576,32 @@ func (siw *ServerInterfaceWrapper) LeesImport(w http.ResponseWriter, r *http.Req
 		return
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params LeesImportParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Seinhuis-Hulpverlener" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Seinhuis-Hulpverlener")]; found {
+		var SeinhuisHulpverlener Namens
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Seinhuis-Hulpverlener", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Seinhuis-Hulpverlener", valueList[0], &SeinhuisHulpverlener, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Seinhuis-Hulpverlener", Err: err})
+			return
+		}
+
+		params.SeinhuisHulpverlener = SeinhuisHulpverlener
+
+	}
+
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.LeesImport(w, r, id)
+		siw.Handler.LeesImport(w, r, id, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -5322,6 +5655,27 @@ func (siw *ServerInterfaceWrapper) LijstRegels(w http.ResponseWriter, r *http.Re
 		return
 	}
 
+	headers := r.Header
+
+	// ------------- Optional header parameter "Seinhuis-Hulpverlener" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Seinhuis-Hulpverlener")]; found {
+		var SeinhuisHulpverlener Namens
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Seinhuis-Hulpverlener", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Seinhuis-Hulpverlener", valueList[0], &SeinhuisHulpverlener, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Seinhuis-Hulpverlener", Err: err})
+			return
+		}
+
+		params.SeinhuisHulpverlener = SeinhuisHulpverlener
+
+	}
+
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.LijstRegels(w, r, id, params)
 	}))
@@ -5348,8 +5702,32 @@ func (siw *ServerInterfaceWrapper) NeemRegelsAan(w http.ResponseWriter, r *http.
 		return
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params NeemRegelsAanParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Seinhuis-Hulpverlener" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Seinhuis-Hulpverlener")]; found {
+		var SeinhuisHulpverlener Namens
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Seinhuis-Hulpverlener", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Seinhuis-Hulpverlener", valueList[0], &SeinhuisHulpverlener, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Seinhuis-Hulpverlener", Err: err})
+			return
+		}
+
+		params.SeinhuisHulpverlener = SeinhuisHulpverlener
+
+	}
+
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.NeemRegelsAan(w, r, id)
+		siw.Handler.NeemRegelsAan(w, r, id, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -5407,6 +5785,27 @@ func (siw *ServerInterfaceWrapper) LijstMeldingen(w http.ResponseWriter, r *http
 		return
 	}
 
+	headers := r.Header
+
+	// ------------- Optional header parameter "Seinhuis-Hulpverlener" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Seinhuis-Hulpverlener")]; found {
+		var SeinhuisHulpverlener Namens
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Seinhuis-Hulpverlener", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Seinhuis-Hulpverlener", valueList[0], &SeinhuisHulpverlener, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Seinhuis-Hulpverlener", Err: err})
+			return
+		}
+
+		params.SeinhuisHulpverlener = SeinhuisHulpverlener
+
+	}
+
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.LijstMeldingen(w, r, params)
 	}))
@@ -5441,6 +5840,25 @@ func (siw *ServerInterfaceWrapper) MaakMelding(w http.ResponseWriter, r *http.Re
 	}
 
 	headers := r.Header
+
+	// ------------- Optional header parameter "Seinhuis-Hulpverlener" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Seinhuis-Hulpverlener")]; found {
+		var SeinhuisHulpverlener Namens
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Seinhuis-Hulpverlener", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Seinhuis-Hulpverlener", valueList[0], &SeinhuisHulpverlener, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Seinhuis-Hulpverlener", Err: err})
+			return
+		}
+
+		params.SeinhuisHulpverlener = SeinhuisHulpverlener
+
+	}
 
 	// ------------- Optional header parameter "Idempotency-Key" -------------
 	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
@@ -5487,8 +5905,32 @@ func (siw *ServerInterfaceWrapper) LeesMelding(w http.ResponseWriter, r *http.Re
 		return
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params LeesMeldingParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Seinhuis-Hulpverlener" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Seinhuis-Hulpverlener")]; found {
+		var SeinhuisHulpverlener Namens
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Seinhuis-Hulpverlener", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Seinhuis-Hulpverlener", valueList[0], &SeinhuisHulpverlener, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Seinhuis-Hulpverlener", Err: err})
+			return
+		}
+
+		params.SeinhuisHulpverlener = SeinhuisHulpverlener
+
+	}
+
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.LeesMelding(w, r, id)
+		siw.Handler.LeesMelding(w, r, id, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -5574,6 +6016,27 @@ func (siw *ServerInterfaceWrapper) LijstSignalen(w http.ResponseWriter, r *http.
 		return
 	}
 
+	headers := r.Header
+
+	// ------------- Optional header parameter "Seinhuis-Hulpverlener" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Seinhuis-Hulpverlener")]; found {
+		var SeinhuisHulpverlener Namens
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Seinhuis-Hulpverlener", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Seinhuis-Hulpverlener", valueList[0], &SeinhuisHulpverlener, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Seinhuis-Hulpverlener", Err: err})
+			return
+		}
+
+		params.SeinhuisHulpverlener = SeinhuisHulpverlener
+
+	}
+
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.LijstSignalen(w, r, params)
 	}))
@@ -5608,6 +6071,25 @@ func (siw *ServerInterfaceWrapper) MaakSignaal(w http.ResponseWriter, r *http.Re
 	}
 
 	headers := r.Header
+
+	// ------------- Optional header parameter "Seinhuis-Hulpverlener" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Seinhuis-Hulpverlener")]; found {
+		var SeinhuisHulpverlener Namens
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Seinhuis-Hulpverlener", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Seinhuis-Hulpverlener", valueList[0], &SeinhuisHulpverlener, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Seinhuis-Hulpverlener", Err: err})
+			return
+		}
+
+		params.SeinhuisHulpverlener = SeinhuisHulpverlener
+
+	}
 
 	// ------------- Optional header parameter "Idempotency-Key" -------------
 	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
@@ -5654,8 +6136,32 @@ func (siw *ServerInterfaceWrapper) LeesSignaal(w http.ResponseWriter, r *http.Re
 		return
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params LeesSignaalParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Seinhuis-Hulpverlener" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Seinhuis-Hulpverlener")]; found {
+		var SeinhuisHulpverlener Namens
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Seinhuis-Hulpverlener", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Seinhuis-Hulpverlener", valueList[0], &SeinhuisHulpverlener, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Seinhuis-Hulpverlener", Err: err})
+			return
+		}
+
+		params.SeinhuisHulpverlener = SeinhuisHulpverlener
+
+	}
+
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.LeesSignaal(w, r, id)
+		siw.Handler.LeesSignaal(w, r, id, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -5697,6 +6203,25 @@ func (siw *ServerInterfaceWrapper) TrekSignaalIn(w http.ResponseWriter, r *http.
 	}
 
 	headers := r.Header
+
+	// ------------- Optional header parameter "Seinhuis-Hulpverlener" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Seinhuis-Hulpverlener")]; found {
+		var SeinhuisHulpverlener Namens
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Seinhuis-Hulpverlener", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Seinhuis-Hulpverlener", valueList[0], &SeinhuisHulpverlener, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Seinhuis-Hulpverlener", Err: err})
+			return
+		}
+
+		params.SeinhuisHulpverlener = SeinhuisHulpverlener
+
+	}
 
 	// ------------- Optional header parameter "Idempotency-Key" -------------
 	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
@@ -5760,6 +6285,25 @@ func (siw *ServerInterfaceWrapper) VerlengSignaal(w http.ResponseWriter, r *http
 	}
 
 	headers := r.Header
+
+	// ------------- Optional header parameter "Seinhuis-Hulpverlener" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Seinhuis-Hulpverlener")]; found {
+		var SeinhuisHulpverlener Namens
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Seinhuis-Hulpverlener", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Seinhuis-Hulpverlener", valueList[0], &SeinhuisHulpverlener, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Seinhuis-Hulpverlener", Err: err})
+			return
+		}
+
+		params.SeinhuisHulpverlener = SeinhuisHulpverlener
+
+	}
 
 	// ------------- Optional header parameter "Idempotency-Key" -------------
 	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
@@ -6133,7 +6677,8 @@ func (response LijstImportendefaultApplicationProblemPlusJSONResponse) VisitLijs
 }
 
 type MaakImportRequestObject struct {
-	Body *MaakImportJSONRequestBody
+	Params MaakImportParams
+	Body   *MaakImportJSONRequestBody
 }
 
 type MaakImportResponseObject interface {
@@ -6214,7 +6759,8 @@ func (response MaakImportdefaultApplicationProblemPlusJSONResponse) VisitMaakImp
 }
 
 type LeesImportRequestObject struct {
-	Id Id `json:"id"`
+	Id     Id `json:"id"`
+	Params LeesImportParams
 }
 
 type LeesImportResponseObject interface {
@@ -6321,8 +6867,9 @@ func (response LijstRegelsdefaultApplicationProblemPlusJSONResponse) VisitLijstR
 }
 
 type NeemRegelsAanRequestObject struct {
-	Id   Id `json:"id"`
-	Body *NeemRegelsAanJSONRequestBody
+	Id     Id `json:"id"`
+	Params NeemRegelsAanParams
+	Body   *NeemRegelsAanJSONRequestBody
 }
 
 type NeemRegelsAanResponseObject interface {
@@ -6510,7 +7057,8 @@ func (response MaakMeldingdefaultApplicationProblemPlusJSONResponse) VisitMaakMe
 }
 
 type LeesMeldingRequestObject struct {
-	Id Id `json:"id"`
+	Id     Id `json:"id"`
+	Params LeesMeldingParams
 }
 
 type LeesMeldingResponseObject interface {
@@ -6804,7 +7352,8 @@ func (response MaakSignaaldefaultApplicationProblemPlusJSONResponse) VisitMaakSi
 }
 
 type LeesSignaalRequestObject struct {
-	Id Id `json:"id"`
+	Id     Id `json:"id"`
+	Params LeesSignaalParams
 }
 
 type LeesSignaalResponseObject interface {
@@ -7185,8 +7734,10 @@ func (sh *strictHandler) LijstImporten(w http.ResponseWriter, r *http.Request, p
 }
 
 // MaakImport operation middleware
-func (sh *strictHandler) MaakImport(w http.ResponseWriter, r *http.Request) {
+func (sh *strictHandler) MaakImport(w http.ResponseWriter, r *http.Request, params MaakImportParams) {
 	var request MaakImportRequestObject
+
+	request.Params = params
 
 	var body MaakImportJSONRequestBody
 	if err := runtime.BindJSONBody(r, &body); err != nil {
@@ -7216,10 +7767,11 @@ func (sh *strictHandler) MaakImport(w http.ResponseWriter, r *http.Request) {
 }
 
 // LeesImport operation middleware
-func (sh *strictHandler) LeesImport(w http.ResponseWriter, r *http.Request, id Id) {
+func (sh *strictHandler) LeesImport(w http.ResponseWriter, r *http.Request, id Id, params LeesImportParams) {
 	var request LeesImportRequestObject
 
 	request.Id = id
+	request.Params = params
 
 	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
 		return sh.ssi.LeesImport(ctx, request.(LeesImportRequestObject))
@@ -7269,10 +7821,11 @@ func (sh *strictHandler) LijstRegels(w http.ResponseWriter, r *http.Request, id 
 }
 
 // NeemRegelsAan operation middleware
-func (sh *strictHandler) NeemRegelsAan(w http.ResponseWriter, r *http.Request, id Id) {
+func (sh *strictHandler) NeemRegelsAan(w http.ResponseWriter, r *http.Request, id Id, params NeemRegelsAanParams) {
 	var request NeemRegelsAanRequestObject
 
 	request.Id = id
+	request.Params = params
 
 	var body NeemRegelsAanJSONRequestBody
 	if err := runtime.BindJSONBody(r, &body); err != nil {
@@ -7361,10 +7914,11 @@ func (sh *strictHandler) MaakMelding(w http.ResponseWriter, r *http.Request, par
 }
 
 // LeesMelding operation middleware
-func (sh *strictHandler) LeesMelding(w http.ResponseWriter, r *http.Request, id Id) {
+func (sh *strictHandler) LeesMelding(w http.ResponseWriter, r *http.Request, id Id, params LeesMeldingParams) {
 	var request LeesMeldingRequestObject
 
 	request.Id = id
+	request.Params = params
 
 	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
 		return sh.ssi.LeesMelding(ctx, request.(LeesMeldingRequestObject))
@@ -7494,10 +8048,11 @@ func (sh *strictHandler) MaakSignaal(w http.ResponseWriter, r *http.Request, par
 }
 
 // LeesSignaal operation middleware
-func (sh *strictHandler) LeesSignaal(w http.ResponseWriter, r *http.Request, id Id) {
+func (sh *strictHandler) LeesSignaal(w http.ResponseWriter, r *http.Request, id Id, params LeesSignaalParams) {
 	var request LeesSignaalRequestObject
 
 	request.Id = id
+	request.Params = params
 
 	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
 		return sh.ssi.LeesSignaal(ctx, request.(LeesSignaalRequestObject))
@@ -7592,129 +8147,134 @@ func (sh *strictHandler) VerlengSignaal(w http.ResponseWriter, r *http.Request, 
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"3H3rbhtHtu6rFHg2sJO9mxQpxY5D/Rkn9iQ+kzjG2GMDiXyGRfVis8TuKk51kYoV6IGCeYy82MFadelq",
-	"spoXW1acCRDAkrrrui7fuvavvUtVLZUEaere+NfeHHgOmv75+MWz16BroST+lEN9qcXS0I+9J8DWqiwh",
-	"FwWwNT4FbM0ly+EG2OMXzwa9rFdfzqHi+C78wqtlCb1xbzQYDoa9rGfeLfHH2mghi17W+6VfqD7+sl8v",
-	"xLKvaB5e9pdKSAO6N57xsobb26z3vbrkJrmmN5xrNgfDOJcFVJwvDDADrIQbkEzU7TW1V3CLQy+55hUY",
-	"v30uDS+3p/lOwRqgZHOlipUwzIBeFThPAWuQ5+xGyRx0xtSMVWDYMGM34krSwkCzB0NchsCB/rUC/a6X",
-	"9SSvcCXczhevMYcZX5WmN34wzHoV/0VUq6o3Ph3iT0Lan4bhMPGkCtA93MqzPLFwMEzkLOeG5cCWSmnD",
-	"Cj7L2Nkpm8MvPIdLUfESz2wBsg7rXHIzb5Yp8l7W0/CvldCQ98ZGryBe8pIbAxpf+38/D/tf8f7s7a9n",
-	"p7f/tXXndpVQLZUBefnub/Bue8VPQbIbKGcFLBTeYV3CykDJcgEMAM9Uz3kpZIH/WoCcIgXQxQ/YtzDV",
-	"K7FgcwF6rZRmBb6xBF0rJesC6LbCHi3ZN7uMVtbHpcVbrPgv34MszLw3Hp0+oqvwPz9K7fI5T/LPNec6",
-	"BzaR8IuZMKQkJJG10shSXJprpXTuyYlNoRCSLq4UVzU+pzTnsouYJO913crj/k+8fzPsf/XP/ttfR9no",
-	"9FHH7bzhl3PTTf81XOLSJJL+NT4KkqklrhCEzI2C2nCZdy2Q3ugg9ojWz3aT+uGC4xaJtl4qWQNx91/V",
-	"ivZ2qaQBSf/ky2UprHA5WWo1LaH636vaSppmmf+lYdYb9/7PSSM3T+xf65MX9BZUVpxs0/JMrUzGhGR0",
-	"t5b82gK3H0nc1Ezu6ZNINt/SZG4JNAwSDN26VkvQRtgd4075pVlwrs2+jXwTP0tbgVJCZYdNShUr/BnH",
-	"uYEpXXApam4EZOxG8bJmsuwv1ovx6PTsiwcPv3w02CY5pA1eJWRz1qtRWCX/gnxQAtSXKoftxf0ENbsU",
-	"VzPQ9YC9EcCmUBqGzxMrAejaAMs1ai+ldBa2QIzGufF/zujvKDpBk+hZCJmza6VzwwqQCqp8cCF72ab8",
-	"e/vrww7uakToz9Hxvg2PqukVXNLhfw1aOE5s3yj3F73rKi013GYouLfO5+tSXM1I8KCYxc2XNYmhqZ2T",
-	"SVXgdmu2UJVJ3lnFzeU8KeDwNj1d0FPJ95U0a9TXRPIzpStueuNezg30jagg9crSs1kSAqiqvQMBqKMZ",
-	"kr9WJWgUUzP8jVqCBMmueT1gP6n/luGVKVyTjMVX6+Sia9GhX0EUqKdEITkv2VRc0Vo0FKI2oDvGKiQv",
-	"IQ2y7HicywrKXOAxkfLDgXNhwkRzpZ0yM1DV+0jiKQ7KOVGFWw7Xmr9rcVp7KX02IVRVl6gUJ2PigW1m",
-	"Z24zoGOiQl65kH02WYM2Wi0WNMIclbXfgKhZAb//W8hcFPbZKYD9CSfT9gGQlpBYBaDpKZJQr0FLAatr",
-	"fPSGjhxmhlZIv7Z378UZvabWoEUxGTO8YYeIbjaArENIRD8LkIbYGyQqop970WH0sl6zr17WCwvvZb32",
-	"8npZz04csXlDBwYWdUrGbcgKwl8N0/gb8+9nTipEdLVDpliqa0uVQEIH0ZIXTglSQmBzwH5oFvd0aqnf",
-	"bOgtnufCKvkX0bpJzWdb4sB0ESpyUZtCY9o1wG4ESnktrgqTMUtKprYjkbwgLUGLYgWUOVLQhbQ/I5bL",
-	"gQlZGyhLy7UxTTlN0Zblsxzw0ba59Ap4xZ6j5ullMe58NEwQ0BQ0iAVi4DlY+dQMVPGM5QL3kSv2VX/0",
-	"JVutdHvM0WlqUKi4KNtj8cEVlzXIv1wVNwP/6/ZQw9RQs5W8NALag13Bqsi5NnV7hIfDHfCgefvxgP1f",
-	"WssBx2OghJmy0KoZ4X/PRux0yB48eMCGIzYctgc6O02p7i0SDQJ1i5nmq3K5Bl2CtJp6a1ULkBXoRRr1",
-	"WOG4F3MF7TDYizT8kM3EWXuNKQ78FtAI8UTV3mBtuFnRv7xoVDgmIt2ElNtcjX05Ned3Gwe3ZYPgzuOV",
-	"s6mQqM5zrzRjbp8DGPYZioLCmoWga4InamZNQglQEob8fLAB4oK5NPjnX8hgevhFCtFlvWfV0qnODc4O",
-	"3ojDEQ69I1WVQgWvlEE+rsCwaygXgOgCSIPSWyWsAe3Ga27I9pWcsBurFBCci2gkOAwy53z4O45Ud5t8",
-	"NFNNso02i6YM4psC5uQRQb2bHn8vH1jaOoo9FiXn+sflEbgR9EtrtO7d4hK0N3BjU6AScrUybL6SKOQX",
-	"qqoNW+Ar8pwpaaYaYGHYjSq5LAhWePR5A0URnFDNatVqWkZLlatqas9LA+JFkPkB9jfeAEofhC9kVgtZ",
-	"EHDPVyttjlnY9r3p9Gk9ATa3y8BTccSAFImg1N0ZrUvUGYopPmOj9ARBQ+4DGq/Cg/iW8y50AVViAotT",
-	"NVE+KnBV+NtdIGd5RHpNrqPJmPGyBP8EuexAB81v/ziH6RQPPLp+i0KREjdGSD7bRpBulRZA2mX0HFkn",
-	"EeJKmBKK5G34A4mcC5kVEdbb565ILedqlRsUe7WQec2uuZQAms3FFaOJ25QQ2dmgc3Dctgmy7BABMedc",
-	"btOjfZ8VnJs2C+xiWHo7PWdiVxlZr2gaTdQy1/juwI0wIV0JjWkWcwV5JwjdzaHygw2iq3JuR/w96Jrc",
-	"n9aeI9RdKMj3qzqC7ZEqiBWwZbINIdxSAhHFBzKIeSelQa0++nCE7/TaDoDfvpsfm4Plzu0tUIw6tELu",
-	"y/1AxS4tuS9pNCwWDivvtAba29aQp/TphM8iuzYHdqN0gep0rZSeiqtzkhKFqGsh0WTEHQW7m+coYUhC",
-	"ODGDkiMmnmZ0y+duoP0UY5ebPoG1Aj1zHsxNL5+V11u8lINxSD5hI2m8KgMsV5u6INLQMkZ5U5W/62XB",
-	"q+tiBM6N/jYJ3itII9k1lHlGfIsMat3bpEuALUnxOg0yHLOJA2tycDaQq6oCPTmAlKR3O2f2eMJhpA73",
-	"bw3i6HLv5KquBYlrfDJjUinnvbdrIlLHH9GsHLQtigftgMEocVI/WDB/N0gyhEgSjDpD2uUlHbuzILaU",
-	"+DWPqWGqVAlcfixE52/3YNn0D6dZt6XTEeK3tZP4xKIFpSjlB++S+1AJ6y/8kxGxzwWsrl821ucRQvZD",
-	"ogwFTBFAQM7NKuHcfQ16WVoHrZMVX798PmA/yiksgIA6LyjqyrnMz1kBMCMscjZiOVwCQuvAmVec6y0c",
-	"sisu3WaqDdrftcmWIdum/12veTGENEBCJS2Q7N/O2XIlDUK+2miA5RXUCFzrJRq/NatUYb3Duz0bfqYO",
-	"F/BkWssJ++w55KBLLvPP8awnQtY3E/bZ11AW4vd/fx5rvmktKfhX33T4O3UlruQTfhD4j57dpON41eG0",
-	"jnJwEL1DY8AfQe93aziHuOeDIf0XBT9HKevpQ7htvtPD8qblzLfhr7ANAY0NeQPlzFmR7+06ERKx9fYi",
-	"nskIAdiwm71Uwmkvv3vcP33wMPD01CJkawY8/CKZ08CeeCuF9AAqQPLkXkgKR7jwjUsziCa0C5BsCtfk",
-	"4kVLAbefDPpR0kPXXhdd+IKciK2gmaWVAfuu8VO71YiaAhb0O/fU0TBDLSkqkQgK2lSDKH5CBgoda+QL",
-	"8ebiOT2JNFEqtTRk4jlzL40c7ozxW7zXzdcRnronRXa/+uFo1PTCJsHY6O0vz+wrIydt/I/bWOTO7q0T",
-	"eu2EW/Yy6baPDAM9/f03aWUX8T/aGyApeG8zgpwHdQrkOIEyt+FNNLBYbZCcBfFjcPk5/nRDPi5LfBz/",
-	"x6FRNF5Iko0kkTi5W7wAs9kFuDnyjVl3DEqvOZTAcHaG0l2mYkSXB0XCkrbfZu6ePQK/qHjgkHHkolpN",
-	"PNQKGkpss2Ew+mMi2BWxvbu+NpA6Evc9Lmt2Ohw96A/P+sOvkrbpMbps3wYHR0ntbqvQ5wc+eOSUzwGG",
-	"Ygci2572ewDCunx2DTeiCHkbblxHfQiLSUIjDKYoALg8OOfA2DHnThQYkF9yAK3K9C163O6MzXATwi5+",
-	"gseQHnJT9mxYBlyyETPKsC/PRscScAMfShB5ykt9u1sa1UdqFpt1tAvP+wW7/KSQWGvxV8ujfixi1GHF",
-	"B6mKWOi21MWDPepiQ+S7PYf5UwL+R+e07XT3uoQMVVg0GifAeN9VQNLtI1+qIljq22dCrvDDXSqBM4J/",
-	"2MqW4MovwaVmCOuqbCm0OHWtLNBufUGLO3z+Tq94E8+wnspwZKJmoCsANkVhQSGLtk97MqYsThBSFKz9",
-	"JxsKaXIL6G3vAHfuUP8jTqTkxrPWQ+6etD94+o5DtPjq8pxVStt4FIqqa0rziUzKZnu97E7c8t5q9Gfq",
-	"iSFrSCZJqs3Ct50/hcjrdMZ8K70IH3P/dtl/7eCgkObhF8mYWYdnreJSzKA2++bGe/DPHjhjZ2ImHrk6",
-	"MmXT3g3INJ83opigWc4L5lAa+XVcpIubcyZXpSc4VHQJrgf9hBdpnl+C/oG7CGJC3sc04oaJ3kmRBFGQ",
-	"FldJt+3OQgIfrEKyJ8qgoQh5ynTQVK1yp0EOkRhJqymxh5TLNOwqurbU7r1J8R7A3KXkeyDpU1nSSN0/",
-	"nMTqcwF6F2C/gQvpB0BdQdg7JC1LHxPvQN9Ho9R93rY9noDY80Da3y19E9/wYI9EWUAbroCPgyvvyKXY",
-	"ApP7xktiSwscMzaZagX6p1WN/ya1gP9Yg66QcktxtYAXJTKRndSCwEk3DD0+E+xFZ2ry3//6Dfvqiwdf",
-	"boupJjK3nX2ntdJHhGqbwGAqtTekaiXSMIQp03FD+4s4ZW6l5bgGIecrUY9docRY0NR7hQ/9NSzFz7sz",
-	"IBcs/vap4S6P8HnsPpoDzDv3yDkrkUUCXwgKVK4K053bfUwGn3VeUn1TZyqGl2q7E0G8pndLIKtngsv9",
-	"FoItjDzDt+2y2Ikv5BN442p1CrAIS+OreIu8QqS7VkDJzgVc41HRnxA6NSnRiInVkv65uYJjE12CSE8l",
-	"uhwUx0bYvT+k0vLx7MlhuuZc15fz1XWwMQ4iyTfRa3sDmNGq49BGoIUoLcRxxta6Opmr/tAAZrAPjw5f",
-	"ErHbajYmV7F7OUrE+pBQZhTFvIO0TAsUuqHcdqK53V87vzy3lXKEw1UFMijwKayhNqJwPLgPmB9c/fZh",
-	"gSKSf3z3vuMCFe+82MrC7axa2WapO5XuB6Yq7JDQN3uyrLOeCMHDXYLeRf+QMVsngdh3oSpziPjflUBR",
-	"NaGOXcvwyR4ftA4VuWt23U1w6xDPrkUt2paLJ+7dfqtY1/wAew+auEzHt8Zy8hn5qFkrdbyCVrmS9+B6",
-	"6dQuNc451ziLOKI0LK6Gi/PHNgvEdtVibyOzKAl2ZyzGP3d0CmlXJigF+lIeqCdNTSW35OXknN+wzZQD",
-	"0AijZmZ/CsY9qdft/KCN0FSjclOZmBtLDPKrUyOVH5415DXbJ5M19CpO5e7UE75CIWh4W8SwkU4/YOTz",
-	"5VxL7spsI0hJATVHhhkzUDrbvwIbpb7m5kLOCRTW52yuwHdfkCt6xvoIXOp7WEna6I8hb9J0amDv9omr",
-	"hd8lihjvqEirvAZpJ6eJEXUiUaI5G1+oHLMd+UWUzNMzb2HytJc8RvvJJ9aqvOZ1vYsAvO/TnxlQzrxL",
-	"m21+zVTl21Q4f83pGV462fQdxQpbWZ/vZbg0e9g0YnZYLjEP7IpTfacQ31K7ihgF2ThhxQvr8zt3cUJ8",
-	"kjygcXwq+D9bwZ8vz0b7FOirXSUT4bAmY9aknWcUa3E+H4tM8/NUcv0NFMZJe3L5t857I2Xa8t6m4rMx",
-	"iehabPgiWVqcQ4OpeXm+Cc8oOYZzawoqcOO5dbmL3oxbqFkTLAmUGa36nN0IYBMr1Sc0VkQck3FLODmg",
-	"sQ2AfcUJ2cJ2gy6uSX7sqhXquFvDO2Vl/yPyI9yPb6XLm7fLb3KgCrxLpwjpkI1IOUWkpE17UwVb2IA6",
-	"SPYZPeXyMK3WcZxqKR3Vi3LAxyj4fPARb/lTd688CRn91j+P26jNaqU9/PjUHC1In3fpbnltg8OHZKN1",
-	"OqbmJKUoc580J4pSR7C2pqvlUIzT+FzAdAlaqJwirlMolJQgx6RlKgooAMgLuQ4L9c5xN3sONtYysT8/",
-	"V7koJgP2NKQ2kVjG0XxgIhb+vmGKo+RDkpw+KIH8/dK7G/I9MrpxH5nPWzTVou7OeqCNgEnrpN6Iq4V5",
-	"PLNBEUfs3+PvnneW2GTdUYsNftpXcYPSHi5XWph3L3HPrqzckmpShDx+8azvU3SRwH7/7fffoih6Fnpp",
-	"uYRgNjEKtTQKHYKZ7uWKL0NLOEpRBa7jEMbcmKXt5CTkTEW0SVdt+yL0fCDkL6sadD2QSsOyfBe1RXD9",
-	"rl6651By6NKNXo9PTgph5qvp4FJVJ36s8I9k7p5FKQ2MyqHZu2XElm9DzWx+rs1Oq9/VBqByrE5GU6zk",
-	"CH3mmynSF5LkTBmcmLxs5UMvjJ8l0Wijs8kG5TUHbzvokkdZPhfSYmAX/SWZIWrDblSueUuk+EI90CDy",
-	"AXvtDYyIvnHpVzPjBWYO7PSMMiKuONc5LzKSd44qcpdclMBvgwt5IZ+2MUERF0/5OIqQSHi4e+o44K4E",
-	"6U8qlY8RIJCIHI1OM/YaRCkK9govnA0fDYf90+FwyNQsY0JeyNcld27njI2+HJ3SIh7P6qXm3tqzdcdT",
-	"cKkxIMcXVN38tFyERnKuKQ5eg1qySdRqbDJgfyUVZplj0tUGbUI4gKYSAfBR+7eCQqvnF5JFsXjQc85L",
-	"42wZCx/wwBqdP6A1gmQvfnz5yiU9LGw9L2F/2+OmNpFXPCiUgNw/m9CLk88H7Jn3WGZ0uC6aGw7gdDjC",
-	"HeAqN3rUnft0wNPhqa88DJDxf6KcjP9xii5YSIESKOmdMB6BMU0pBH022egjOMG9gdvyuPFGenFmJ/eJ",
-	"/VQVwchdEvsn/ZxktLjf+fAh7m5zB2unjG2sISqBUNLYHAiIih5uYE04N2RBlOISZE1KxMmyp/948X1/",
-	"NDjdkmWwWpYDWJ2MBqcnsjyJAstB/vWXLuNq7RvduZ6g5FEGyZeiN+6dDYaDM1dWSvrgZA68NHPrkiEB",
-	"jEqOiPRZ3hv3SoA6alOy0ezvdDjc0evvuB5/0SyJLn/hbCVAZby0I5K5q2Z/We/B8Oy+t4P2jlxFFpHb",
-	"FGqdO9xZ6AGZfi1c6gm1b4yxQ2/889usV6+qiut3trg1sug1uXQNL2pK6CISfIuvn6xHJ9O4F1aRii28",
-	"1pzb0tiJ5BPfy8CaKihjfMzSyxqSRS5dprbou7ZCyUq5sDLv+3FCLPT0OL+Qri8oOTNQiaCIJcctLsFy",
-	"5gYLoAHV9PVqt7P9OX2gzSMnz3nvNtv7lGuKi08e1RU0WCG+yd579AWNe+A+3NcC9+1HFAHNIXf0+cwj",
-	"V2egrj+USwJfhLVTr0ubSGhjNhGDNBwRmERE3STSEhjJL/Sc+LjU9zEvN2zhgLsNIZM//l5tzqC/Jbpc",
-	"K3cS1xvu8u1t1luqlNPsaRiMHF+E9C2aqKBRaxnhCgJIZUDqUYzHQvyoaJEQpuS8slmbTeMgcpxtFDna",
-	"4ai9dgFrK1V8lmboS+oCdtSoZ9IAM+eTtiI6bpM1B1+ceCGpGQ37CdfUtK51naGt2LW4MI0nvxh+NWA/",
-	"oE5wlZQT16Q526yUtOWTVC95IUWdbZVWjtmNsmfjokVhe87hVtlEWIS39Fjk/8uYd/8hIGxcK+w1WgYC",
-	"aFN27zZhFKE4WQ2R4Xchm2RSZyUtVGXOWanqGhqNT7aNb7+Ctg2uDwdLKSS8GFdTbV0CUJuvVf7uzli1",
-	"VbZ923Y8GL2C248uJjowU0dDrGteW7/d3YiMdi/8XW+F52i5p8PRvR5D5Gf8Yzf+QfK1EVfE5RI5j/oI",
-	"61WxFiic0hJ2Q3+e/Cry251mTGCZ4zTos/w+9OLOm/40NOF3LtzvI+7u1shhdvgVnTSFct1wJ7TqOv6q",
-	"svf9IgBR3UYJKW6T1ntHnwvYUVSY/NzEJ/eJjAfDP9I+cGRxAIB0iSefBN88gThXJe5bmKEFt1ZloTT5",
-	"8o/AkU/aHRVddI8VYKk3pzY15Up4M7FccK7JW0LQMYAtj+ZYBOWQD8RVaHxKuO/c+qrJBWkddyAD9GvX",
-	"+8TlPmivt8CddyISwLEBNe/y8xDNZ7LZYBm5/LaGsa0j8d2FTaggz6dP6XB4lwjCI74xYTDn8yN3i7kG",
-	"yCMMppaDC/n3phMLL+3ZxnkbFZ6iXHm/Jv6dEPJGMlJBXln3dZQ1SMK0CSQnASo742Mu318zfSwEGPPb",
-	"/SHAbi5/slF51tCs66Nzo9Yko33Z4idgPiYFE2s1Ke3WnFXcCa1bXTYN0+7ZOeU6dDQp6qhphW0JK6BC",
-	"s5Y4tYgyJ1x+Q0oNuVyLhBJysfvNnjcfVds0p/pn9FiEO9ntsmgorFvXPCNbFyWk/4LL6VmIHjYXm3l/",
-	"gCpJfyi1cG0DmB0h5Bza7v8kKW0s0HP12CZJkJZxIVjYKiht6Zc3AliUKOSicS4uKZqrIdfBdkYSxZ0u",
-	"ZNyk0bacsU11bU/zlqelnbMOcr9KSdrvvnfSsQz7xmX8H6AcWp8A+7iKIjRaPERTjO6aQ1P8uUFxzZdL",
-	"Nr+h9Ue6C07v4ySeNGUpbURHx0GWAuiGZClTNq6X/3O7FmLOrnzxSmiHlZaDm8p3v2vhfbn5Y/sWDiKL",
-	"T0Rr/f7bRrPcCOxFHQp235mLdA/8MXXe2I8uJP6Bh5/ONLTfbtzMx0pcwQ2wKdSXcy2u1qFIGZf2+MUz",
-	"RrH6u+K+x5eXUNf9b+zHuvqPy1Jd93/UohByh8KveGFDbc0a7Vc/93zy804jzlvH1B1xVu32Md23Hz33",
-	"EdkvnibNgptVnNcCXJYVAY8mgYWSUz8Zf8Z2CapN/7LJc/EnmbrvKv48W7dpE4q6/hjLJqhF4apV931+",
-	"MypiO4xGmiLCj6oJwjn+GW2ZKCy6w5RpvsvWacn8QME4m9dqy1xcmM39Lk7wHLCXzXfL8s2PnIUyGZd+",
-	"QtbQRvkr2hU59MF9xKrdTxdNmaaMTNrOs01uWbtmp8uKeBm+OvUfYEWEopP7NSJa024XB4RqMrIg7Odr",
-	"/iNNiAPPoWVDMGcwmP8cgyFOpm675yL5sqHC9hsI78uoH9tAOOzSPyELofnO3oHXciJan7VJ64VXGhZm",
-	"u95RuiQW0OxSlSUU/L/rHR+41DZxR3r3U5xNT0pm7u3r8wvpIghWceCTSi22qjfjfJQBe+6TV0L7S/oW",
-	"Q+szwz5RMqEw8B1338/k+8ZW/2SKJfqm0T1HMQ4Xp/Ed3xmj3ZNmeAJR3tK96Ya7kPPhAkIr2cNFyrpV",
-	"bdgZoPU1yC5nwGWzUbwQ7bzmq8sWWzivuIe47a8r+y/nDtjfLEiPCgmlAHMhc4UIlXeLIPu5eNe9oXU7",
-	"vv7alppXKeHhpvsQPfbnkx5RVeknKz3cxeR/RtER0fCfUXSEjtSuzUGLX9egw5fEU3Kl7fCKCjN/fovk",
-	"XINee97qKB0pV4QRQmKpre6yrpmKX86FhIwZkDfiyucr2BoxKIlamhKj8cnJ6PTLwXAwHIzGj744HRJH",
-	"uVVveUY2W5JF5nTeYUo3/pFwBNsulxBvTTvro0Eax+/2KN9qZcAnVbuxGv+BlYEutMi5pBQZX/8GG1WJ",
-	"zYQhMr89n/3MHytgClRur5XM/edu3LTRQE0BQDJRzV4sYrnoHes3u317+/8DAAD//w==",
+	"5H35bhtH1u+rFHg/YJIZkqIk23Gof8aJPYnvJLYx9thAIt9hUX3YLLG7ilNdpGwFfqBgHiMvdnFOLV3d",
+	"rOZiS4ozX4AAltRd61l+Z+1feheqXCoJ0lS98S+9OfAMNP3z0Yunr0FXQkn8KYPqQouloR97j4GtVVFA",
+	"JnJga3wK2JpLlsE1sEcvng57/V51MYeS47vwjpfLAnrj3vFwNBz1+j3zfok/VkYLmff6vXeDXA3wl4Nq",
+	"IZYDRfPwYrBUQhrQvfGMFxV8+NDv/aAuuEmu6Q3nms3BMM5lDiXnCwPMACvgGiQTVXNNzRV8wKGXXPMS",
+	"jN8+l4YXm9N8r2ANULC5UvlKGGZAr3KcJ4c1yDN2rWQGus/UjJVg2KjPrsWlpIWBZvdHuAyBA/17Bfp9",
+	"r9+TvMSVcDtfvMYMZnxVmN74/qjfK/k7Ua7K3vhkhD8JaX8ahcPEk8pB93ArT7PEwsEwkbGMG5YBWyql",
+	"Dcv5rM9OT9gc3vEMLkTJCzyzBcgqrHPJzbxepsh6/Z6Gf6+Ehqw3NnoF8ZKX3BjQ+Nr/+3k0+JoPZm9/",
+	"OT358D8bd25XCeVSGZAX7/8O7zdX/AQku4ZilsNC4R1WBawMFCwTwADwTPWcF0Lm+K8FyClSAF38kH0H",
+	"U70SCzYXoNdKaZbjG0vQlVKyyoFuK+zRkn29y2hlA1xavMWSv/sBZG7mvfHxyUO6Cv/zw9Qun/Ek/1xx",
+	"rjNgEwnvzIQhJSGJrJVGluLSXCmlM09ObAq5kHRxhbis8DmlOZddxCR5r+tWHg1+4oPr0eDrfw3e/nLc",
+	"Pz552HE7z3gJskqufb4qlmvQBUjQtBR2JYBdKZ0ZZAPNeZ4N2WvQy0JczA3jRUW7m4IGsXCSIlznBEQO",
+	"coIcMzHAywkTFcOrF5dMCjDnciou7YXH886RgofnsusOX4KQ85WoBt9Hb+0+luG//koH8+Bex7m84Rdz",
+	"0y0XKrjAK5MoEq7wUZBMLXG/IGRmFFSGy6zr4uiNDiEQyYDT7SJgf4H6AZm5WipZAV3139SK9nahpAFJ",
+	"/+RLvEUSukdLraYFlH+5rKwErpf5PxpmvXHv/xzV+uTI/rU6ekFvQWnF7CaPz9TK9JmQjGjesmVTEQ0i",
+	"TZSayT19FOmsDzSZWwINg4xE167VErQRdse4U35hFpxrs2sj38bP0lagkFDaYZPS1pE6x7mBKZ1zKSpu",
+	"BPTZtUK2kMVgsV6Mj09O791/8NXD4SbJIW3wMqGz+r0KWSD5F2TKAqC6UBlsLu4nqNiFuJyBrobsjQA2",
+	"hcIwfJ5EDICuDLBMo1ZXSvfDFkgAcW78n/v0d1QpoIlDF0JmQRBIBWVmObSlF97+8qCDu2rV8nN0vG/D",
+	"o2p6CRd0+N+AFo4TmzfK/UVvu0pLDR/6qNA2zuebQlzOSCCj+sHN1wKMBJpUOW63YgtVmuSdldxczJPC",
+	"E2/T0wU9lXxfSbNGHEMkP1O65KY37mXcwMCIElKvLD2bJaGRKps7EIDYhSH5a1WARjE1w9+oJUiQ7IpX",
+	"Q/aT+pMMr0zhinQPvlolF12JDtxBEp5VIpecFwzFOa5FQy4qA7pjrFzyAtLg047HuSyhyAQeE4ECHDgT",
+	"Jkw0V9opeQNltYsknuCgnBNVuOVwrfn7Bqc1lzJgE0KbVYFgYTImHthkduY2AzomKuSVczlgkzVoo9Vi",
+	"QSPMEcT4DYiK5fDbf4TMRG6fnQLYn3AybR8AaQmJlQCaniIJ9Rq0FLC6wkev6chhZmiF9Gt7916c0Wtq",
+	"DVrkkzHDG3ZI8boF8B1yJPpZgDTE3iBREf3ciw6j1+/V++r1e2HhvX6vubxev2cnjti8pgMDiyol41qy",
+	"gnBpzTT+xvz7fScVIrraIlMs1TWlSiChvWjJC6cEKSHg22M/NIt7OrXUb1t6i2eZsEr+RbRuUvP9DXFg",
+	"uggVuahJoTHtGmDXAqW8Fpe56TNLSqayI5G8IC1Bi2I5FBlS0Lm0PyPGzYAJWRkoCsu1MU05TdGU5bMM",
+	"8NGmGfkKeMmeoebp9WM8/nCUICALOtE2mIOVT/VAJe+zTOA+MsW+Hhx/xVYr3Rzz+CQ1KJRcFM2x+PCS",
+	"ywrkXy/z66H/dXOoUWqo2UpeGAHNwS5hlWdcm6o5woPRFnhQv/1oyP4vrWWP4zFQwExZaFWP8JfTY3Yy",
+	"Yvfv32ejYzYaNQc6PUmp7g0SDQJ1g5liIJ/ELwuQJehFGvVY4bgTcwXtMNyJNPyQ9cT95hpTHPgdoHHm",
+	"iaq5wcpws6J/edGocExEugkp116NfTk15/etg9uwQXDnDTNpKiSq88wrzZjb5wCGfYGiILfmMuiK4Ima",
+	"WVNZAhSEIb8ctkDcnvZSv/e0XDrV2eLs4KXZH+HQO1KVKVTwShnk4xIMu4JiAYgugDQovVXAGtCevuKG",
+	"fAKSE3ZjpQKCcxGNBEdK3zll/oEjVd0mH81UkWyjzaIpg/gmhzl5ilDvpsffyQeWtg5ij0XBuX6+PAA3",
+	"gn5pjdadW1yC9gZubAqUQq5Whs1XEoX8QpWVYQt8RZ4xJc1UAywMu1YFlznBCo8+ryHPg3OuXq1aTYto",
+	"qXJVTu15aUC8CDLbw/7GG0Dpg/CFzGohcwLu2WqlzSEL27w3nT6tx8Dmdhl4Ko4YkCIRlLo7o3WJqo9i",
+	"is/YcXqCoCF3AY1X4UF8y3kXuoAqMYHFqZooHxW4yv3tLpCzPCK9IpfaZMx4UYB/glyZoIPmt3+cw3RK",
+	"3pn6+i0KRUpsjZB8tokg3SotgLTL6DmyTiLElTAF5Mnb8AcSORf6VkRYL6i7IrWcq1VmUOxVQmYVu+JS",
+	"Amg2F5eMJm5SQmRng87AcVsbZNkhAmLOuNykR/s+yzk3TRbYxrD0dnrOxK76ZL2iaTRRy0zju0M3woR0",
+	"JdSmWcwV5J0gdDeH0g82jK7K+e/w96Arcgtbe45Qd64g263qCLZHqiBWwJbJWkK4oQQiig9kEPNOSoNa",
+	"ffTpCN/ptS0Av3k3z+uD5S4cIFCMOrRCbt3dQMUuLbkvaTQsFg4rb7UGmtvWkKX06YTPIrs2A3atdI7q",
+	"dK2UnorLM5ISuagqIdFkxB0Fu5tnKGFIQjgxg5IjJp56dMvnbqDdFGOXmz6BtQI9cx7MtpfPyusNXsrA",
+	"OCSfsJE0XpUBlqm2Log0tIxR3lRl73v94NV1sRPnmn6bBO8lpJHsGoqsz7zr27r9SZcAW5LidRpkNGYT",
+	"B9bk8HQoV2UJerIHKUnvdu7b4wmHkTrcv9eIo8u9k6mqEiSu8ck+k0q5qIZdE5E6/ohm5bBpUdxvBlKO",
+	"Eyf1owXzN4MkQ+gowagzpF1e0LE7C2JDiV/xmBqmShXA5W0hOn+7e8umfzrNuimdDhC/82bYpD6xaEEp",
+	"SvnRu+Q+VcL6C/9sROwzAaurl7X1eYCQ/ZQoQw5TBBCQcbNKOHfrMJuXFd+8fDZkz+UUFkBAnecUjeZc",
+	"ZmcsB5gRFjk9ZhlcAELrwJmXnOsNHLItXt9kqhbtb9tkw5Bt0v+217wYQhogoZIWSPZvZ2y5kgYhX2U0",
+	"wPISKK5YLdH4rVipcusd3u7Z8DN1uIAn00pO2BfPIANdcJl9SXFMIavrCfviGyhy8dt/vow137SyIcvq",
+	"usPfqUtxKR/zvcB/9GybjuNVh9M6yMFB9A61AX8Avd+s4RzinvdH9F8U/DxOWU+fwm3zrR6WNw1nvg1/",
+	"hW0IqG3Iayhmzor8aNeJkIitNxfxVEYIwIbd7KUSTnv5/aPByf0HgaenFiFbM+DBvWSuB3vsrRTSA6gA",
+	"yZN7Likc4cI3Ll4fTWgXINkUrsjFi5YCbj8Z9KNkkK69LrrwBTkRG0EzSytD9n3tp3arERUFLOh37qmD",
+	"YYZaUlQiERS0KRhR/IQMFDrWyBfizcUzehJpolBqacjEc+ZeGjncGOM3eK+bryM8dUeK7G71w8Go6YVN",
+	"DrLR23dP7SvHTtr4HzexyI3dWyf02gq37GXSbR8YBnry26/Syi7if7Q3QFLw3mZKOQ/qFMhxAkVmw5to",
+	"YLHKIDkL4sfg8nP86YZ8VBT4OP6PQ6NoPJckG0kicXK3eAFmswtwc+Qbs+4YlF5zKIDh7Aylu0zFiC72",
+	"ioQlbb92TqM9Ar+oeOCQieWiWnU81AoaSvizYTD6YyLYFbG9u74mkDoQ9z0qKnYyOr4/GJ0ORl8nbdND",
+	"dNmuDQ4PktrdVqHPm7z/0CmfPQzFDkS2Oe0PAIR1+ewKrkUe8jbcuI76EBaThEYYTFEAcPmBzoGxZc6t",
+	"KDAgv+QAWhXpW/S43Rmb4SaEXfwEjyE9ZFv2tCwDLtkxM8qwr06PDyXgGj4UILKUl/rDdmlUHahZbNbR",
+	"NjzvF+zyk0LCscVfDY/6oYhRhxXvpSpiodtQF/d3qIuWyHd7DvOnBPxz57TtdPe6hAyVWzQaJ8B431VA",
+	"0s0jX6o8WOqbZ0Ku8P1dKoEzgn/Yypbgyi/ApWYI66psKLQ4da3I0W59QYvbf/5Or3gdz7CeynBkomKg",
+	"SwA2RWFBIYumT3sypixOEFLkrPknGwqpcwvobe8Ad+5Q/yNOpGTrWeshd0/aHzx9xyFafHV5xkqlbTwK",
+	"RdUVpflEJmW9vV7/Rtzy3mr0Z+qJoV+TTJJU64VvOn9ykaWziZvpRfiY+7fL/msGB4U0D+4lY2YdnrWS",
+	"SzGDyuyaG+/BP7vnjJ2JmXjk6sCUTXs3INN8XotigmYZz5lDaeTXcZEubs6YXBWe4FDRJbge9GOep3l+",
+	"CfpH7iKICXkf04gbJnonRRJEQVpcJt22WwssfLAKyZ4og4Yi5CnTQVO1ypwG2UdiJK2mxB5SLtOwq+ja",
+	"Urv3JsVHAHNXquCBpE9lSSN1/3ASq88F6G2A/RrOpR8AdQVh75C0LH1MvAN9H4xSd3nbdngCYs8DaX+3",
+	"9Da+4cEeibKAWq6A28GVN+RSbIDJXeMlsaUFjn02mWoF+qdVhf8mtYD/WIMukXILcbmAFwUykZ3UgsBJ",
+	"Nww9PBPsRWdq8j/+9i37+t79rzbFVB2Z28y+01rpA0K1dWAwldobUrUSaRjCFOm4of1FnDK30nJcuZqT",
+	"sSuUGAuaeqfwob+Gpfh5twbkgsXfPDXc5QE+j+1Hs4d55x45YwWySOALQYHKVW66c7sPyeCzzkuq++pM",
+	"xfBSbXsiiNf0bglk9Uxwud9BsIWRZ/imXRY78YV8DG9crU4OFmFpfBVvkZeIdNcKKNk5hys8KvoTQqc6",
+	"JRoxsVrSP9srODTRJYj0VKLLXnFshN27QyoNH8+OHKYrznV1MV9dBRtjL5J8E722M4AZrToObQRaiNJC",
+	"HGdsrKuTuapPDWAG+/Dg8CURu63yY3IVu5ejRKxPCWVGUcwbSMu0QKEbym0mmtv9NfPLM1spRzhclSCD",
+	"Ap/CGiojcseDu4D53tVvnxYoIvnHt+87LlDxzouNLNzOqpVNlrpR6b5nqsIWCX29I8u63xMheLhN0Lvo",
+	"HzJm4yQQ+y5UafYR/9sSKMo61LFtGT7Z45PWoSJ3zba7CW4d4tm1qETTcvHEvd1vFeuaH2HnQROX6fjW",
+	"WEY+Ix81a6SOl9AoV/IeXC+dmiXYGecaZxEHlIbF1XBx/li7QGxbjfomMouSYLfGYvxzB6eQdmWCUqAv",
+	"5YF6XNdUckteTs75DdtMOQCNMGpmdqdg3JF63cwPaoWmapWbysRsLTHIr06NVHx61pDXbJ9N1tCrOJW7",
+	"U0/4CoWg4W0RQyudfsjI58u5ltyV2UaQkgJqjgz7zEDhbP8SbJT6iptzOSdQWJ2xuQLflUKu6BnrI3Cp",
+	"72ElaaM/hrxJ06mGvZsnrhZ+lyhivKMirfJqpJ2cJkbUiUSJ+mx8oXLMduQXUTJLz7yBydNe8hjtJ59Y",
+	"q+KKV9U2AvC+T39mQDnzLm22/jVTpW/f4fw1J6d46WTTdxQrbGR9fpThUu+hbcRssVxiHtgWp/peIb6l",
+	"Nh4xCrJxwpLn1ud35uKE+CR5QOP4VPB/NoI/X50e71Kgr7aVTITDmoxZnXbep1iL8/lYZJqdpZLrryE3",
+	"TtqTy79x3q2Uact7bcVnYxLRtdjwRbK0OIMaU/PirA3PKDmGc2sKKnDjuXW5i27HLdSsDpYEyoxWfcau",
+	"BbCJleoTGisijsm4IZwc0NgEwL7ihGxhu0EX1yQ/dtkIddys4Z2ysv8Z+RHuxrfS5c3b5jfZUwXepFOE",
+	"dEgrUu5atVDam8rZwgbUQbIv6CmXh2m1juNUS+moXpQDPkbBl8NbvOXP3b3yOGT0W/88bqMyq5X28ONz",
+	"c7Qgfd6ku+W1DQ7vk43W6ZiidkA2c580J4pSR7C2pqvhUIzT+FzAdAlaqIwirlPIlZQgx6RlSgooAMhz",
+	"uQ4L9c5xN3sGNtYysT8/U5nIJ0P2JKQ2kVjG0XxgIhb+vmGKo+R9kpw+KYH849K7a/I9MLpxF5nPGzTV",
+	"oO7OeqBWwKRxUm/E5cI8mtmgiCP2H/B3zzpLbPrdUYsWP+2quEFpDxcrLcz7l7hnV1ZuSTXdKu3Ri6cD",
+	"n6OLFPbbr7/9GoXRfcchn50W5QaziVGosFH+EOJ0w5R8aWmRjp3yVYHrOJ4xN2Zp2zoJOVMRodK92yYJ",
+	"PR8V+euqAl0NpdKwLN5HPRJaHbtQjOjCjV6Nj45yYear6fBClUd+rPCPZCKfhSw1psqgPgfLlQ1Hh5rZ",
+	"ZF2bqla9rwxA6fieLKhY4xEUzdr50ueShE4RPJq8aCRHL4yfJdF1o7PjBiU5B9c76IJHKT/n0gJiFwom",
+	"ASIqw65VpnlDvviqPdAgsiF77a2NiNhx6Zcz46VnBuzklNIjLjnXGc/7JPwcXWQu0ygB5obn8lw+aQKE",
+	"PK6k8kEVIZH0cPfUfsBdCVKgVCobI1ogeXl8fNJnr0EUImev8MLZ6OFoNDgZjUZMzfpMyHP5uuDOB91n",
+	"x18dn9AiHs2qpebe9LNFyFNweTIgx+dU6vykWIRue65DDl6DWrJJ1HdsMmR/I31m2WPS1RNtQqCAphIB",
+	"/VEvuJzirGfnkkWBedBzzgvjDBuLJfDAagAwpDWCZC+ev3zlMiAWtriXDAHb8KYykYs8aJcA47+Y0IuT",
+	"L4fsqXdf9ulwXWg3HMDJ6Bh3gKtsNaw787mBJ6MTX4YY8OOfowSNPzutF8ylQAmUAU+Aj5CZpnyCAZu0",
+	"mi1OcG/gtjyuXZNetNnJfZY/lUgw8p3Ezko/J1kw7nc+loi7a+9g7TSzDTxE9RBKGpsQAVEFxDWsCfTm",
+	"bgtPor9ZGtKqKBA/TBzkADnpswl1aQIKw09hDjYOv9RizS/eT4bsG8cagUqtBTl5N7DDTZxTaE45ZMwW",
+	"MBHqjOu252Ds5aLlLICEjVvckD1XC7fC6zCZBrEYhy6MX2TBpgwxi1hY0vG5ygb88xXKL3GJd4qkaL7s",
+	"+y6OlEtQFDCxXqvpShiQcR/IQuSUhHdvdM8rJ8cDRCXCuZ4KcQGyInXtFMWTf774YXA8PNlQFLBaFkNY",
+	"HR0PT45kcRSF8Ot2kEuX27b2LQVdV1ry3YPkS9Eb906Ho+GpK+AlzXs0B16YuXV+kXZDOEES4GnWG/cK",
+	"gCpqCNNqq3gyGm3pqnhYN8VolkQ/xUC4EqA09U26pKmbaKvY790fnd71dtCylKvI9nSbQpV+gzsL3TbT",
+	"r4VLPaJGmTFK641/ftvvVauy5Pq9LSOOfCeanOeG5xWlzhEJvsXXj9bHR9O461ieiuK81pzbIuSJ5BPf",
+	"NcIahchQPjrsBTkJesdHlbVzKisUrAoJK/NeNqchQveUs3PpOtOS2wg1NOovcpHjEixntlgATdW6g1qz",
+	"ofLP6QOtHzly/WY/9Pd4cp+nXANnfPKgTq3BMvSNDz+iV2vcr/nBrnbNb29RWNTX0dF7NYvcz4EOf1d+",
+	"ChwU1k79R21yp42jRaxU885btFutosQ/OF1bc5mIGn+kRTjSb2gP8rmQ721SR9jsHsQR4mC/P2HYRFB/",
+	"n0QdVsQl6CPceos8Ai7rvf3Q7y1VykX6JMxCbk4CSxYullCr1j4BR0LARTDFooieteGiElUyISTnpc3R",
+	"rdtEkZu0VdJqh6Mm8zmsrbzyObmhC60Lz1JbpkmNvF0EwqqJuCnaHHwp6rmk1kPsJ1xT3ajY9Ue3ot8C",
+	"/7TBcG/09ZD9iHrJ1c1OXKvyfrsu1hbLUnXsuRRVf6OQdsyulT0bFxsM23PuVXtfBDzpscjb22fe2Yuo",
+	"s3aksddo+jkQbPdu04MRZ5JZGFn257JOHXZm8EKV5owVqqoiUEzGq2+2g8Yrrg8HSylFvBhXQf+xEuWt",
+	"9RxBZb5R2fsbY/5Gdf+Hpn/K6BV8uHXB0wH4OvqmXfHKundvRgg1PyWx7a3wHC33ZHR8p8cQuaN/341/",
+	"ksSu5RyJB4ksS+2m9SpfC5RqB8rsllI/+kVkH7YaZ5/IhLsV9tPsLpT1VmL5PNTz9y6xxOd2uIsnb+wN",
+	"3PJRXavZDeNCt7jbvO3+x37Wg2i/Ve+MJ0U7u6FvfmypgE1+M+az+87N/dHvaTg5AtoDGLssqc+C9R5D",
+	"nFgVN9nso2m7VkWuNAWebgIfP272BXUxapaDJeuMmi0V1u2HhnWx4FyTJ4ogcQCRHqWyCKIig4jL0L6X",
+	"8OyZDbKQ79x6nEEGSNusWouL1tjTFmj13m8CbjYs7H3VHnr6fEwb8iVf9cYwtgEqvruwaUHksveJSQ7H",
+	"E6V4JDsmbOmc1eTKMlcAscNVLYfn8h91PyFe2LONs49KPEW58g55/Dsh/1ZKXU6uVPftozVIwuoJhCoB",
+	"SjvjIy7vQj/eFpSNWfbuoGy3oHjcqrSsqdv1jbpWaxLzvkz3M7Csk7KNNZryfoT+LuOWgN1Ku+4c+Nn6",
+	"Dl1Tm7qqA/W9sF2UBZRcOrGQR8lGLiUopQxdelJCFbp0l3abqFvVefX5/xH9QeFOtjuEalr8CI33lDwJ",
+	"KKf915BOTkPwvb7xvve2qIK0mPJRtyGzI4T8XfslDZLXNpTuJcbYJhyRrnMZDLBRnN3Qcm8EsCjpzoX5",
+	"XFhf1HdGjpnN7D4K257LuOGpbd9kG1Tb7wM0/FjN+g+QuxVb0jvi+5DdHs+/cXU2e6ioxgcJb1ddhfam",
+	"++ir45tm8hSLt2iz/l5Q+8t1v6f35eQuTuJxXQzWRKB0HGTygK6Jm/LT4y4Vf2xPTSwDSl8yFprQHShK",
+	"2xBgt6fm9gXCbbtq9qKsz0R3/vZrq8t1hFqj1iIfee0uo2Loz6/z0p+71ItPvJV07rD9Sm07wzJxN9fA",
+	"plBdzLW4XIe2A7i0Ry+eMsoJuSnOfnRxAVU1+NZ+fm/wqCjU1eC5FrmQW2BHyXMbqK3XaL9vvOPjxjea",
+	"2bBxTN2ZDarZEKr79qPnbpEv42nSvNmuy74S4FIlCf7UWWj267Ofi9Nns6jc5nDaDNj4I2vddxV/cLHb",
+	"Rgtlmp+7iRaUs3CV6rs+vRsVsO5HTXUB8a0qk3Dif0SjLAqSb7HJ4m8yHmqS/UgxW5vrbmvfXDTW/S7O",
+	"XRyyl/XHDLP2lw9D7ZzLlCKzrpX9iAZSBgNwX7ZrNtlGm6yuLZW2HXWdY9os5Osyh16GT9H9rzKHQs3a",
+	"3VpDjWk3a4tCMapPmf1vtYX2PIeGMcSc5WP+eyyfuPyi6e3cR0S1FOluS+f2ef22LZ396OYzMnXqL31+",
+	"6s0eicYXt9La6ZWGhdksxZYu4wo0u8AJc/6nasu3d7XNMpPemxfX9pCqm3snxNm5dGEhq77wSaUWG4Xl",
+	"cfLUkD3zmVahMy99JqbxBXSfWZxQW/iOI4Sn8vZj7n8w9RZ9mO2OQ1P7C/WYGm6MV+9IPz2GKB3vzjTU",
+	"TWibcAGhH/YNSKV1o5a6M3DvOyy4JBOXvUlxZLR562/KW+jj4hQexDe/He+/Cz5kf7dmSFQmLQWYc5kp",
+	"hNq8W4rZ6h/Xm6Zxbb67hG2kUabkj5vubrTpH08ARdX1n60AcleY/RGlT0Ttf0TpEzrzu3YvDc52VX2H",
+	"i6am/zCqXP/5LdJ5BXrt2bOj4qtYEVIJudi24tV6ukp+MRcS+syAvBaXPhXG1s1CQWRUVwaOj46OT74a",
+	"joaj4fH44b2TEbGa286G+6jdszFyLWQdboXaiRTOZtMvFaLr6bhKNEjtYN8c5TutDPg6BDdW7WSxYtTF",
+	"izmXlH3la4KhValdTxhSOTbns99BZTlMgfqRaCUz/z0wN200UF2Nk0yOtBeLiDJ6x7ohP7z98P8DAAD/",
+	"/w==",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

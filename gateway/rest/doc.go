@@ -4,7 +4,10 @@
 // of cmd/gateway. openapi.yaml is written first; server, models and client are
 // generated from it (api.gen.go), and what is sent is validated against it.
 //
-//	headers ─ route (404, 405) ─ token (401) ─ Accept (406) ─ media type (415) ─ size (413) ─ form (400) ─ act
+//	headers ─ route (404, 405) ─ key (401) ─ role (403) ─ Accept (406) ─ media type (415) ─ size (413) ─ form (400) ─ act
+//
+// Which roles an operation asks for stands beside it in the description (x-rollen);
+// what is out of reach of who asks is 404, like what is not there.
 //
 // The API is Dutch, and so are its errors. Those of the router, of kin-openapi and
 // of the generated code are replaced by texts of our own, because theirs can hold

@@ -12,7 +12,7 @@ import (
 )
 
 func (o *operations) MaakImport(ctx context.Context, r MaakImportRequestObject) (MaakImportResponseObject, error) {
-	p := partyOf(ctx)
+	p := accessOf(ctx).Party
 	t := gateway.Terms{
 		Reference: r.Body.Kenmerk, Owner: r.Body.Hulpverlener, Card: cardOf(r.Body.Contactkaart), TermDays: r.Body.TermijnDagen,
 	}
@@ -43,7 +43,7 @@ func (o *operations) LijstImporten(ctx context.Context, r LijstImportenRequestOb
 	if err != nil {
 		return nil, err
 	}
-	list, more, err := partyOf(ctx).Imports(from, count(r.Params.Aantal))
+	list, more, err := accessOf(ctx).Party.Imports(from, count(r.Params.Aantal))
 	if err != nil {
 		return nil, err
 	}
@@ -62,7 +62,7 @@ func (o *operations) LeesImport(ctx context.Context, r LeesImportRequestObject) 
 	if err != nil {
 		return nil, gateway.ErrNotFound
 	}
-	s, err := partyOf(ctx).ImportByID(id)
+	s, err := accessOf(ctx).Party.ImportByID(id)
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +84,7 @@ func (o *operations) NeemRegelsAan(ctx context.Context, r NeemRegelsAanRequestOb
 			Owner: in.Hulpverlener, Card: cardOf(in.Contactkaart), TermDays: in.TermijnDagen,
 		}
 	}
-	list, err := partyOf(ctx).AddRows(id, r.Body.Eerste, rows)
+	list, err := accessOf(ctx).Party.AddRows(id, r.Body.Eerste, rows)
 	if err != nil {
 		return nil, err
 	}
@@ -96,7 +96,7 @@ func (o *operations) LijstRegels(ctx context.Context, r LijstRegelsRequestObject
 	if err != nil {
 		return nil, gateway.ErrNotFound
 	}
-	list, more, err := partyOf(ctx).ImportRows(id, r.Params.Na, count(r.Params.Aantal))
+	list, more, err := accessOf(ctx).Party.ImportRows(id, r.Params.Na, count(r.Params.Aantal))
 	if err != nil {
 		return nil, err
 	}

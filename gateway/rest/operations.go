@@ -34,11 +34,11 @@ func (o *operations) settle(ctx context.Context, seconds *int, ids ...gateway.ID
 	defer cancel()
 	ctx, stop := context.WithTimeout(ctx, time.Duration(wait)*time.Second)
 	defer stop()
-	return partyOf(ctx).Wait(ctx, ids...)
+	return accessOf(ctx).Party.Wait(ctx, ids...)
 }
 
 func (o *operations) MaakSignaal(ctx context.Context, r MaakSignaalRequestObject) (MaakSignaalResponseObject, error) {
-	p := partyOf(ctx)
+	p := accessOf(ctx).Party
 	s, err := p.Signal(subjectOf(*r.Body), termsOf(*r.Body, r.Params.IdempotencyKey))
 	if err != nil {
 		return nil, err
@@ -61,7 +61,7 @@ func (o *operations) LijstSignalen(ctx context.Context, r LijstSignalenRequestOb
 	if err != nil {
 		return nil, err
 	}
-	list, more, err := partyOf(ctx).Registrations(from, count(r.Params.Aantal), statesOf[r.Params.Toestand])
+	list, more, err := accessOf(ctx).Party.Registrations(from, count(r.Params.Aantal), statesOf[r.Params.Toestand])
 	if err != nil {
 		return nil, err
 	}
@@ -80,7 +80,7 @@ func (o *operations) LeesSignaal(ctx context.Context, r LeesSignaalRequestObject
 	if err != nil {
 		return nil, gateway.ErrNotFound
 	}
-	s, err := partyOf(ctx).Registration(id)
+	s, err := accessOf(ctx).Party.Registration(id)
 	if err != nil {
 		return nil, err
 	}
@@ -96,7 +96,7 @@ func (o *operations) TrekSignaalIn(ctx context.Context, r TrekSignaalInRequestOb
 	if err != nil {
 		return nil, gateway.ErrNotFound
 	}
-	p := partyOf(ctx)
+	p := accessOf(ctx).Party
 	if _, err := p.Withdraw(id, reasons[r.Body.Reden]); err != nil {
 		return nil, err
 	}
@@ -118,7 +118,7 @@ func (o *operations) VerlengSignaal(ctx context.Context, r VerlengSignaalRequest
 	if err != nil {
 		return nil, gateway.ErrNotFound
 	}
-	p := partyOf(ctx)
+	p := accessOf(ctx).Party
 	terms := gateway.Terms{Card: cardOf(r.Body.Contactkaart), TermDays: r.Body.TermijnDagen, Key: r.Params.IdempotencyKey}
 	subject := gateway.Subject{Kind: string(r.Body.Nummersoort), Number: r.Body.Nummer, BirthDate: r.Body.Geboortedatum}
 	if _, err := p.Renew(id, subject, terms); err != nil {
@@ -138,7 +138,7 @@ func (o *operations) VerlengSignaal(ctx context.Context, r VerlengSignaalRequest
 }
 
 func (o *operations) MaakMelding(ctx context.Context, r MaakMeldingRequestObject) (MaakMeldingResponseObject, error) {
-	p := partyOf(ctx)
+	p := accessOf(ctx).Party
 	persons := make([]gateway.Person, len(r.Body.Personen))
 	for i, in := range r.Body.Personen {
 		persons[i] = gateway.Person{
@@ -177,7 +177,7 @@ func (o *operations) LijstMeldingen(ctx context.Context, r LijstMeldingenRequest
 	if err != nil {
 		return nil, err
 	}
-	list, more, err := partyOf(ctx).Reports(from, count(r.Params.Aantal), r.Params.Open)
+	list, more, err := accessOf(ctx).Party.Reports(from, count(r.Params.Aantal), r.Params.Open)
 	if err != nil {
 		return nil, err
 	}
@@ -196,7 +196,7 @@ func (o *operations) LeesMelding(ctx context.Context, r LeesMeldingRequestObject
 	if err != nil {
 		return nil, gateway.ErrNotFound
 	}
-	report, err := partyOf(ctx).ReportByID(id)
+	report, err := accessOf(ctx).Party.ReportByID(id)
 	if err != nil {
 		return nil, err
 	}
@@ -216,7 +216,7 @@ func (o *operations) LijstBerichten(ctx context.Context, r LijstBerichtenRequest
 	defer cancel()
 	ctx, stop := context.WithTimeout(ctx, time.Duration(r.Params.Wacht)*time.Second)
 	defer stop()
-	list, err := partyOf(ctx).AwaitMessages(ctx, from, count(r.Params.Aantal))
+	list, err := accessOf(ctx).Party.AwaitMessages(ctx, from, count(r.Params.Aantal))
 	if err != nil {
 		return nil, err
 	}
@@ -230,7 +230,7 @@ func (o *operations) LijstBerichten(ctx context.Context, r LijstBerichtenRequest
 }
 
 func (o *operations) LeesOrganisatie(ctx context.Context, _ LeesOrganisatieRequestObject) (LeesOrganisatieResponseObject, error) {
-	a, err := partyOf(ctx).About()
+	a, err := accessOf(ctx).Party.About()
 	if err != nil {
 		return nil, err
 	}

@@ -25,7 +25,9 @@ func (p *problem) Error() string { return "rest: " + p.code }
 // The refusals of the API.
 var (
 	problemInput   = problem{"invoer", http.StatusBadRequest, "De invoer klopt niet", "Herstel de genoemde velden en stuur het verzoek opnieuw.", nil}
-	problemToken   = problem{"sleutel", http.StatusUnauthorized, "Geen geldige API-sleutel", "Stuur de API-sleutel van de deelnemer mee als Authorization: Bearer.", nil}
+	problemToken   = problem{"sleutel", http.StatusUnauthorized, "Geen geldige API-sleutel", "Stuur een API-sleutel van de deelnemer of een toegangstoken mee als Authorization: Bearer.", nil}
+	problemRole    = problem{"rol", http.StatusForbidden, "Deze sleutel mag dit niet", "De beschrijving van de API noemt bij elke bewerking de rollen die haar mogen doen.", nil}
+	problemPerson  = problem{"hulpverlener", http.StatusForbidden, "Namens deze hulpverlener mag dit niet", "De sleutel hoort bij een ander, of de hulpverlener is geen actieve gebruiker.", nil}
 	problemPath    = problem{"niet-gevonden", http.StatusNotFound, "Niet gevonden", "Op dit adres is niets. Adressen eindigen niet op een schuine streep.", nil}
 	problemID      = problem{"onbekend-id", http.StatusNotFound, "Niet gevonden", "De organisatie heeft niets met dit id, of bewaart het niet meer.", nil}
 	problemMethod  = problem{"methode", http.StatusMethodNotAllowed, "Methode niet toegestaan", "De kop Allow noemt de methoden van dit adres.", nil}
@@ -60,6 +62,8 @@ func problemOf(err error) *problem {
 		err     error
 		problem *problem
 	}{
+		{gateway.ErrAccess, &problemToken},
+		{gateway.ErrPerson, &problemPerson},
 		{gateway.ErrNotFound, &problemID},
 		{gateway.ErrReplay, &problemReplay},
 		{gateway.ErrBusy, &problemBusy},
@@ -91,8 +95,8 @@ func writeProblem(w http.ResponseWriter, p *problem) {
 	if err != nil { // a struct of strings and numbers
 		panic(err)
 	}
-	if p.status == http.StatusUnauthorized {
-		w.Header().Set("WWW-Authenticate", "Bearer")
+	if p.status == http.StatusUnauthorized && w.Header().Get("WWW-Authenticate") == "" {
+		w.Header().Set("WWW-Authenticate", challengeAny)
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(p.status)

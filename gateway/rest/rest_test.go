@@ -224,7 +224,7 @@ func TestWaitingIsTold(t *testing.T) {
 	}
 	deadline := time.Now().Add(20 * time.Second)
 	for {
-		read, err := a.LeesSignaalWithResponse(t.Context(), made.JSON202.Id)
+		read, err := a.LeesSignaalWithResponse(t.Context(), made.JSON202.Id, nil)
 		if err != nil || read.JSON200 == nil {
 			t.Fatalf("%v %s", err, read.Body)
 		}
@@ -290,7 +290,7 @@ func TestReport(t *testing.T) {
 		again.Personen[0].Signaal.Sid != first.Personen[0].Signaal.Sid || again.Personen[0].Signaal.SamengevoegdMet != first.Personen[0].Signaal.Id {
 		t.Errorf("the repeat: %+v", again)
 	}
-	read, err := a.LeesMeldingWithResponse(t.Context(), first.Id)
+	read, err := a.LeesMeldingWithResponse(t.Context(), first.Id, nil)
 	if err != nil || read.JSON200 == nil || read.JSON200.Kenmerk != "M-1" || len(read.JSON200.Personen) != 4 {
 		t.Errorf("%s", read.Body)
 	}
@@ -308,14 +308,14 @@ func TestImport(t *testing.T) {
 	d := newDesk(t, 2, true)
 	a := d.client(t, 0)
 	begin := NieuweImport{Kenmerk: "I-1", AantalRegels: 5, Hulpverlener: "vt", TermijnDagen: 100}
-	begun, err := a.MaakImportWithResponse(t.Context(), begin)
+	begun, err := a.MaakImportWithResponse(t.Context(), nil, begin)
 	if err != nil || begun.JSON201 == nil || begun.JSON201.Toestand != ImportToestandAanleveren {
 		t.Fatalf("%v %s", err, begun.Body)
 	}
 	id := begun.JSON201.Id
 	post := func(first int, rows ...NieuweRegel) []Regel {
 		t.Helper()
-		resp, err := a.NeemRegelsAanWithResponse(t.Context(), id, NieuweRegels{Eerste: first, Regels: rows})
+		resp, err := a.NeemRegelsAanWithResponse(t.Context(), id, nil, NieuweRegels{Eerste: first, Regels: rows})
 		if err != nil || resp.JSON200 == nil {
 			t.Fatalf("%v %s", err, resp.Body)
 		}
@@ -336,7 +336,7 @@ func TestImport(t *testing.T) {
 	if again := post(1, rows...); fmt.Sprint(again[1:]) != fmt.Sprint(first[1:]) || again[0].Signaal != first[0].Signaal {
 		t.Errorf("again it is %v, and was %v", again, first)
 	}
-	if found, err := a.MaakImportWithResponse(t.Context(), begin); err != nil || found.JSON200 == nil || found.JSON200.Aangenomen != 3 || found.JSON200.Id != id {
+	if found, err := a.MaakImportWithResponse(t.Context(), nil, begin); err != nil || found.JSON200 == nil || found.JSON200.Aangenomen != 3 || found.JSON200.Id != id {
 		t.Errorf("%v %s", err, found.Body)
 	}
 	post(4, NieuweRegel{Nummersoort: "bsn", Nummer: otherNumber, Geboortedatum: "1985-01-01", Kenmerk: "K-4"},
@@ -344,7 +344,7 @@ func TestImport(t *testing.T) {
 
 	var s *Import
 	for deadline := time.Now().Add(20 * time.Second); s == nil || s.Toestand != ImportToestandKlaar; time.Sleep(5 * time.Millisecond) {
-		read, err := a.LeesImportWithResponse(t.Context(), id)
+		read, err := a.LeesImportWithResponse(t.Context(), id, nil)
 		if err != nil || read.JSON200 == nil || time.Now().After(deadline) {
 			t.Fatalf("%v %s", err, read.Body)
 		}
@@ -375,7 +375,7 @@ func TestImport(t *testing.T) {
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("outcomes %v, want %v", got, want)
 	}
-	if sig, err := a.LeesSignaalWithResponse(t.Context(), first[0].Signaal); err != nil || sig.JSON200 == nil || sig.JSON200.Import != id ||
+	if sig, err := a.LeesSignaalWithResponse(t.Context(), first[0].Signaal, nil); err != nil || sig.JSON200 == nil || sig.JSON200.Import != id ||
 		sig.JSON200.Hulpverlener != "bakker" || sig.JSON200.Contactkaart != card && sig.JSON200.Toestand == ToestandGeregistreerd {
 		t.Errorf("%v %s", err, sig.Body)
 	}
@@ -384,19 +384,19 @@ func TestImport(t *testing.T) {
 		t.Errorf("%s", list.Body)
 	}
 	other := d.client(t, 1)
-	if read, err := other.LeesImportWithResponse(t.Context(), id); err != nil || read.StatusCode() != 404 {
+	if read, err := other.LeesImportWithResponse(t.Context(), id, nil); err != nil || read.StatusCode() != 404 {
 		t.Errorf("another party reads it: %s", read.Body)
 	}
 	if read, err := other.LijstRegelsWithResponse(t.Context(), id, nil); err != nil || read.StatusCode() != 404 {
 		t.Errorf("another party reads its rows: %s", read.Body)
 	}
-	if added, err := other.NeemRegelsAanWithResponse(t.Context(), id, NieuweRegels{Eerste: 1, Regels: rows}); err != nil || added.StatusCode() != 404 {
+	if added, err := other.NeemRegelsAanWithResponse(t.Context(), id, nil, NieuweRegels{Eerste: 1, Regels: rows}); err != nil || added.StatusCode() != 404 {
 		t.Errorf("another party adds to it: %s", added.Body)
 	}
 	if list, err := other.LijstImportenWithResponse(t.Context(), nil); err != nil || len(list.JSON200.Items) != 0 {
 		t.Errorf("another party lists it: %s", list.Body)
 	}
-	if made, err := other.MaakImportWithResponse(t.Context(), begin); err != nil || made.JSON201 == nil {
+	if made, err := other.MaakImportWithResponse(t.Context(), nil, begin); err != nil || made.JSON201 == nil {
 		t.Errorf("its reference is taken by another party's import: %s", made.Body)
 	}
 }
@@ -408,7 +408,7 @@ func TestPartiesAreApart(t *testing.T) {
 		t.Fatalf("%v %s", err, made.Body)
 	}
 	other := d.client(t, 1)
-	if read, err := other.LeesSignaalWithResponse(t.Context(), made.JSON201.Id); err != nil || read.StatusCode() != 404 {
+	if read, err := other.LeesSignaalWithResponse(t.Context(), made.JSON201.Id, nil); err != nil || read.StatusCode() != 404 {
 		t.Errorf("another party reads it: %s", read.Body)
 	}
 	if gone, err := other.TrekSignaalInWithResponse(t.Context(), made.JSON201.Id, nil, Intrekking{Reden: IntrekkingRedenAfgesloten}); err != nil || gone.StatusCode() != 404 {
@@ -424,12 +424,12 @@ func TestRefusals(t *testing.T) {
 	d := newDesk(t, 1, false)
 	good := `{"nummersoort":"bsn","nummer":"` + number + `","geboortedatum":"2012-05-06","kenmerk":"A-1","hulpverlener":"jansen"}`
 	zeros := strings.Repeat("0", 32)
-	begun, err := d.client(t, 0).MaakImportWithResponse(t.Context(), NieuweImport{Kenmerk: "I-0", AantalRegels: 3})
+	begun, err := d.client(t, 0).MaakImportWithResponse(t.Context(), nil, NieuweImport{Kenmerk: "I-0", AantalRegels: 3})
 	if err != nil || begun.JSON201 == nil {
 		t.Fatalf("%v %s", err, begun.Body)
 	}
 	rows := begun.HTTPResponse.Header.Get("Location") + "/regels"
-	taken, err := d.client(t, 0).NeemRegelsAanWithResponse(t.Context(), begun.JSON201.Id, NieuweRegels{Eerste: 1, Regels: []NieuweRegel{{}}})
+	taken, err := d.client(t, 0).NeemRegelsAanWithResponse(t.Context(), begun.JSON201.Id, nil, NieuweRegels{Eerste: 1, Regels: []NieuweRegel{{}}})
 	if err != nil || taken.JSON200 == nil || len(taken.JSON200.Items[0].Fouten) != 2 {
 		t.Fatalf("%v %s", err, taken.Body)
 	}
@@ -670,7 +670,7 @@ func FuzzBodies(f *testing.F) {
 	f.Add("/v1/signalen", `{"nummersoort":"bsn","nummer":"900000016","geboortedatum":"900000016","900000016":"x"}`)
 	f.Add("/v1/meldingen", `{"kenmerk":"M-1","hulpverlener":"vt","personen":[{"nummer":"900000016","rol":"900000016"},{"nummer":900000016}]}`)
 	f.Add("/v1/meldingen", `{"personen":{"900000016":null}}`)
-	begun, err := d.client(f, 0).MaakImportWithResponse(f.Context(), NieuweImport{Kenmerk: "I-1", AantalRegels: 1})
+	begun, err := d.client(f, 0).MaakImportWithResponse(f.Context(), nil, NieuweImport{Kenmerk: "I-1", AantalRegels: 1})
 	if err != nil || begun.JSON201 == nil {
 		f.Fatalf("%v %s", err, begun.Body)
 	}
@@ -730,19 +730,19 @@ func TestImportOfAFile(t *testing.T) {
 	d := newDesk(t, 1, true)
 	a := d.client(t, 0)
 	begin := NieuweImport{Inhoud: strings.Repeat("0f", 32), AantalRegels: 1, Hulpverlener: "jansen"}
-	first, err := a.MaakImportWithResponse(t.Context(), begin)
+	first, err := a.MaakImportWithResponse(t.Context(), nil, begin)
 	if err != nil || first.JSON201 == nil || first.JSON201.Ronde != 1 || strings.Contains(first.JSON201.Kenmerk, "0f0f0f") {
 		t.Fatalf("%v %s", err, first.Body)
 	}
 	begin.Opnieuw = true
-	if found, err := a.MaakImportWithResponse(t.Context(), begin); err != nil || found.JSON200 == nil || found.JSON200.Id != first.JSON201.Id {
+	if found, err := a.MaakImportWithResponse(t.Context(), nil, begin); err != nil || found.JSON200 == nil || found.JSON200.Id != first.JSON201.Id {
 		t.Errorf("a round that is not done is not found: %v %s", err, found.Body)
 	}
 	rows := NieuweRegels{Eerste: 1, Regels: []NieuweRegel{{Kenmerk: "K-1"}}}
-	if added, err := a.NeemRegelsAanWithResponse(t.Context(), first.JSON201.Id, rows); err != nil || added.JSON200 == nil {
+	if added, err := a.NeemRegelsAanWithResponse(t.Context(), first.JSON201.Id, nil, rows); err != nil || added.JSON200 == nil {
 		t.Fatalf("%v %s", err, added.Body)
 	}
-	second, err := a.MaakImportWithResponse(t.Context(), begin)
+	second, err := a.MaakImportWithResponse(t.Context(), nil, begin)
 	if err != nil || second.JSON201 == nil || second.JSON201.Ronde != 2 || second.JSON201.Kenmerk != first.JSON201.Kenmerk {
 		t.Errorf("%v %s", err, second.Body)
 	}

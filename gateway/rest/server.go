@@ -32,6 +32,7 @@ type server struct {
 	spec    *openapi3.T
 	json    map[string]any // the description, as it is served
 	names   map[string]bool
+	rules   map[string]rule // who may do what, by operation
 	closing context.Context
 }
 
@@ -46,7 +47,7 @@ func NewHandler(ctx context.Context, g *gateway.Gateway, log *slog.Logger) (http
 	router.NotFoundHandler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { writeProblem(w, &problemPath) })
 	router.MethodNotAllowedHandler = methodNotAllowed(router)
 	router.Use(s.authenticate, s.validate)
-	strict := NewStrictHandlerWithOptions(&operations{s}, nil, StrictHTTPServerOptions{
+	strict := NewStrictHandlerWithOptions(&operations{s}, []StrictMiddlewareFunc{whileValid}, StrictHTTPServerOptions{
 		RequestErrorHandlerFunc:  func(w http.ResponseWriter, r *http.Request, err error) { s.refuse(w, r, inputProblem(nil)) },
 		ResponseErrorHandlerFunc: s.refuse,
 	})
@@ -112,32 +113,6 @@ func methodNotAllowed(router *mux.Router) http.Handler {
 			return
 		}
 		writeProblem(w, &problemMethod)
-	})
-}
-
-type contextKey int
-
-const partyInContext contextKey = 0
-
-func partyOf(ctx context.Context) *gateway.Party {
-	return ctx.Value(partyInContext).(*gateway.Party)
-}
-
-// authenticate finds the party by the token, but for operations that the
-// description opens to all.
-func (s *server) authenticate(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if _, operation := s.operation(r); operation.Security != nil && len(*operation.Security) == 0 {
-			next.ServeHTTP(w, r)
-			return
-		}
-		scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-		party, ok := s.gateway.Authenticate(strings.TrimSpace(token))
-		if !ok || !strings.EqualFold(scheme, "Bearer") {
-			writeProblem(w, &problemToken)
-			return
-		}
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), partyInContext, party)))
 	})
 }
 

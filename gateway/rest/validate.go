@@ -33,6 +33,9 @@ func (s *server) loadSpec() error {
 	if s.spec, err = GetSpec(); err != nil {
 		return fmt.Errorf("%w: %w", errSpec, err)
 	}
+	if s.rules, err = rulesOf(s.spec); err != nil {
+		return err
+	}
 	s.names = map[string]bool{}
 	for _, schema := range s.spec.Components.Schemas {
 		for name := range schema.Value.Properties {
@@ -134,8 +137,10 @@ var bodies = map[string]func() any{
 // dropEmpty takes a parameter without a value for one that is not there, as
 // generated clients send it.
 func dropEmpty(r *http.Request) {
-	if r.Header.Get("Idempotency-Key") == "" {
-		r.Header.Del("Idempotency-Key")
+	for _, name := range []string{"Idempotency-Key", headerPerson} {
+		if r.Header.Get(name) == "" {
+			r.Header.Del(name)
+		}
 	}
 	query := r.URL.Query()
 	for name, values := range query {
@@ -153,7 +158,7 @@ func (s *server) withContent(r *http.Request, body []byte, faults []Invoerfout) 
 	if json.Unmarshal(body, &in) != nil {
 		return faults
 	}
-	for _, f := range faultsOf(partyOf(r.Context()).CheckSignal(subjectOf(in), termsOf(in, ""))) {
+	for _, f := range faultsOf(accessOf(r.Context()).Party.CheckSignal(subjectOf(in), termsOf(in, ""))) {
 		if !slices.ContainsFunc(faults, func(g Invoerfout) bool { return g.Name == f.Name || strings.HasPrefix(g.Name, f.Name+".") }) {
 			faults = append(faults, f)
 		}
