@@ -43,6 +43,7 @@ type Party struct {
 	Region string      `json:"region"`
 	Roles  []string    `json:"roles,omitempty"`
 	Keys   []Key       `json:"keys,omitempty"`
+	Grants []Grant     `json:"grants,omitempty"` // by From
 }
 
 // Uses of a party's key. A registry's receipt keys have an empty use.
@@ -160,6 +161,11 @@ func (d *Directory) check() error {
 				return at(ErrKeyTwice, "parties", i)
 			}
 			seen[string(k.Key)] = true
+		}
+		for j, g := range p.Grants {
+			if !g.valid() || j > 0 && !p.Grants[j-1].From.Before(g.From) {
+				return at(ErrGrant, "parties", i)
+			}
 		}
 	}
 	return nil

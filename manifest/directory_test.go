@@ -147,10 +147,20 @@ func TestDirectoryRules(t *testing.T) {
 		"key_without_from":        {func(d *D) { d.Parties[0].Keys[0].From = time.Time{} }, manifest.ErrKey},
 		"key_ends_first":          {func(d *D) { d.Parties[0].Keys[0].Until = d.Parties[0].Keys[0].From }, manifest.ErrKey},
 		"two_parties_one_tls_key": {func(d *D) { d.Parties[1].Keys[2] = d.Parties[0].Keys[2] }, manifest.ErrKeyTwice},
+		"grant_without_an_end":    {func(d *D) { d.Parties[0].Grants[1].Until = time.Time{} }, manifest.ErrGrant},
+		"grant_ends_first":        {func(d *D) { d.Parties[0].Grants[0].Until = d.Parties[0].Grants[0].From }, manifest.ErrGrant},
+		"grant_of_two_years":      {func(d *D) { d.Parties[0].Grants[1].Until = now.AddDate(2, 0, 0) }, manifest.ErrGrant},
+		"grant_of_nothing":        {func(d *D) { d.Parties[0].Grants[0].Daily = 0 }, manifest.ErrGrant},
+		"grant_month_under_day":   {func(d *D) { d.Parties[0].Grants[0].Monthly = 999 }, manifest.ErrGrant},
+		"grant_too_large":         {func(d *D) { d.Parties[0].Grants[0].Daily, d.Parties[0].Grants[0].Monthly = 1e9, 1e9 }, manifest.ErrGrant},
+		"grant_without_purpose":   {func(d *D) { d.Parties[0].Grants[0].Purpose = "" }, manifest.ErrGrant},
+		"grant_in_local_time":     {func(d *D) { g := &d.Parties[0].Grants[0]; g.From = g.From.In(time.FixedZone("", 3600)) }, manifest.ErrGrant},
+		"grant_twice":             {func(d *D) { d.Parties[0].Grants[1].From = d.Parties[0].Grants[0].From }, manifest.ErrGrant},
+		"grants_out_of_order":     {func(d *D) { g := d.Parties[0].Grants; g[0], g[1] = g[1], g[0] }, manifest.ErrGrant},
 		"one_key_twice":           {func(d *D) { d.Parties[0].Keys = append(d.Parties[0].Keys, d.Parties[0].Keys[0]) }, manifest.ErrKeyTwice},
 	} {
 		t.Run("rejects/"+reason, func(t *testing.T) {
-			w := parties(t)
+			w := granted(t)
 			c.spoil(w.Directory)
 			if _, err := w.Directory.Note(); !errors.Is(err, c.want) {
 				t.Errorf("got %v, want %v", err, c.want)

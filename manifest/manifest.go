@@ -117,7 +117,12 @@ type Policy struct {
 	SignalPerpetrators bool          `json:"signalPerpetrators"` // a suspected perpetrator under 23 in a report is signalled too
 	DailyBudget        int           `json:"dailyBudget"`        // evaluations of a party a UTC day
 	MonthlyBudget      int           `json:"monthlyBudget"`      // and a UTC month
-	ReportReserve      int           `json:"reportReserve"`      // above the budgets, for reports
+	ReportReserve      int           `json:"reportReserve"`      // a UTC day, above both budgets, for reports alone
+
+	// What the registry takes of a party a UTC day; absent, ten times DailyBudget. A
+	// withdrawal is no act here: it is always taken.
+	DailySignals int `json:"dailySignals,omitempty"`
+	DailyActs    int `json:"dailyActs,omitempty"`
 }
 
 // OpenManifest verifies a manifest's note: a signature of governance and of at

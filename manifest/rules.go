@@ -48,6 +48,7 @@ const (
 	ErrKey         Rule = "a key has the id of its 32 bytes, a known use, and a window from < until"
 	ErrPolicy      Rule = "the policy's numbers, dates, time zone or calendar are out of range"
 	ErrParties     Rule = "parties are in order of their ids, each id once"
+	ErrGrant       Rule = "grants are in order of from, each from once, with until at most 400 days later, 1 to 10,000,000 a day, no fewer a month, and a purpose"
 	ErrParty       Rule = "a party has a well-formed id, a name, a kind and a region"
 )
 
@@ -224,7 +225,8 @@ func (p Policy) check() error {
 		p.TimeZone != "Europe/Amsterdam",
 		!calendarName.MatchString(p.Calendar),
 		p.AnswerDays < 1 || p.AnswerDays > 60,
-		p.DailyBudget < 1, p.MonthlyBudget < p.DailyBudget, p.ReportReserve < 0:
+		p.DailyBudget < 1, p.MonthlyBudget < p.DailyBudget, p.ReportReserve < 0,
+		p.DailySignals < 0, p.DailyActs < 0:
 		return ErrPolicy
 	}
 	return nil

@@ -46,6 +46,7 @@ func (m *Manifest) Summary() string {
 	fmt.Fprintf(b, "  policy            signals live %d days at most; legal basis ends %s; %d working days to answer (%s)\n",
 		p.TermDays, p.LegalBasisEnds, p.AnswerDays, p.Calendar)
 	fmt.Fprintf(b, "                    a party may ask %d times a day, %d a month, %d more for reports\n", p.DailyBudget, p.MonthlyBudget, p.ReportReserve)
+	fmt.Fprintf(b, "                    the registry takes %d signals a day of a party, and %d acts\n", p.SignalQuota(), p.ActQuota())
 	if p.SignalPerpetrators {
 		fmt.Fprintf(b, "                    suspected perpetrators under 23 are signalled\n")
 	}
@@ -60,6 +61,10 @@ func (d *Directory) Summary() string {
 		fmt.Fprintf(b, "  %s  %s (%s, %s)\n", p.ID, p.Name, p.Kind, p.Region)
 		for _, k := range p.Keys {
 			fmt.Fprintf(b, "    %-5s %s\n", k.Use, k.describe())
+		}
+		for _, g := range p.Grants {
+			fmt.Fprintf(b, "    grant %d a day, %d a month more, from %s until %s: %s\n",
+				g.Daily, g.Monthly, g.From.Format(timeText), g.Until.Format(timeText), g.Purpose)
 		}
 	}
 	return b.String()

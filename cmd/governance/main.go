@@ -32,6 +32,12 @@ note that gets a signature more.
   governance directory -in FILE [-previous NOTE] -out TEXT
       The same for a directory: without version and previous; a key's id may be
       left out.
+  governance grant -in FILE -party ID -daily N -monthly N -from TIME -until TIME
+                   -purpose TEXT -out FILE
+      Adds a grant to a directory written by hand: between the times (days, from
+      00:00 UTC, or 2027-03-01T08:00:00Z) the party may have N evaluations more a
+      day and a month than the policy's budgets, to import what it has. -out is a
+      new file, for "governance directory".
   governance sign -key KEY -in NOTE -out NOTE
       Shows what a manifest or directory says and signs it. -in is the text, signed
       by others or not yet; -out may be the same.
@@ -56,8 +62,12 @@ FILE for directory:
   {
     "dep": "demo", "notAfter": "2028-01-01T00:00:00Z",
     "parties": [{"id": "nl-brin:12AB", "name": "…", "kind": "school", "region": "…",
-                 "keys": [{"use": "sign", "key": "…", "from": "2027-01-01T00:00:00Z"}, …]}, …]
+                 "keys": [{"use": "sign", "key": "…", "from": "2027-01-01T00:00:00Z"}, …],
+                 "grants": [{"from": "2027-03-01T00:00:00Z", "until": "2027-04-01T00:00:00Z",
+                             "daily": 20000, "monthly": 100000, "purpose": "…"}]}, …]
   }
+Left out, a policy's "dailySignals" and "dailyActs", which the registry takes of a
+party a day, are ten times dailyBudget; a party without "grants" has none.
 `
 
 var program = command.Program{Name: "governance", Usage: usage}
@@ -65,7 +75,7 @@ var program = command.Program{Name: "governance", Usage: usage}
 func init() {
 	program.Commands = map[string]command.Command{
 		"keygen": keygen, "deal": deal, "manifest": writeManifest, "directory": writeDirectory,
-		"sign": sign, "pins": writePins, "verify": verify,
+		"grant": grant, "sign": sign, "pins": writePins, "verify": verify,
 	}
 }
 

@@ -72,6 +72,7 @@ func (d *desk) must(t *testing.T, line string) string {
 const (
 	dealing     = "deal -epoch 1 -cohorts 2010-2012 -threshold 2 -evaluators 3 -out @dealt"
 	commitsFile = "@dealt/commitments-epoch-1-cohorts-2010-2012.json"
+	granting    = "grant -in @directory.json -daily 5 -monthly 50 -from 2027-03-01 -purpose import -out @granted.json"
 )
 
 // newDesk has keys, a dealing, and both files as they are written by hand.
@@ -192,6 +193,25 @@ func TestCeremony(t *testing.T) {
 		t.Error(err)
 	}
 	d.must(t, "directory -in @directory.json -previous @d1.txt -out @d2.txt")
+
+	// A party imports what it has: a grant in its next directory, and nobody else's.
+	today := time.Now().UTC().Format(time.DateOnly)
+	until := time.Now().UTC().AddDate(0, 1, 0).Format(time.RFC3339)
+	d.must(t, "grant -in @directory.json -party nl-brin:12AB -daily 20000 -monthly 100000 -from "+today+" -until "+until+" -purpose import -out @granted.json")
+	d.must(t, "directory -in @granted.json -previous @d1.txt -out @d3.txt")
+	d.must(t, "sign -key @keys/directory.key -in @d3.txt -out @d3.txt")
+	if shown := d.must(t, "verify -pins @pins.json -manifest @m1.txt -directory @d3.txt"); !strings.Contains(shown, "grant 20000 a day, 100000 a month more") {
+		t.Errorf("with a grant:\n%s", shown)
+	}
+	with, err := readText(d.in("d3.txt"), manifest.ParseDirectory)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range with.Parties {
+		if got := len(p.GrantsAt(time.Now())); got != map[bool]int{true: 1}[p.ID == "nl-brin:12AB"] {
+			t.Errorf("%s has %d grants", p.ID, got)
+		}
+	}
 }
 
 func TestRefusals(t *testing.T) {
@@ -226,6 +246,12 @@ func TestRefusals(t *testing.T) {
 			list := d.directory["parties"].([]any)
 			list[0].(map[string]any)["keys"] = list[1].(map[string]any)["keys"]
 		}, "directory -in @directory.json -out @d.txt", manifest.ErrKeyTwice, ""},
+
+		"grant_to_a_stranger":   {nil, granting + " -party nl-brin:99ZZ -until 2027-04-01", nil, "no party"},
+		"grant_without_an_end":  {nil, granting + " -party nl-brin:12AB", nil, "-until"},
+		"grant_that_ends_first": {nil, granting + " -party nl-brin:12AB -until 2027-02-01", manifest.ErrGrant, ""},
+		"grant_until_some_day":  {nil, granting + " -party nl-brin:12AB -until later", nil, "-until: not a day"},
+		"grant_overwriting":     {nil, strings.Replace(granting, "@granted.json", "@directory.json", 1) + " -party nl-brin:12AB -until 2027-04-01", nil, "nothing is overwritten"},
 
 		"signing_with_another_key": {func(t *testing.T, d *desk) { d.must(t, "manifest -in @manifest.json -out @m.txt") },
 			"sign -key @keys/directory.key -in @m.txt -out @s.txt", nil, "not the governance key"},

@@ -105,6 +105,27 @@ func writeManifest(_ context.Context, args []string, stdout, stderr io.Writer) e
 	return nil
 }
 
+// readDirectory reads a directory that was written by hand, as version 1.
+func readDirectory(path string) (*manifest.Directory, error) {
+	d := new(manifest.Directory)
+	if err := readJSON(path, d); err != nil {
+		return nil, err
+	}
+	if d.Version != 0 || !d.Previous.IsZero() {
+		return nil, fmt.Errorf("%s: leave version and previous out; they come from -previous", path)
+	}
+	d.Version = 1
+	for _, p := range d.Parties {
+		for i, k := range p.Keys {
+			if k.ID == (encoding.KeyID{}) {
+				p.Keys[i].ID = encoding.KeyIDOf(k.Key)
+			}
+		}
+	}
+	slices.SortStableFunc(d.Parties, func(a, b manifest.Party) int { return cmp.Compare(a.ID, b.ID) })
+	return d, nil
+}
+
 // writeDirectory makes the text of a directory.
 func writeDirectory(_ context.Context, args []string, stdout, stderr io.Writer) error {
 	fs := program.Flags("directory", stderr)
@@ -114,30 +135,17 @@ func writeDirectory(_ context.Context, args []string, stdout, stderr io.Writer) 
 	if err := program.Parse(fs, args, "previous"); err != nil {
 		return err
 	}
-	d := new(manifest.Directory)
-	if err := readJSON(*in, d); err != nil {
+	d, err := readDirectory(*in)
+	if err != nil {
 		return err
 	}
-	if d.Version != 0 || !d.Previous.IsZero() {
-		return fmt.Errorf("%s: leave version and previous out; they come from -previous", *in)
-	}
-	d.Version = 1
 	var prev *manifest.Directory
 	if *previous != "" {
-		var err error
 		if prev, err = readText(*previous, manifest.ParseDirectory); err != nil {
 			return err
 		}
 		d.Version, d.Previous = prev.Version+1, prev.Hash()
 	}
-	for _, p := range d.Parties {
-		for i, k := range p.Keys {
-			if k.ID == (encoding.KeyID{}) {
-				p.Keys[i].ID = encoding.KeyIDOf(k.Key)
-			}
-		}
-	}
-	slices.SortStableFunc(d.Parties, func(a, b manifest.Party) int { return cmp.Compare(a.ID, b.ID) })
 	text, err := d.Note()
 	if err != nil {
 		return fmt.Errorf("%s: %w", *in, err)
