@@ -4,7 +4,6 @@ package evaluator
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -15,6 +14,7 @@ import (
 	"github.com/seinhuis/seinhuis/crypto/encoding"
 	"github.com/seinhuis/seinhuis/crypto/oprf"
 	"github.com/seinhuis/seinhuis/keys"
+	"github.com/seinhuis/seinhuis/logging"
 	"github.com/seinhuis/seinhuis/manifest"
 )
 
@@ -62,11 +62,11 @@ func (e *ShareError) Error() string {
 func (e *ShareError) Unwrap() error { return e.Err }
 
 // Faults of a share.
-var (
-	ErrForeign = errors.New("it does not verify against the manifest's commitments; compare its file with the one that was dealt for this evaluator and sharing")
-	ErrIndex   = errors.New("it has another evaluator's index; a share file of somebody else was put here")
-	ErrTwice   = errors.New("it is there twice")
-	ErrValue   = errors.New("its value is not a share")
+const (
+	ErrForeign = logging.Error("it does not verify against the manifest's commitments; compare its file with the one that was dealt for this evaluator and sharing")
+	ErrIndex   = logging.Error("it has another evaluator's index; a share file of somebody else was put here")
+	ErrTwice   = logging.Error("it is there twice")
+	ErrValue   = logging.Error("its value is not a share")
 )
 
 // shareFile is the form of a share file:

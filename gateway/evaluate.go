@@ -212,7 +212,7 @@ func (p *Party) askEvaluator(ctx context.Context, who manifest.Evaluator, e *eva
 
 func (p *Party) blame(who manifest.Evaluator, reason string, err error) {
 	p.g.metrics.evaluatorFaults.WithLabelValues(strconv.Itoa(who.Index), reason).Inc()
-	p.g.log.Warn("evaluator not used", "evaluator", who.Index, "name", who.Name, "reason", reason, "cause", err.Error())
+	p.g.log.Warn("evaluator not used", "evaluator", who.Index, "reason", reason, "cause", err)
 }
 
 func elements(list []encoding.Base64) [][]byte {

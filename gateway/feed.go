@@ -35,7 +35,7 @@ func (p *Party) readFeed(ctx context.Context) {
 		failures++
 		code := api.CodeOf(err)
 		p.g.metrics.feedFaults.WithLabelValues(string(code)).Inc()
-		p.g.log.Warn("feed not read", "party", string(p.id), "code", code, "cause", err.Error())
+		p.g.log.Warn("feed not read", "party", string(p.id), "code", code, "cause", err)
 		if !sleep(ctx, backoff(failures)) {
 			return
 		}

@@ -7,7 +7,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"sync"
@@ -19,6 +18,7 @@ import (
 	"github.com/seinhuis/seinhuis/api"
 	"github.com/seinhuis/seinhuis/crypto/encoding"
 	"github.com/seinhuis/seinhuis/keys"
+	"github.com/seinhuis/seinhuis/logging"
 	"github.com/seinhuis/seinhuis/manifest"
 )
 
@@ -45,7 +45,7 @@ type Gateway struct {
 // Open reads the keys, opens the store, and verifies the manifest and directory.
 func Open(c Config, o Options) (*Gateway, error) {
 	if o.Log == nil {
-		o.Log = slog.New(slog.NewJSONHandler(io.Discard, nil))
+		o.Log = logging.Discard()
 	}
 	if o.Metrics == nil {
 		o.Metrics = prometheus.NewRegistry()
@@ -150,7 +150,7 @@ func (g *Gateway) keepRoots(ctx context.Context) {
 	for i := 0; ; i++ {
 		p := g.order[i%len(g.order)] // one party's broken certificate does not stop it
 		if err := g.roots.refresh(ctx, p, time.Now()); err != nil && ctx.Err() == nil {
-			g.log.Warn("manifest and directory not refreshed", "cause", err.Error())
+			g.log.Warn("manifest and directory not refreshed", "cause", err)
 		}
 		if _, _, err := g.roots.inForce(); err != nil {
 			g.log.Error("no manifest and directory in force")

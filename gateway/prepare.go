@@ -276,7 +276,7 @@ func (p *Party) identities(m *manifest.Manifest, jobs []Job) (left []Job, ids []
 		var fault Fault
 		switch {
 		case err != nil:
-			p.halt("identity in the queue not readable", err)
+			p.g.log.Error("identity in the queue not readable", "party", string(p.id), "cause", err)
 			fault = Fault{FieldNumber, CodeForm}
 		case id.Birthday23().Compare(identity.Today(now)) <= 0:
 			fault = Fault{FieldBirthDate, CodeAdult}

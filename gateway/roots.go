@@ -256,7 +256,7 @@ func (r *roots) refresh(ctx context.Context, p *Party, unlessSince time.Time) er
 		}
 		if err := n.offer(note); err != nil {
 			r.metrics.rootsRefused.Inc()
-			p.g.log.Error("manifest or directory refused", "path", n.path, "cause", err.Error())
+			p.g.log.Error("manifest or directory refused", "path", n.path, "cause", err)
 			return err
 		}
 	}

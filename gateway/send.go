@@ -79,7 +79,7 @@ func (p *Party) verified(ctx context.Context, began time.Time, m *manifest.Manif
 
 func (p *Party) receiptRefused(job Job, err error) error {
 	p.g.metrics.receiptsRefused.Inc()
-	p.g.log.Error("receipt refused", "party", string(p.id), "job", job, "cause", err.Error())
+	p.g.log.Error("receipt refused", "party", string(p.id), "job", job.ID.String(), "cause", err)
 	return &waitError{For: WaitRegistry, Alone: true, Err: err}
 }
 
@@ -142,7 +142,7 @@ func (p *Party) notTaken(ctx context.Context, began time.Time, job Job, err erro
 	if code.Refusal().Status >= http.StatusInternalServerError {
 		return wait
 	}
-	p.g.log.Warn("registry refused", "party", string(p.id), "job", job, "code", code)
+	p.g.log.Warn("registry refused", "party", string(p.id), "job", job.ID.String(), "code", code)
 	wait.Alone = true
 
 	switch {

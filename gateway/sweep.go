@@ -24,7 +24,7 @@ func (g *Gateway) keepSweeping(ctx context.Context) {
 	for {
 		for _, p := range g.order {
 			if err := p.sweep(); err != nil {
-				p.halt("sweep failed", err)
+				g.log.Error("sweep failed", "party", string(p.id), "cause", err)
 			}
 		}
 		if !sleep(ctx, sweepEvery) {

@@ -370,14 +370,9 @@ func (p *Party) tried(t *turn, job ID, began time.Time, err error) {
 		w := p.trouble.job(job, e)
 		p.queue.rest(t, job, time.Until(w.Until), p.wake)
 	default:
-		p.halt("job not done", err)
+		p.g.log.Error("job not done", "party", string(p.id), "cause", err)
 		p.trouble.job(job, &waitError{For: WaitNothing, Until: afterOurFault, Err: err})
 		p.queue.rest(t, job, afterOurFault, p.wake)
 	}
 	p.changed.notify()
-}
-
-// halt logs a fault of our own: of the store, or of what is in it.
-func (p *Party) halt(what string, err error) {
-	p.g.log.Error(what, "party", string(p.id), "cause", err.Error())
 }

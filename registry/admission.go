@@ -50,10 +50,10 @@ func (a Admission) statement(s api.Statement, sub api.Submission) error {
 		return err
 	}
 	if !s.TakesOver.IsZero() {
-		return api.Refuse(api.CodeUnsupported, errors.New("warm handover is not taken yet"))
+		return api.Refuse(api.CodeUnsupported, errors.New("registry: warm handover is not taken yet"))
 	}
 	if a.Now.After(a.Manifest.NotAfter) || a.Now.After(a.Directory.NotAfter) {
-		return api.Refuse(api.CodeUnavailable, errors.New("the manifest or the directory is no longer in force"))
+		return api.Refuse(api.CodeUnavailable, errors.New("registry: the manifest or the directory is no longer in force"))
 	}
 	today := Today(a.Now)
 	if ends := a.Manifest.Policy.LegalBasisEnds; !ends.IsZero() && today.Compare(ends) >= 0 {
@@ -64,7 +64,7 @@ func (a Admission) statement(s api.Statement, sub api.Submission) error {
 	}
 	open := a.Manifest.Open()
 	if len(open) == 0 || len(open) != len(s.Faces) {
-		return api.Refuse(api.CodeEpoch, fmt.Errorf("%d faces, %d open epochs", len(s.Faces), len(open)))
+		return api.Refuse(api.CodeEpoch, fmt.Errorf("registry: %d faces, %d open epochs", len(s.Faces), len(open)))
 	}
 	if len(sub.Faces) != len(s.Faces) {
 		return api.Refuse(api.CodeFaces, nil)
@@ -110,7 +110,7 @@ func (a Admission) act(act api.Act, signed api.Signed) error {
 		return api.Refuse(api.CodeUnsupported, nil)
 	}
 	if act.Body != api.ReasonEnded && act.Body != api.ReasonMistake || !act.Match.IsZero() || !act.OtherSID.IsZero() {
-		return api.Refuse(api.CodeMalformed, errors.New("a withdrawal's body is its reason, and it names no match"))
+		return api.Refuse(api.CodeMalformed, errors.New("registry: a withdrawal's body is its reason, and it names no match"))
 	}
 	return nil
 }

@@ -190,7 +190,7 @@ func refuse(w http.ResponseWriter, r *http.Request, log *slog.Logger, err error)
 	if problem.Status >= http.StatusInternalServerError && !later {
 		level = slog.LevelError
 	}
-	log.Log(r.Context(), level, "request refused", "route", route(r), "code", code, "cause", err.Error())
+	log.Log(r.Context(), level, "request refused", "route", route(r), "code", code, "cause", err)
 	WriteProblem(w, problem)
 }
 
@@ -204,8 +204,7 @@ func route(r *http.Request) string {
 	return ""
 }
 
-// recovered makes an error of a panic. It tells the place and the type of the
-// panic but not its value, which can hold anything.
+// recovered makes an error of a panic.
 func recovered(err *error) {
 	v := recover()
 	if v == nil {
@@ -214,19 +213,25 @@ func recovered(err *error) {
 	if v == http.ErrAbortHandler {
 		panic(v)
 	}
+	*err = Panicked(v)
+}
+
+// Panicked is an error that tells the place and the type of a panic that was just
+// recovered, but not its value, which can hold anything.
+func Panicked(v any) error {
 	pc := make([]uintptr, 16)
-	frames := runtime.CallersFrames(pc[:runtime.Callers(3, pc)])
+	frames := runtime.CallersFrames(pc[:runtime.Callers(2, pc)])
 	var places []string
 	for {
 		frame, more := frames.Next()
 		if !strings.HasPrefix(frame.Function, "runtime.") {
 			places = append(places, fmt.Sprintf("%s:%d", frame.Function, frame.Line))
 		}
-		if !more || len(places) == 4 {
+		if !more || len(places) == 5 {
 			break
 		}
 	}
-	*err = fmt.Errorf("edge: panic of type %T in %s", v, strings.Join(places, " < "))
+	return fmt.Errorf("edge: panic of type %T in %s", v, strings.Join(places, " < "))
 }
 
 func readBody(w http.ResponseWriter, r *http.Request, want string, limit int64, within time.Duration) ([]byte, error) {

@@ -228,7 +228,7 @@ func bounded(text string, fallback, most int) (int, error) {
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil || n < 0 || n > most {
-		return 0, api.Refuse(api.CodeMalformed, errors.New("a number in the query is outside its bounds"))
+		return 0, api.Refuse(api.CodeMalformed, errors.New("exchange: a number in the query is outside its bounds"))
 	}
 	return n, nil
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/seinhuis/seinhuis/evaluator"
 	"github.com/seinhuis/seinhuis/keys"
+	"github.com/seinhuis/seinhuis/logging"
 	"github.com/seinhuis/seinhuis/manifest"
 )
 
@@ -137,7 +138,7 @@ func (c *config) approve(m *manifest.Manifest, signer note.Signer, stdout io.Wri
 		return manifest.ErrVKey
 	}
 	if own.Name() != signer.Name() || own.KeyHash() != signer.KeyHash() {
-		return errors.New("the manifest names another note key for this evaluator; give governance the vkey that keygen printed")
+		return logging.Error("the manifest names another note key for this evaluator; give governance the vkey that keygen printed")
 	}
 	shares, err := evaluator.ReadShares(c.Shares)
 	if err != nil {
@@ -172,7 +173,7 @@ func (c *config) self(m *manifest.Manifest) (manifest.Evaluator, error) {
 	pin := keys.SPKIHash(cert.Leaf)
 	i := slices.IndexFunc(m.Evaluators, func(e manifest.Evaluator) bool { return e.TLS == pin })
 	if i < 0 {
-		return manifest.Evaluator{}, errors.New("the manifest has no evaluator with the key of tls.cert; give governance what keygen printed")
+		return manifest.Evaluator{}, logging.Error("the manifest has no evaluator with the key of tls.cert; give governance what keygen printed")
 	}
 	return m.Evaluators[i], nil
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/seinhuis/seinhuis/api/evaluation"
 	"github.com/seinhuis/seinhuis/cmd/internal/command"
 	"github.com/seinhuis/seinhuis/evaluator"
+	"github.com/seinhuis/seinhuis/logging"
 	"github.com/seinhuis/seinhuis/manifest"
 )
 
@@ -34,7 +35,7 @@ func serve(ctx context.Context, args []string, _, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	log := slog.New(slog.NewJSONHandler(stderr, nil))
+	log := logging.New(stderr, slog.LevelInfo)
 	n := &node{config: c}
 	n.trust, err = manifest.Load(manifest.Files{Pins: c.Pins, Manifest: c.Manifest, Directory: c.Directory, Kept: c.Data}, time.Now())
 	if err != nil {

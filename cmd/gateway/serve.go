@@ -17,6 +17,7 @@ import (
 	"github.com/seinhuis/seinhuis/cmd/internal/command"
 	"github.com/seinhuis/seinhuis/gateway"
 	"github.com/seinhuis/seinhuis/gateway/rest"
+	"github.com/seinhuis/seinhuis/logging"
 )
 
 // serve runs a gateway until ctx ends.
@@ -32,7 +33,7 @@ func serve(ctx context.Context, args []string, stderr io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	log := slog.New(slog.NewJSONHandler(stderr, nil))
+	log := logging.New(stderr, slog.LevelInfo)
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	g, err := gateway.Open(config, gateway.Options{Log: log, Metrics: metrics})

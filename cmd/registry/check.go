@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 
+	"github.com/seinhuis/seinhuis/logging"
 	"github.com/seinhuis/seinhuis/matcher"
 )
 
@@ -52,7 +53,7 @@ func onStore(name string, args []string, stderr io.Writer, do func(*matcher.Matc
 	if err != nil {
 		return err
 	}
-	m, _, err := c.open(slog.New(slog.NewJSONHandler(stderr, nil)))
+	m, _, err := c.open(logging.New(stderr, slog.LevelInfo))
 	if err != nil {
 		return fmt.Errorf("%w (is the registry still running?)", err)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/seinhuis/seinhuis/cmd/internal/command"
 	"github.com/seinhuis/seinhuis/crypto/encoding"
 	"github.com/seinhuis/seinhuis/keys"
+	"github.com/seinhuis/seinhuis/logging"
 	"github.com/seinhuis/seinhuis/manifest"
 	"github.com/seinhuis/seinhuis/matcher"
 )
@@ -31,7 +32,7 @@ func serve(ctx context.Context, args []string, _, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	log := slog.New(slog.NewJSONHandler(stderr, nil))
+	log := logging.New(stderr, slog.LevelInfo)
 	m, trust, err := c.open(log)
 	if err != nil {
 		return err
@@ -80,11 +81,11 @@ func (c *config) self(m *manifest.Manifest, receiptKey ed25519.PrivateKey) error
 		return err
 	}
 	if m.Registry.TLS != keys.SPKIHash(cert.Leaf) {
-		return errors.New("the manifest names another TLS key than that of tls.cert; give governance what keygen printed")
+		return logging.Error("the manifest names another TLS key than that of tls.cert; give governance what keygen printed")
 	}
 	id := encoding.KeyIDOf(receiptKey.Public().(ed25519.PublicKey))
 	if _, ok := m.ReceiptKey(id, time.Now()); !ok {
-		return errors.New("the manifest does not have receiptKey among its receipt keys, or no longer; give governance what keygen printed")
+		return logging.Error("the manifest does not have receiptKey among its receipt keys, or no longer; give governance what keygen printed")
 	}
 	return nil
 }

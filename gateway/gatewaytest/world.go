@@ -13,6 +13,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
+	"log"
 	"log/slog"
 	"maps"
 	"net"
@@ -36,6 +37,7 @@ import (
 	"github.com/seinhuis/seinhuis/evaluator"
 	"github.com/seinhuis/seinhuis/gateway"
 	"github.com/seinhuis/seinhuis/keys"
+	"github.com/seinhuis/seinhuis/logging"
 	"github.com/seinhuis/seinhuis/manifest"
 	"github.com/seinhuis/seinhuis/manifest/manifesttest"
 	"github.com/seinhuis/seinhuis/matcher"
@@ -377,7 +379,7 @@ func (w *World) listen(name string, handler http.Handler, known func([32]byte) b
 	srv := &http.Server{
 		Handler:   handler,
 		TLSConfig: edge.ServerTLS(func() tls.Certificate { return cert }, known),
-		ErrorLog:  slog.NewLogLogger(slog.NewTextHandler(io.Discard, nil), slog.LevelError),
+		ErrorLog:  log.New(io.Discard, "", 0),
 	}
 	go srv.ServeTLS(ln, "", "")
 	w.t.Cleanup(func() { srv.Close() })
@@ -439,7 +441,7 @@ func (l *Log) String() string {
 
 // Logger writes all levels to the log.
 func (l *Log) Logger() *slog.Logger {
-	return slog.New(slog.NewJSONHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	return logging.New(l, slog.LevelDebug)
 }
 
 // A House is a gateway that runs.

@@ -248,7 +248,7 @@ func (o *operations) LeesOpenapi(context.Context, LeesOpenapiRequestObject) (Lee
 
 func (o *operations) LeesGezondheid(ctx context.Context, _ LeesGezondheidRequestObject) (LeesGezondheidResponseObject, error) {
 	if err := o.gateway.Healthy(); err != nil {
-		o.log.ErrorContext(ctx, "not healthy", "status", http.StatusServiceUnavailable, "cause", err.Error())
+		o.log.ErrorContext(ctx, "not healthy", "status", http.StatusServiceUnavailable, "cause", err)
 		return LeesGezondheid503JSONResponse{Body: Gezondheid{Status: GezondheidStatusFout}}, nil
 	}
 	return LeesGezondheid200JSONResponse{Body: Gezondheid{Status: GezondheidStatusOk}}, nil

@@ -5,11 +5,9 @@ package rest
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"mime"
 	"net/http"
-	"runtime/debug"
 	"strings"
 
 	"github.com/getkin/kin-openapi/openapi3"
@@ -63,7 +61,7 @@ func NewHandler(ctx context.Context, g *gateway.Gateway, log *slog.Logger) (http
 func (s *server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	p := problemOf(err)
 	if p.status >= http.StatusInternalServerError {
-		s.log.Error("request failed", "route", template(r), "cause", err.Error())
+		s.log.Error("request failed", "route", template(r), "cause", err)
 	}
 	writeProblem(w, p)
 }
@@ -86,7 +84,7 @@ func (s *server) recovered(next http.Handler) http.Handler {
 				if v == http.ErrAbortHandler {
 					panic(v)
 				}
-				s.log.Error("panic", "type", fmt.Sprintf("%T", v), "stack", string(debug.Stack()))
+				s.log.Error("request failed", "route", template(r), "cause", edge.Panicked(v))
 				writeProblem(w, &problemOurs)
 			}
 		}()

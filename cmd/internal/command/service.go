@@ -5,7 +5,7 @@ package command
 import (
 	"context"
 	"crypto/tls"
-	"fmt"
+	"errors"
 	"log/slog"
 	"net"
 	"net/http"
@@ -69,7 +69,7 @@ func (s *Service) OnHangup(reload func() ([]any, error)) {
 				return nil
 			}
 			if attrs, err := reload(); err != nil {
-				s.log.Error("reload refused", "cause", err.Error())
+				s.log.Error("reload refused", "cause", err)
 			} else {
 				s.log.Info("reloaded", attrs...)
 			}
@@ -118,9 +118,15 @@ type PebbleLog struct{ *slog.Logger }
 // Infof drops.
 func (PebbleLog) Infof(string, ...any) {}
 
-// Errorf logs.
+// Errorf logs the format, and errors of the arguments: others can be keys of rows.
 func (l PebbleLog) Errorf(format string, args ...any) {
-	l.Error("pebble", "cause", fmt.Sprintf(format, args...))
+	var causes []error
+	for _, arg := range args {
+		if err, ok := arg.(error); ok {
+			causes = append(causes, err)
+		}
+	}
+	l.Error("pebble", "what", format, "cause", errors.Join(causes...))
 }
 
 // Fatalf logs and ends the process: pebble calls it when a write or sync has failed,

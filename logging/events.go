@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package logging
+
+// Fields are the fields of an event, and what each value may be.
+type Fields map[string]Kind
+
+// Events are all that may be logged, by message: what is not here is not written.
+// docs/operations.md has a row for each.
+var Events = map[string]Fields{
+	// Every program.
+	"listening": {
+		"api": Address, "metrics": Address, "exchange": Address, "evaluation": Address, "public": Address, "operations": Address,
+		"evaluator": Number, "manifest": Number,
+	},
+	"stopped":         {},
+	"reloaded":        {"manifest": Number, "directory": Number},
+	"reload refused":  {"cause": Failure},
+	"pebble":          {"what": Format, "cause": Failure},
+	"request refused": {"route": Route, "code": Word, "cause": Failure},
+
+	// The registry.
+	"swept": {"children": Number},
+
+	// An evaluator: sums over a whole minute.
+	"share missing": {"epoch": Number, "cohort": Number},
+	"minute": {
+		"elements": Number, "answered": Number, "unauthenticated": Number, "epoch": Number, "sharing": Number,
+		"element": Number, "budget": Number, "fault": Number,
+	},
+
+	// A gateway.
+	"not healthy":    {"status": Number, "cause": Failure},
+	"request failed": {"route": Route, "cause": Failure},
+	"the API listens beyond this machine, without TLS; put a proxy with TLS before it": {"listen": Address},
+	"no manifest and directory in force":                                               {},
+	"manifest and directory not refreshed":                                             {"cause": Failure},
+	"manifest or directory refused":                                                    {"path": Route, "cause": Failure},
+	"the directory does not have this key":                                             {"party": PartyID, "use": Word, "key": ID},
+	"evaluator not used":                                                               {"evaluator": Number, "reason": Word, "cause": Failure},
+	"registry refused":                                                                 {"party": PartyID, "job": ID, "code": Word},
+	"registry does not know this party's tls key":                                      {"party": PartyID, "code": Word},
+	"receipt refused":                                                                  {"party": PartyID, "job": ID, "cause": Failure},
+	"import refused; signals go one by one":                                            {"party": PartyID, "code": Word},
+	"feed not read":                                                                    {"party": PartyID, "code": Word, "cause": Failure},
+	"event not verified":                                                               {"party": PartyID, "event": ID, "problem": Word},
+	"job not done":                                                                     {"party": PartyID, "cause": Failure},
+	"sweep failed":                                                                     {"party": PartyID, "cause": Failure},
+	"identity in the queue not readable":                                               {"party": PartyID, "cause": Failure},
+}
