@@ -72,7 +72,7 @@ var refusals = map[Code]Refusal{
 	CodeElement:         {http.StatusBadRequest, "Element refused", "elements must be 1 to 64 canonical ristretto255 encodings of 32 bytes, none of them the identity."},
 	CodeEpoch:           {http.StatusConflict, "Epoch or cohort not open", "The epoch or cohort is not open here. Fetch the newest manifest."},
 	CodeSharing:         {http.StatusConflict, "Another sharing", "The keys are shared anew. Fetch the newest manifest."},
-	CodeBudget:          {http.StatusTooManyRequests, "Budget spent", "The party's budget is spent. Retry-After says when there is more."},
+	CodeBudget:          {http.StatusTooManyRequests, "Budget spent", "The party's budget or quota is spent. Retry-After says when there is more."},
 	CodeUnavailable:     {http.StatusServiceUnavailable, "Unavailable", "Try again later."},
 	CodeInternal:        {http.StatusInternalServerError, "Internal error", "The fault is ours and has been logged. Try again later."},
 }

@@ -2,7 +2,11 @@
 
 package api
 
-import "github.com/seinhuis/seinhuis/crypto/encoding"
+import (
+	"time"
+
+	"github.com/seinhuis/seinhuis/crypto/encoding"
+)
 
 // Version is the full version of the HTTP APIs, in the API-Version header of
 // every response.
@@ -29,6 +33,46 @@ type Evaluate struct {
 	Cohort   int               `json:"cohort"`
 	Sharing  uint64            `json:"sharing"`
 	Elements []encoding.Base64 `json:"elements"` // 1 to MaxElements, 32 bytes each
+	Purpose  string            `json:"purpose,omitempty"`
+}
+
+// PurposeReport says that an evaluation is for persons in a report alone: the
+// evaluator spends its reserve for reports when the budget is spent.
+const PurposeReport = "report"
+
+// Limit is how much may be done until it is new, and how much of it has been done.
+type Limit struct {
+	Limit int       `json:"limit"`
+	Spent int       `json:"spent"`
+	Until time.Time `json:"until"` // the start of the next UTC day or month
+}
+
+// Budget is what a party has left at an evaluator, in elements. Left fit now without
+// the reserve; with grants in force that can be less than Day and Month say.
+type Budget struct {
+	Left    int   `json:"left"`
+	Day     Limit `json:"day"`
+	Month   Limit `json:"month"`
+	Reserve Limit `json:"reserve"` // for reports, above the other two
+}
+
+// Quota is what a party has left at the registry. Withdrawals are no acts here.
+type Quota struct {
+	Signals Limit `json:"signals"` // new ones and revisions
+	Acts    Limit `json:"acts"`
+}
+
+// Usage is what the registry took of every party on a UTC day.
+type Usage struct {
+	Day   encoding.Date `json:"day"`
+	Items []PartyUsage  `json:"items"` // by party; those who did nothing are left out
+}
+
+// PartyUsage is what the registry took of one party.
+type PartyUsage struct {
+	Party   PartyID `json:"party"`
+	Signals int     `json:"signals"` // new ones and revisions, also of a child that the party signals already
+	Acts    int     `json:"acts"`    // withdrawals aside
 }
 
 // Evaluated answers Evaluate: the elements in the same order, and one proof for

@@ -7,17 +7,26 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"math"
 	"sync"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/seinhuis/seinhuis/manifest"
 )
 
-// Limits are a party's budget in elements, per UTC day and UTC month.
+// Limits are what a party may have evaluated, in elements.
 type Limits struct {
-	Day   int
-	Month int
+	Day, Month int              // the policy's budget, a UTC day and a UTC month
+	Reserve    int              // a UTC day, above the budget, for reports alone
+	Grants     []manifest.Grant // that are in force; they are spent before the budget
+}
+
+// LimitsOf are a party's limits at an instant.
+func LimitsOf(p manifest.Party, policy manifest.Policy, now time.Time) Limits {
+	return Limits{Day: policy.DailyBudget, Month: policy.MonthlyBudget, Reserve: policy.ReportReserve, Grants: p.GrantsAt(now)}
 }
 
 // A BudgetError says that a budget does not reach, and how long until it is new.
@@ -27,27 +36,94 @@ type BudgetError struct {
 
 func (e *BudgetError) Error() string { return "evaluator: the party's budget is spent" }
 
+// A Debit is elements of a party. A report may spend the reserve too.
+type Debit struct {
+	Party  string
+	N      int
+	Report bool
+}
+
 // ErrCorrupt says that a row of the store does not hold what it must.
 var ErrCorrupt = errors.New("evaluator: a budget's row is damaged; restore the data folder, or move it away to start with fresh budgets")
 
-// The whole key schema. Periods are in UTC, the party is its id.
+// The whole key schema. Periods are in UTC, the party is its id, and from is a
+// grant's, in Unix seconds. All rows but the last are elements spent, u64 big-endian.
 //
-//	d yyyymmdd(8) party    elements spent on the day, u64 big-endian
-//	m yyyymm(6)   party    elements spent in the month, u64 big-endian
+//	d yyyymmdd(8) party          of the budget, on the day
+//	m yyyymm(6)   party          of the budget, in the month
+//	g yyyymmdd(8) from(8) party  of a grant, on the day
+//	h yyyymm(6)   from(8) party  of a grant, in the month
+//	r yyyymmdd(8) party          of the reserve for reports, on the day
+//	c                            yyyymmdd(8): the last day whose use was looked at
+//
+// Grants have rows of their own, so that what was spent of one takes nothing from the
+// budget when it has ended.
 const (
-	prefixDay   = 'd'
-	prefixMonth = 'm'
+	prefixDay        = 'd'
+	prefixMonth      = 'm'
+	prefixGrantDay   = 'g'
+	prefixGrantMonth = 'h'
+	prefixReserve    = 'r'
+	prefixChecked    = 'c'
 
 	layoutDay   = "20060102"
 	layoutMonth = "200601"
 )
 
-func dayKey(t time.Time, party string) []byte {
-	return append(t.UTC().AppendFormat([]byte{prefixDay}, layoutDay), party...)
+func dayKey(prefix byte, t time.Time) []byte {
+	return t.UTC().AppendFormat([]byte{prefix}, layoutDay)
 }
 
-func monthKey(t time.Time, party string) []byte {
-	return append(t.UTC().AppendFormat([]byte{prefixMonth}, layoutMonth), party...)
+func monthKey(prefix byte, t time.Time) []byte {
+	return t.UTC().AppendFormat([]byte{prefix}, layoutMonth)
+}
+
+// A pool is elements that may be spent: so many a day and, if it has a row for the
+// month, so many a month.
+type pool struct {
+	day, month           []byte
+	dayLimit, monthLimit uint64
+	daySpent, monthSpent uint64
+}
+
+// left is what may be spent now, and what could be if the day began anew.
+func (p pool) left() (now, tomorrow uint64) {
+	now, tomorrow = p.dayLimit-min(p.dayLimit, p.daySpent), math.MaxUint32
+	if p.month != nil {
+		tomorrow = p.monthLimit - min(p.monthLimit, p.monthSpent)
+	}
+	return min(now, tomorrow), tomorrow
+}
+
+// pools are what a party may spend from, in the order in which it is spent.
+func (b *Budgets) pools(party string, report bool, l Limits, now time.Time) (list []pool, err error) {
+	for _, g := range l.Grants {
+		name := append(binary.BigEndian.AppendUint64(nil, uint64(g.From.Unix())), party...)
+		list = append(list, pool{
+			day: append(dayKey(prefixGrantDay, now), name...), month: append(monthKey(prefixGrantMonth, now), name...),
+			dayLimit: uint64(g.Daily), monthLimit: uint64(g.Monthly),
+		})
+	}
+	list = append(list, pool{
+		day: append(dayKey(prefixDay, now), party...), month: append(monthKey(prefixMonth, now), party...),
+		dayLimit: uint64(l.Day), monthLimit: uint64(l.Month),
+	})
+	if report {
+		list = append(list, pool{day: append(dayKey(prefixReserve, now), party...), dayLimit: uint64(l.Reserve)})
+	}
+	for i := range list {
+		p := &list[i]
+		if p.daySpent, err = b.spent(p.day); err != nil {
+			return nil, err
+		}
+		if p.month == nil {
+			continue
+		}
+		if p.monthSpent, err = b.spent(p.month); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
 }
 
 // Rows stay a while after their period: a clock that is set back must not give a
@@ -94,32 +170,44 @@ func OpenBudgets(folder string, o BudgetOptions) (*Budgets, error) {
 // Close closes the store; nothing may use it any more.
 func (b *Budgets) Close() error { return b.db.Close() }
 
-// Room tells whether n more elements fit a party's budget, without spending; if
-// not, the error is a *BudgetError.
-func (b *Budgets) Room(party string, n int, l Limits, now time.Time) error {
-	_, _, err := b.add(party, n, l, now)
+// Room tells whether a debit fits, without spending; if not, the error is a
+// *BudgetError.
+func (b *Budgets) Room(d Debit, l Limits, now time.Time) error {
+	pools, err := b.pools(d.Party, d.Report, l, now)
+	if err != nil {
+		return err
+	}
+	_, err = spend(pools, d.N, now)
 	return err
 }
 
-// Debit spends n elements of a party's budget, or gives a *BudgetError and spends
+// Debit spends elements of what a party may, or gives a *BudgetError and spends
 // nothing. When it returns nil the debit is durable.
-func (b *Budgets) Debit(party string, n int, l Limits, now time.Time) error {
+func (b *Budgets) Debit(d Debit, l Limits, now time.Time) error {
 	if err := b.prune(now); err != nil {
 		return err
 	}
-	lock := &b.locks[maphash.String(b.seed, party)%uint64(len(b.locks))]
+	lock := &b.locks[maphash.String(b.seed, d.Party)%uint64(len(b.locks))]
 	lock.Lock()
 	defer lock.Unlock()
-	day, month, err := b.add(party, n, l, now)
+	pools, err := b.pools(d.Party, d.Report, l, now)
+	if err != nil {
+		return err
+	}
+	parts, err := spend(pools, d.N, now)
 	if err != nil {
 		return err
 	}
 	batch := b.db.NewBatch()
 	defer batch.Close()
-	err = errors.Join(
-		batch.Set(dayKey(now, party), binary.BigEndian.AppendUint64(nil, day), nil),
-		batch.Set(monthKey(now, party), binary.BigEndian.AppendUint64(nil, month), nil),
-	)
+	for i, n := range parts {
+		if p := pools[i]; n > 0 {
+			err = errors.Join(err, batch.Set(p.day, binary.BigEndian.AppendUint64(nil, p.daySpent+n), nil))
+			if p.month != nil {
+				err = errors.Join(err, batch.Set(p.month, binary.BigEndian.AppendUint64(nil, p.monthSpent+n), nil))
+			}
+		}
+	}
 	if err != nil {
 		return fmt.Errorf("evaluator: %w", err)
 	}
@@ -129,23 +217,112 @@ func (b *Budgets) Debit(party string, n int, l Limits, now time.Time) error {
 	return nil
 }
 
-// add gives what will have been spent with n elements more.
-func (b *Budgets) add(party string, n int, l Limits, now time.Time) (day, month uint64, err error) {
-	if day, err = b.spent(dayKey(now, party)); err != nil {
-		return 0, 0, err
+// spend says how much of n elements each pool pays.
+func spend(pools []pool, n int, now time.Time) (parts []uint64, err error) {
+	rest, tomorrow := uint64(n), uint64(0)
+	for _, p := range pools {
+		left, later := p.left()
+		part := min(left, rest)
+		parts = append(parts, part)
+		rest, tomorrow = rest-part, tomorrow+later
 	}
-	if month, err = b.spent(monthKey(now, party)); err != nil {
-		return 0, 0, err
-	}
-	day, month = day+uint64(n), month+uint64(n)
-	y, m, d := now.UTC().Date()
 	switch {
-	case month > uint64(l.Month):
-		return 0, 0, &BudgetError{Wait: time.Date(y, m+1, 1, 0, 0, 0, 0, time.UTC).Sub(now)}
-	case day > uint64(l.Day):
-		return 0, 0, &BudgetError{Wait: time.Date(y, m, d+1, 0, 0, 0, 0, time.UTC).Sub(now)}
+	case rest == 0:
+		return parts, nil
+	case tomorrow >= uint64(n):
+		return nil, &BudgetError{Wait: nextDay(now).Sub(now)}
 	}
-	return day, month, nil
+	return nil, &BudgetError{Wait: nextMonth(now).Sub(now)}
+}
+
+func nextDay(now time.Time) time.Time {
+	y, m, d := now.UTC().Date()
+	return time.Date(y, m, d+1, 0, 0, 0, 0, time.UTC)
+}
+
+func nextMonth(now time.Time) time.Time {
+	y, m, _ := now.UTC().Date()
+	return time.Date(y, m+1, 1, 0, 0, 0, 0, time.UTC)
+}
+
+// Spent is a limit, and what has been spent under it until it is new.
+type Spent struct {
+	Limit, Spent int
+	Until        time.Time
+}
+
+// A Balance is what a party has spent and may still spend. Left is how many elements
+// fit now without the reserve: with grants that can be less than Day and Month say.
+type Balance struct {
+	Left                int
+	Day, Month, Reserve Spent
+}
+
+// Balance gives a party's balance.
+func (b *Budgets) Balance(party string, l Limits, now time.Time) (Balance, error) {
+	pools, err := b.pools(party, true, l, now)
+	if err != nil {
+		return Balance{}, err
+	}
+	reserve := pools[len(pools)-1]
+	out := Balance{
+		Day: Spent{Until: nextDay(now)}, Month: Spent{Until: nextMonth(now)},
+		Reserve: Spent{l.Reserve, int(reserve.daySpent), nextDay(now)},
+	}
+	for _, p := range pools[:len(pools)-1] {
+		left, _ := p.left()
+		out.Left += int(left)
+		out.Day.Limit, out.Day.Spent = out.Day.Limit+int(p.dayLimit), out.Day.Spent+int(p.daySpent)
+		out.Month.Limit, out.Month.Spent = out.Month.Limit+int(p.monthLimit), out.Month.Spent+int(p.monthSpent)
+	}
+	return out, nil
+}
+
+// On gives what each party had evaluated on a UTC day, whatever it was spent of.
+func (b *Budgets) On(day time.Time) (map[string]int, error) {
+	all := map[string]int{}
+	for prefix, name := range map[byte]int{prefixDay: 0, prefixGrantDay: 8, prefixReserve: 0} {
+		lower := dayKey(prefix, day)
+		it, err := b.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: dayKey(prefix, nextDay(day))})
+		if err != nil {
+			return nil, fmt.Errorf("evaluator: %w", err)
+		}
+		for it.First(); it.Valid(); it.Next() {
+			if len(it.Key()) < len(lower)+name || len(it.Value()) != 8 {
+				return nil, errors.Join(ErrCorrupt, it.Close())
+			}
+			all[string(it.Key()[len(lower)+name:])] += int(binary.BigEndian.Uint64(it.Value()))
+		}
+		if err := errors.Join(it.Error(), it.Close()); err != nil {
+			return nil, fmt.Errorf("evaluator: %w", err)
+		}
+	}
+	return all, nil
+}
+
+// Checked is the last UTC day whose use was looked at, as SetChecked said; zero for
+// none.
+func (b *Budgets) Checked() (day time.Time, err error) {
+	value, closer, err := b.db.Get([]byte{prefixChecked})
+	if errors.Is(err, pebble.ErrNotFound) {
+		return time.Time{}, nil
+	}
+	if err != nil {
+		return time.Time{}, fmt.Errorf("evaluator: %w", err)
+	}
+	defer closer.Close()
+	if day, err = time.Parse(layoutDay, string(value)); err != nil {
+		return time.Time{}, ErrCorrupt
+	}
+	return day, nil
+}
+
+// SetChecked is durable when it returns.
+func (b *Budgets) SetChecked(day time.Time) error {
+	if err := b.db.Set([]byte{prefixChecked}, day.UTC().AppendFormat(nil, layoutDay), pebble.Sync); err != nil {
+		return fmt.Errorf("evaluator: %w", err)
+	}
+	return nil
 }
 
 func (b *Budgets) spent(key []byte) (uint64, error) {
@@ -173,12 +350,16 @@ func (b *Budgets) prune(now time.Time) error {
 		return nil
 	}
 	y, m, d := now.UTC().Date()
-	err := errors.Join(
-		b.db.DeleteRange([]byte{prefixDay}, dayKey(time.Date(y, m, d-keepDays, 0, 0, 0, 0, time.UTC), ""), pebble.NoSync),
-		b.db.DeleteRange([]byte{prefixMonth}, monthKey(time.Date(y, m-keepMonths, 1, 0, 0, 0, 0, time.UTC), ""), pebble.NoSync),
-	)
-	if err != nil {
-		return fmt.Errorf("evaluator: %w", err)
+	for prefix, until := range map[byte][]byte{
+		prefixDay:        dayKey(prefixDay, time.Date(y, m, d-keepDays, 0, 0, 0, 0, time.UTC)),
+		prefixGrantDay:   dayKey(prefixGrantDay, time.Date(y, m, d-keepDays, 0, 0, 0, 0, time.UTC)),
+		prefixReserve:    dayKey(prefixReserve, time.Date(y, m, d-keepDays, 0, 0, 0, 0, time.UTC)),
+		prefixMonth:      monthKey(prefixMonth, time.Date(y, m-keepMonths, 1, 0, 0, 0, 0, time.UTC)),
+		prefixGrantMonth: monthKey(prefixGrantMonth, time.Date(y, m-keepMonths, 1, 0, 0, 0, 0, time.UTC)),
+	} {
+		if err := b.db.DeleteRange([]byte{prefix}, until, pebble.NoSync); err != nil {
+			return fmt.Errorf("evaluator: %w", err)
+		}
 	}
 	b.pruned = today
 	return nil

@@ -17,6 +17,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
+	"github.com/seinhuis/seinhuis/manifest"
 	"github.com/seinhuis/seinhuis/manifest/manifesttest"
 )
 
@@ -44,7 +45,7 @@ func TestBudgetPeriods(t *testing.T) {
 		{time.Date(2028, 4, 3, 0, 0, 0, 0, time.UTC), 1, 0},
 		{day(4, 2, 0), 6, 29 * 24 * time.Hour}, // a year back again: the month is still spent
 	} {
-		err := b.Debit(party, c.n, limits, c.now)
+		err := b.Debit(Debit{Party: party, N: c.n}, limits, c.now)
 		over, ok := errors.AsType[*BudgetError](err)
 		switch {
 		case c.wait == 0 && err != nil:
@@ -60,15 +61,25 @@ func TestPrune(t *testing.T) {
 	now := time.Date(2027, 3, 1, 12, 0, 0, 0, time.UTC)
 	debit := func(now time.Time) {
 		t.Helper()
-		if err := b.Debit(party, 1, limits, now); err != nil {
+		if err := b.Debit(Debit{Party: party, N: 1}, limits, now); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for month := range 20 {
 		debit(now.AddDate(0, month-19, 0))
 	}
+	granted := limits
+	granted.Day, granted.Reserve, granted.Grants = 1, 5, []manifest.Grant{{From: now.AddDate(-2, 0, 0), Daily: 1, Monthly: 31}}
+	for month := range 20 { // a report spends grant and reserve
+		if err := b.Debit(Debit{party, 2, true}, granted, now.AddDate(0, month-19, 0)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for day := range 20 {
 		debit(now.AddDate(0, 0, day))
+		if err := b.Debit(Debit{party, 2, true}, granted, now.AddDate(0, 0, day)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	it, err := b.db.NewIter(nil)
 	if err != nil {
@@ -79,17 +90,22 @@ func TestPrune(t *testing.T) {
 	for it.First(); it.Valid(); it.Next() {
 		rows[it.Key()[0]]++
 	}
-	if rows[prefixDay] != keepDays+1 || rows[prefixMonth] != keepMonths+1 {
-		t.Errorf("%d days and %d months are kept", rows[prefixDay], rows[prefixMonth])
+	for prefix, want := range map[byte]int{
+		prefixDay: keepDays + 1, prefixGrantDay: keepDays + 1, prefixReserve: keepDays + 1,
+		prefixMonth: keepMonths + 1, prefixGrantMonth: keepMonths + 1,
+	} {
+		if rows[prefix] != want {
+			t.Errorf("%d rows %c are kept, want %d", rows[prefix], prefix, want)
+		}
 	}
 }
 
 func TestDamagedRow(t *testing.T) {
 	b := newBudgets(t)
-	if err := b.db.Set(dayKey(manifesttest.Now, party), []byte{1}, pebble.Sync); err != nil {
+	if err := b.db.Set(append(dayKey(prefixDay, manifesttest.Now), party...), []byte{1}, pebble.Sync); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.Debit(party, 1, limits, manifesttest.Now); !errors.Is(err, ErrCorrupt) {
+	if err := b.Debit(Debit{Party: party, N: 1}, limits, manifesttest.Now); !errors.Is(err, ErrCorrupt) {
 		t.Errorf("got %v, want ErrCorrupt", err)
 	}
 }
@@ -107,7 +123,7 @@ func TestPowerLoss(t *testing.T) {
 			var wg sync.WaitGroup
 			for range 20 {
 				wg.Go(func() {
-					if err := b.Debit(party, 1, limits, manifesttest.Now); err != nil {
+					if err := b.Debit(Debit{Party: party, N: 1}, limits, manifesttest.Now); err != nil {
 						if _, over := errors.AsType[*BudgetError](err); !over {
 							t.Error(err)
 						}
@@ -122,7 +138,7 @@ func TestPowerLoss(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer b.Close()
-			if err := b.Room(party, 1, limits, manifesttest.Now); err == nil {
+			if err := b.Room(Debit{Party: party, N: 1}, limits, manifesttest.Now); err == nil {
 				t.Error("an acknowledged debit is gone")
 			}
 		})
@@ -158,14 +174,14 @@ func TestFailedSync(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := b.Debit(party, 1, limits, manifesttest.Now); err != nil {
+	if err := b.Debit(Debit{Party: party, N: 1}, limits, manifesttest.Now); err != nil {
 		t.Fatal(err)
 	}
 	failing.Store(true)
 	ended, acknowledged := make(chan struct{}), false
 	go func() {
 		defer close(ended)
-		acknowledged = b.Debit(party, 1, limits, manifesttest.Now) == nil
+		acknowledged = b.Debit(Debit{Party: party, N: 1}, limits, manifesttest.Now) == nil
 	}()
 	<-died
 	<-ended

@@ -35,12 +35,13 @@ var (
 )
 
 // A Request asks for the evaluation of 1 to 64 blinded elements, 32 bytes each,
-// under one key.
+// under one key. A report may spend the reserve that is kept for reports.
 type Request struct {
 	Epoch    uint64
 	Cohort   int
 	Sharing  uint64
 	Elements [][]byte
+	Report   bool
 }
 
 // An Answer has the evaluated elements in the order of the request, and one proof
@@ -115,9 +116,15 @@ func (s *serving) open(k Key, now time.Time) bool {
 	return false
 }
 
+// Balance is what a party has spent here and may still spend.
+func (e *Evaluator) Balance(party manifest.Party) (Balance, error) {
+	now := e.now()
+	return e.budgets.Balance(string(party.ID), LimitsOf(party, e.serving.Load().manifest.Policy, now), now)
+}
+
 // Evaluate answers a party's request. The errors are ErrEpoch, ErrSharing,
 // ErrElement, a *BudgetError, or a fault of the store.
-func (e *Evaluator) Evaluate(party string, q Request) (Answer, error) {
+func (e *Evaluator) Evaluate(party manifest.Party, q Request) (Answer, error) {
 	now, s := e.now(), e.serving.Load()
 	key := Key{q.Epoch, q.Cohort}
 	sharing, known := s.manifest.Sharing(q.Epoch, q.Cohort)
@@ -131,8 +138,8 @@ func (e *Evaluator) Evaluate(party string, q Request) (Answer, error) {
 	if !ok {
 		return Answer{}, ErrEpoch
 	}
-	limits := Limits{Day: s.manifest.Policy.DailyBudget, Month: s.manifest.Policy.MonthlyBudget}
-	if err := e.budgets.Room(party, len(q.Elements), limits, now); err != nil {
+	debit, limits := Debit{string(party.ID), len(q.Elements), q.Report}, LimitsOf(party, s.manifest.Policy, now)
+	if err := e.budgets.Room(debit, limits, now); err != nil {
 		return Answer{}, err
 	}
 	elements, proof, err := oracle.Evaluate(q.Elements)
@@ -142,7 +149,7 @@ func (e *Evaluator) Evaluate(party string, q Request) (Answer, error) {
 	if err != nil {
 		return Answer{}, fmt.Errorf("evaluator: %w", err)
 	}
-	if err := e.budgets.Debit(party, len(q.Elements), limits, now); err != nil {
+	if err := e.budgets.Debit(debit, limits, now); err != nil {
 		return Answer{}, err
 	}
 	return Answer{Index: s.index, Elements: elements, Proof: proof}, nil

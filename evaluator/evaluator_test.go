@@ -13,6 +13,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/seinhuis/seinhuis/api"
 	"github.com/seinhuis/seinhuis/crypto/encoding"
 	"github.com/seinhuis/seinhuis/crypto/oprf"
 	"github.com/seinhuis/seinhuis/manifest"
@@ -67,6 +68,12 @@ type quiet struct{ testing.TB }
 func (quiet) Infof(string, ...any)        {}
 func (q quiet) Fatalf(f string, a ...any) { panic(fmt.Sprintf(f, a...)) }
 
+func partyOf(id string) manifest.Party { return manifest.Party{ID: api.PartyID(id)} }
+
+func request(epoch uint64, cohort int, sharing uint64, elements [][]byte) Request {
+	return Request{Epoch: epoch, Cohort: cohort, Sharing: sharing, Elements: elements}
+}
+
 func at(now time.Time) func() time.Time { return func() time.Time { return now } }
 
 func blind(t testing.TB, n int) *oprf.Blinding {
@@ -102,7 +109,7 @@ func TestAnyThreshold(t *testing.T) {
 	}
 	var partials []oprf.Partial
 	for index := 1; index <= 3; index++ {
-		a, err := start(t, d, index, manifesttest.Now).Evaluate(party, Request{1, 2012, 1, blinding.Elements()})
+		a, err := start(t, d, index, manifesttest.Now).Evaluate(partyOf(party), request(1, 2012, 1, blinding.Elements()))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -144,20 +151,20 @@ func TestEvaluateRefuses(t *testing.T) {
 		q      Request
 		want   error
 	}{
-		"another_sharing":   {nil, now, Request{1, 2012, 2, good}, ErrSharing},
-		"sharing_0":         {nil, now, Request{1, 2012, 0, good}, ErrSharing},
-		"unknown_epoch":     {nil, now, Request{2, 2012, 1, good}, ErrEpoch},
-		"unknown_cohort":    {nil, now, Request{1, 2011, 1, good}, ErrEpoch},
-		"closed_epoch":      {func(m *M) { m.Epochs[0].State = manifest.EpochClosed }, now, Request{1, 2012, 1, good}, ErrEpoch},
-		"manifest_expired":  {nil, now.AddDate(1, 0, 1), Request{1, 2012, 1, good}, ErrEpoch},
-		"legal_basis_ended": {func(m *M) { m.Policy.LegalBasisEnds = encoding.DateOf(now) }, now, Request{1, 2012, 1, good}, ErrEpoch},
+		"another_sharing":   {nil, now, request(1, 2012, 2, good), ErrSharing},
+		"sharing_0":         {nil, now, request(1, 2012, 0, good), ErrSharing},
+		"unknown_epoch":     {nil, now, request(2, 2012, 1, good), ErrEpoch},
+		"unknown_cohort":    {nil, now, request(1, 2011, 1, good), ErrEpoch},
+		"closed_epoch":      {func(m *M) { m.Epochs[0].State = manifest.EpochClosed }, now, request(1, 2012, 1, good), ErrEpoch},
+		"manifest_expired":  {nil, now.AddDate(1, 0, 1), request(1, 2012, 1, good), ErrEpoch},
+		"legal_basis_ended": {func(m *M) { m.Policy.LegalBasisEnds = encoding.DateOf(now) }, now, request(1, 2012, 1, good), ErrEpoch},
 		"cohort_of_adults": {func(m *M) { m.NotAfter = now.AddDate(20, 0, 0); m.Policy.LegalBasisEnds.Year = 2060 },
-			time.Date(2035, 12, 31, 23, 0, 0, 0, time.UTC), Request{1, 2012, 1, good}, ErrEpoch}, // midnight in Amsterdam
-		"no_elements":       {nil, now, Request{1, 2012, 1, nil}, ErrElement},
-		"65_elements":       {nil, now, Request{1, 2012, 1, many}, ErrElement},
-		"identity_element":  {nil, now, Request{1, 2012, 1, [][]byte{good[0], make([]byte, 32)}}, ErrElement},
-		"element_too_short": {nil, now, Request{1, 2012, 1, [][]byte{good[0][:31]}}, ErrElement},
-		"not_an_element":    {nil, now, Request{1, 2012, 1, [][]byte{bytes.Repeat([]byte{0xff}, 32)}}, ErrElement},
+			time.Date(2035, 12, 31, 23, 0, 0, 0, time.UTC), request(1, 2012, 1, good), ErrEpoch}, // midnight in Amsterdam
+		"no_elements":       {nil, now, request(1, 2012, 1, nil), ErrElement},
+		"65_elements":       {nil, now, request(1, 2012, 1, many), ErrElement},
+		"identity_element":  {nil, now, request(1, 2012, 1, [][]byte{good[0], make([]byte, 32)}), ErrElement},
+		"element_too_short": {nil, now, request(1, 2012, 1, [][]byte{good[0][:31]}), ErrElement},
+		"not_an_element":    {nil, now, request(1, 2012, 1, [][]byte{bytes.Repeat([]byte{0xff}, 32)}), ErrElement},
 	} {
 		t.Run("rejects/"+reason, func(t *testing.T) {
 			d := newDeployment(t)
@@ -165,11 +172,11 @@ func TestEvaluateRefuses(t *testing.T) {
 				c.change(d.Manifest)
 			}
 			e := start(t, d, 2, c.now)
-			if _, err := e.Evaluate(party, c.q); !errors.Is(err, c.want) {
+			if _, err := e.Evaluate(partyOf(party), c.q); !errors.Is(err, c.want) {
 				t.Errorf("got %v, want %v", err, c.want)
 			}
 			full := Limits{Day: d.Manifest.Policy.DailyBudget, Month: d.Manifest.Policy.MonthlyBudget}
-			if err := e.budgets.Room(party, full.Day, full, c.now); err != nil {
+			if err := e.budgets.Room(Debit{Party: party, N: full.Day}, full, c.now); err != nil {
 				t.Error("what was refused has cost something")
 			}
 		})
@@ -178,7 +185,7 @@ func TestEvaluateRefuses(t *testing.T) {
 	d := newDeployment(t)
 	d.Manifest.NotAfter, d.Manifest.Policy.LegalBasisEnds.Year = now.AddDate(20, 0, 0), 2060
 	e := start(t, d, 2, time.Date(2035, 12, 31, 22, 59, 59, 0, time.UTC))
-	if _, err := e.Evaluate(party, Request{1, 2012, 1, good}); err != nil {
+	if _, err := e.Evaluate(partyOf(party), request(1, 2012, 1, good)); err != nil {
 		t.Error(err)
 	}
 }
@@ -189,7 +196,7 @@ func TestEvaluateDebits(t *testing.T) {
 	e := start(t, d, 1, manifesttest.Now)
 	ask := func(who string, cohort, n int) error {
 		blinding := blind(t, n)
-		a, err := e.Evaluate(who, Request{1, cohort, 1, blinding.Elements()})
+		a, err := e.Evaluate(partyOf(who), request(1, cohort, 1, blinding.Elements()))
 		if err != nil && (a.Elements != nil || a.Proof != nil) {
 			t.Error("an answer beside the refusal")
 		}
@@ -242,7 +249,7 @@ func TestLoad(t *testing.T) {
 				}
 			}
 			blinding := blind(t, 1)
-			if _, err := running.Evaluate(party, Request{1, 2013, 1, blinding.Elements()}); err != nil {
+			if _, err := running.Evaluate(partyOf(party), request(1, 2013, 1, blinding.Elements())); err != nil {
 				t.Errorf("a refused load changed what is served: %v", err)
 			}
 		})
@@ -263,7 +270,7 @@ func TestSharings(t *testing.T) {
 	e := start(t, d, 1, manifesttest.Now)
 	blinding := blind(t, 1)
 	ask := func(sharing uint64) error {
-		_, err := e.Evaluate(party, Request{1, 2012, sharing, blinding.Elements()})
+		_, err := e.Evaluate(partyOf(party), request(1, 2012, sharing, blinding.Elements()))
 		return err
 	}
 	if err := ask(1); err != nil {
@@ -389,7 +396,7 @@ func TestConcurrency(t *testing.T) {
 	for i := range 40 {
 		who := []string{party, otherParty}[i%2]
 		wg.Go(func() {
-			_, err := e.Evaluate(who, Request{1, 2012, 1, blinding.Elements()})
+			_, err := e.Evaluate(partyOf(who), request(1, 2012, 1, blinding.Elements()))
 			if _, over := errors.AsType[*BudgetError](err); err != nil && !over {
 				t.Error(err)
 			}

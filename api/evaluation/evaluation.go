@@ -3,7 +3,7 @@
 // Package evaluation is an evaluator's HTTP side.
 //
 //	listener    who may call                   what
-//	evaluation  parties, by client key         POST /v1/evaluations
+//	evaluation  parties, by client key         POST /v1/evaluations, GET /v1/budget
 //	public      anybody                        GET /health
 //	operations  whoever runs the evaluator     GET /metrics, GET /health
 //
@@ -63,6 +63,7 @@ func (s *Server) Known(spki [32]byte) bool {
 func (s *Server) Evaluation() http.Handler {
 	router := edge.Router()
 	router.Handle("/v1/evaluations", edge.JSON(api.MaxBody, s.log, s.evaluate)).Methods(http.MethodPost)
+	router.Handle("/v1/budget", edge.Get(s.log, s.budget)).Methods(http.MethodGet)
 	return edge.Headers(router)
 }
 
@@ -87,12 +88,16 @@ func (s *Server) evaluate(_ context.Context, r *http.Request, q api.Evaluate) (i
 		s.minute.count(unauthenticated, 0)
 		return 0, api.Evaluated{}, api.Refuse(api.CodeUnauthenticated, nil)
 	}
+	if q.Purpose != "" && q.Purpose != api.PurposeReport {
+		s.minute.count(malformed, 0)
+		return 0, api.Evaluated{}, api.Refuse(api.CodeMalformed, nil)
+	}
 	elements := make([][]byte, len(q.Elements))
 	for i, e := range q.Elements {
 		elements[i] = e
 	}
-	a, err := s.evaluator.Evaluate(string(party.ID), evaluator.Request{
-		Epoch: q.Epoch, Cohort: q.Cohort, Sharing: q.Sharing, Elements: elements,
+	a, err := s.evaluator.Evaluate(party, evaluator.Request{
+		Epoch: q.Epoch, Cohort: q.Cohort, Sharing: q.Sharing, Elements: elements, Report: q.Purpose == api.PurposeReport,
 	})
 	if err != nil {
 		became, refused := refusal(err)
@@ -105,6 +110,21 @@ func (s *Server) evaluate(_ context.Context, r *http.Request, q api.Evaluate) (i
 		answer.Elements[i] = e
 	}
 	return http.StatusOK, answer, nil
+}
+
+// budget tells a party what it has left here.
+func (s *Server) budget(_ context.Context, r *http.Request) (int, api.Budget, error) {
+	party, ok := s.directory().ByTLS(edge.PeerKey(r), s.now())
+	if !ok {
+		return 0, api.Budget{}, api.Refuse(api.CodeUnauthenticated, nil)
+	}
+	b, err := s.evaluator.Balance(party)
+	if err != nil {
+		return 0, api.Budget{}, api.Refuse(api.CodeInternal, err)
+	}
+	return http.StatusOK, api.Budget{
+		Left: b.Left, Day: api.Limit(b.Day), Month: api.Limit(b.Month), Reserve: api.Limit(b.Reserve),
+	}, nil
 }
 
 func refusal(err error) (outcome, error) {
@@ -148,11 +168,12 @@ const (
 	sharing
 	element
 	budget
+	malformed
 	fault
 	outcomes // how many there are
 )
 
-var outcomeNames = [outcomes]string{"answered", "unauthenticated", "epoch", "sharing", "element", "budget", "fault"}
+var outcomeNames = [outcomes]string{"answered", "unauthenticated", "epoch", "sharing", "element", "budget", "malformed", "fault"}
 
 // minute is what happened since the last full minute.
 type minute struct {
