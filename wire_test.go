@@ -32,12 +32,13 @@ type wire struct {
 	Comment  string          `json:"comment"`
 	B        wireSignal      `json:"b"`
 	Withdraw signedBytes     `json:"withdraw"`
+	Reply    signedBytes     `json:"answer"` // a's, to b
 	Evaluate json.RawMessage `json:"evaluate"` // to evaluator 1
 	Answer   json.RawMessage `json:"evaluated"`
 	Submit   json.RawMessage `json:"submission"` // of a
 	Accepted json.RawMessage `json:"accepted"`
 	Events   json.RawMessage `json:"events"` // to b
-	Act      json.RawMessage `json:"act"`
+	Act      json.RawMessage `json:"act"` // the withdrawal
 	Problem  json.RawMessage `json:"problem"`
 
 	TLS       map[string]hexes `json:"tls"` // pins in the notes
@@ -69,7 +70,7 @@ func (w *wire) follow(t *testing.T, v chain) {
 	tok := token.Token{Tag: token.Tag(v.Token.Tag), Seal: token.Seal(v.Token.Seal)}
 	issued := must(time.Parse(time.RFC3339, g.Issued))
 
-	w.Comment = "What travels in the chain of seinhuis-1.json: b's own signal, a's withdrawal, bodies, and signed notes of the day."
+	w.Comment = "What travels in the chain of seinhuis-1.json: b's own signal, a's answer and withdrawal, bodies, and signed notes of the day."
 	b := &w.B
 	b.CardJSON = `{"v":1,"name":"","role":"vertrouwensarts","desk":"Vertrouwenscentrum, permanentie","phone":"+32 2 555 01 99","email":"","reachable":"dag en nacht"}`
 	b.Reference = "dossier 7"
@@ -97,6 +98,9 @@ func (w *wire) follow(t *testing.T, v chain) {
 		g.Issued, uint64(1), g.Epoch, v.Token.Tag, hash(b.Card), hash(b.Keybox)))
 	w.Withdraw = sign(g.A.SignSeed, e("seinhuis/1/act", g.Dep, g.A.ID, v.Card.KeyID, "withdraw", g.A.SID, g.Rev, v.Token.Tag, "", "",
 		"2026-09-01T08:00:00Z", "ended"))
+	w.Reply = sign(g.A.SignSeed, e("seinhuis/1/act", g.Dep, g.A.ID, v.Card.KeyID, "answer", g.A.SID, g.Rev, v.Token.Tag, g.MatchID, g.B.SID,
+		"2026-07-02T07:15:00Z", "will-call"))
+	told := must(api.EventIDOf(api.PartyID(g.B.ID), api.SID(g.B.SID), api.PartyID(g.A.ID), api.SID(g.A.SID), api.EventAnswer, 1))
 
 	answer := v.OPRF.Answers[0]
 	body := func(v any) json.RawMessage { return must(json.Marshal(v)) }
@@ -106,10 +110,15 @@ func (w *wire) follow(t *testing.T, v chain) {
 	w.Accepted = body(api.Accepted{SID: api.SID(g.A.SID), Rev: g.Rev, Receipt: v.Receipt.api()})
 	w.Act = body(api.ActRequest{Signed: w.Withdraw.api()})
 	w.Problem = body(api.CodeRevision.Problem())
-	w.Events = body(api.Events{Next: "3ebcdb96d994b6f20000000000000001", Items: []api.Event{{
+	own := api.EventOwn{SID: api.SID(g.B.SID), Signed: b.Statement.api(), Keybox: encoding.Base64(b.Keybox)}
+	w.Events = body(api.Events{Next: "3ebcdb96d994b6f20000000000000002", Items: []api.Event{{
 		ID: api.EventID(v.Event.ID), Kind: api.EventJoined, Match: api.MatchID(g.MatchID), Epoch: g.Epoch,
 		Other: api.EventOther{Party: api.PartyID(g.A.ID), SID: api.SID(g.A.SID), Rev: g.Rev, Card: encoding.Base64(v.Card.Card)},
-		Own:   api.EventOwn{SID: api.SID(g.B.SID), Signed: b.Statement.api(), Keybox: encoding.Base64(b.Keybox)},
+		Own:   own,
+	}, {
+		ID: told, Kind: api.EventAnswer, Match: api.MatchID(g.MatchID), Epoch: g.Epoch,
+		Other: api.EventOther{Party: api.PartyID(g.A.ID), SID: api.SID(g.A.SID), Rev: 1},
+		Own:   own, Answer: api.AnswerWillCall,
 	}}})
 	w.notes(t, v, issued)
 }

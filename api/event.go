@@ -11,14 +11,14 @@ import (
 // An EventKind says what an event tells.
 type EventKind string
 
-// Kinds of events. The registry sends joined, left, ended and card; the others
-// are reserved for what follows a match.
+// Kinds of events. The registry sends joined, left, ended, card and answer; the
+// others are reserved for what follows a match.
 const (
 	EventJoined     EventKind = "joined"     // another party signals the same child
 	EventLeft       EventKind = "left"       // its signal ended, for whatever reason
 	EventEnded      EventKind = "ended"      // fewer than two are left: the match is over
 	EventCard       EventKind = "card"       // it has a new revision of its card
-	EventAnswer     EventKind = "answer"     //
+	EventAnswer     EventKind = "answer"     // it has answered the match
 	EventUnanswered EventKind = "unanswered" //
 	EventLead       EventKind = "lead"       //
 	EventHandover   EventKind = "handover"   //
@@ -30,7 +30,8 @@ const (
 type EventID [16]byte
 
 // EventIDOf is SHA-256(E("seinhuis/1/event", recipient, own sid, other party,
-// other sid, kind, rev))[:16]; rev is the other's revision that caused it.
+// other sid, kind, rev))[:16]; rev is the other's revision that caused it, and of an
+// answer its number: 1 for the other's first answer to the recipient, then 2, ….
 func EventIDOf(recipient PartyID, own SID, other PartyID, otherSID SID, kind EventKind, rev uint64) (EventID, error) {
 	b, err := encoding.E(labelEvent, []byte(recipient), own[:], []byte(other), otherSID[:], []byte(kind), encoding.Int(rev))
 	if err != nil {
@@ -58,11 +59,15 @@ type Event struct {
 	Epoch uint64     `json:"epoch"`
 	Other EventOther `json:"other"`
 	Own   EventOwn   `json:"own"`
+	// Answer is there with kind answer, as long as both signals live: the other's last
+	// one to the recipient, whose number is Other.Rev.
+	Answer Answer `json:"answer,omitempty"`
 }
 
 // EventOther is what an event says of the other party. Rev is the revision of
 // Card, the newest that stands; with no Card it is the revision that the event
-// is about. Card is absent when the signal has ended since.
+// is about, or the number of the answer. Card is absent when the signal has ended
+// since.
 type EventOther struct {
 	Party PartyID         `json:"party"`
 	SID   SID             `json:"sid"`

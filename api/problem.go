@@ -34,6 +34,7 @@ const (
 	CodeTag             Code = "tag"
 	CodeUnknownSignal   Code = "unknown-signal"
 	CodeGone            Code = "gone"
+	CodeMatch           Code = "match"
 	CodeElement         Code = "element"
 	CodeEpoch           Code = "epoch"
 	CodeSharing         Code = "sharing"
@@ -69,6 +70,7 @@ var refusals = map[Code]Refusal{
 	CodeTag:             {http.StatusConflict, "Tags changed", "A revision keeps the tags of the signal. An act carries the tag of the oldest open epoch: fetch the newest manifest, and sign it anew if its tag is another."},
 	CodeUnknownSignal:   {http.StatusNotFound, "No such signal", "The party has no signal with this sid under this tag."},
 	CodeGone:            {http.StatusGone, "Signal ended", "The signal was withdrawn, expired, handed over or removed. A new signal needs a new sid."},
+	CodeMatch:           {http.StatusConflict, "Not in that match", "The party's signal is not, or no longer, in a match with this id that the other signal is in."},
 	CodeElement:         {http.StatusBadRequest, "Element refused", "elements must be 1 to 64 canonical ristretto255 encodings of 32 bytes, none of them the identity."},
 	CodeEpoch:           {http.StatusConflict, "Epoch or cohort not open", "The epoch or cohort is not open here. Fetch the newest manifest."},
 	CodeSharing:         {http.StatusConflict, "Another sharing", "The keys are shared anew. Fetch the newest manifest."},

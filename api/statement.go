@@ -150,6 +150,27 @@ const (
 	ReasonMistake = "mistake"
 )
 
+// An Answer is what a party says of a match to another party in it: the body of the
+// act answer. These four words are all that a registry ever learns of what followed.
+type Answer string
+
+// Answers to a match.
+const (
+	AnswerInContact   Answer = "in-contact"   // the two were in contact already
+	AnswerWillCall    Answer = "will-call"    // the sender will call
+	AnswerNotInvolved Answer = "not-involved" // the sender is no longer involved
+	AnswerContactMade Answer = "contact-made" // the two have spoken
+)
+
+// Known tells whether it is one of the four.
+func (a Answer) Known() bool {
+	switch a {
+	case AnswerInContact, AnswerWillCall, AnswerNotInvolved, AnswerContactMade:
+		return true
+	}
+	return false
+}
+
 // An Act is a party's signed word on a signal that stands.
 type Act struct {
 	Dep      string

@@ -34,13 +34,17 @@ const (
 	NotMatched   = "two live signals of one child are not in one match"
 	MatchedWrong = "a match holds somebody who has no live signal of that child"
 	NotTold      = "a party was not told of another in its match"
+	AnswerOf     = "a match keeps an answer between two who are not both in it"
+	AnswerTwice  = "a match keeps two answers of one to another"
+	AnswerUntold = "a party was not told of an answer"
 )
 
 // Checked counts what a check has looked at.
 type Checked struct {
 	Signals     int `json:"signals"` // that live
 	Matches     int `json:"matches"`
-	Pairs       int `json:"pairs"`  // of two signals of one child
+	Pairs       int `json:"pairs"` // of two signals of one child
+	Answers     int `json:"answers"`
 	Behind      int `json:"behind"` // signals that live and have no face in the newest open epoch
 	Differences int `json:"differences"`
 }
@@ -97,6 +101,20 @@ func (m *Matcher) Check(ctx context.Context, report func(Difference)) (Checked, 
 			stands := slices.ContainsFunc(signals, func(s registry.Signal) bool { return member(s) == of })
 			if !stands || slices.Contains(match.Members[:i], of) {
 				differs(Difference{What: MatchedWrong, Of: of})
+			}
+		}
+		for i, a := range match.Answers {
+			done.Answers++
+			if !slices.Contains(match.Members, a.From) || !slices.Contains(match.Members, a.To) || a.From == a.To {
+				differs(Difference{AnswerOf, a.From, a.To})
+			}
+			if slices.ContainsFunc(match.Answers[:i], a.SamePair) {
+				differs(Difference{AnswerTwice, a.From, a.To})
+			}
+			if told, err := m.toldAnswer(ctx, a, a.Number); err != nil {
+				return err
+			} else if !told {
+				differs(Difference{AnswerUntold, a.From, a.To})
 			}
 		}
 		return nil

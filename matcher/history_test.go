@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -22,7 +23,23 @@ import (
 // and, for each party, the lines that it must have been told.
 type model struct {
 	signals map[int]map[int]matchertest.Paper // child, party
+	answers map[int]map[[2]int][]modelAnswer  // child, who to whom: the last at the end
 	told    map[int][]string
+}
+
+// A modelAnswer is an act that was taken, and the answer to it.
+type modelAnswer struct {
+	word api.Answer
+	act  api.ActRequest
+	got  api.Accepted
+}
+
+func (m *model) answer(child, from, to int, paper matchertest.Paper, a modelAnswer) {
+	if m.answers[child] == nil {
+		m.answers[child] = make(map[[2]int][]modelAnswer)
+	}
+	m.answers[child][[2]int{from, to}] = append(m.answers[child][[2]int{from, to}], a)
+	m.tell(to, api.EventAnswer, paper)
 }
 
 func (m *model) tell(to int, kind api.EventKind, about matchertest.Paper) {
@@ -58,6 +75,11 @@ func (m *model) end(child int, gone []int) {
 	for _, p := range gone {
 		papers = append(papers, here[p])
 		delete(here, p)
+		for pair := range m.answers[child] {
+			if pair[0] == p || pair[1] == p {
+				delete(m.answers[child], pair)
+			}
+		}
 	}
 	for q := range here {
 		for _, paper := range papers {
@@ -130,6 +152,13 @@ func (m *model) delivered(t *testing.T, p api.PartyID, e api.Event) {
 		t.Errorf("%s: the recipient's own signal does not come with the event (a face of its epoch: %v)", e.Kind, ok)
 	}
 	other, lives := m.found(e.Other.Party, e.Other.SID)
+	if e.Kind == api.EventAnswer {
+		if said := m.said(other, own); !lives && e.Answer != "" || lives && (len(said) == 0 || e.Other.Rev != uint64(len(said)) || e.Answer != said[len(said)-1].word) {
+			t.Errorf("answer %d of the %d that stand comes as %q", e.Other.Rev, len(said), e.Answer)
+		}
+	} else if e.Answer != "" {
+		t.Errorf("%s: an answer comes that should not", e.Kind)
+	}
 	if !lives || e.Kind != api.EventJoined && e.Kind != api.EventCard {
 		if e.Other.Card != nil {
 			t.Errorf("%s: a card comes that should not", e.Kind)
@@ -138,6 +167,44 @@ func (m *model) delivered(t *testing.T, p api.PartyID, e api.Event) {
 	}
 	if f, ok := face(other); !ok || !bytes.Equal(e.Other.Card, f.Card) || e.Other.Rev != other.Statement.Rev {
 		t.Errorf("%s: the other's card does not come with the event (a face of its epoch: %v)", e.Kind, ok)
+	}
+}
+
+// said are one signal's answers to another, the last at the end.
+func (m *model) said(from, to matchertest.Paper) []modelAnswer {
+	for child, here := range m.signals {
+		for p, a := range here {
+			for q, b := range here {
+				if a.Statement.SID == from.Statement.SID && b.Statement.SID == to.Statement.SID {
+					return m.answers[child][[2]int{p, q}]
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// stored holds the answers in the matches of the store against the model's.
+func (m *model) stored(t *testing.T, w *matchertest.World) {
+	t.Helper()
+	want := 0
+	for _, pairs := range m.answers {
+		want += len(pairs)
+	}
+	err := w.Store.Scan(t.Context(), registry.Idx{}, func(_ registry.Idx, _ []registry.Signal, match registry.Match) error {
+		for _, a := range match.Answers {
+			from, _ := m.found(a.From.Party, a.From.SID)
+			to, _ := m.found(a.To.Party, a.To.SID)
+			said := m.said(from, to)
+			if len(said) == 0 || a.Number != uint64(len(said)) || a.Word != said[len(said)-1].word {
+				t.Errorf("answer %d is kept as %q; the model has %d", a.Number, a.Word, len(said))
+			}
+			want--
+		}
+		return nil
+	})
+	if err != nil || want != 0 {
+		t.Errorf("%d answers too few are kept (%v)", want, err)
 	}
 }
 
@@ -180,6 +247,55 @@ func (m *model) turn(t *testing.T, w *matchertest.World) {
 	}
 }
 
+// speak has a party answer another in its match, or somebody who is not in it, or say
+// again something that it said before.
+func (m *model) speak(t *testing.T, w *matchertest.World, r *rand.Rand, child, p int) {
+	t.Helper()
+	here := m.signals[child][p]
+	others := slices.Sorted(maps.Keys(m.signals[child]))
+	others = slices.DeleteFunc(others, func(q int) bool { return q == p })
+	q := others[r.IntN(len(others))]
+	words := []api.Answer{api.AnswerInContact, api.AnswerWillCall, api.AnswerNotInvolved, api.AnswerContactMade}
+	word := words[r.IntN(len(words))]
+	said := m.answers[child][[2]int{p, q}]
+	switch n := r.IntN(10); {
+	case n < 2 && len(said) > 0: // of the last month, for older ones are refused by their time
+		again := said[r.IntN(len(said))]
+		act, err := api.ParseAct(again.act.Signed.Signed)
+		if err != nil || act.Issued.Before(w.Now().Add(-registry.MaxAge)) {
+			return
+		}
+		out, err := w.Act(t.Context(), here.Statement.Party, again.act)
+		if act.Tag != matchertest.TagIn(w.Manifest.Open()[0].Number, matchertest.Child(child)) { // an epoch was closed since
+			if api.CodeOf(err) != api.CodeTag {
+				t.Fatalf("an answer with the tag of a closed epoch: %v", err)
+			}
+			return
+		}
+		if err != nil || out.Created || !bytes.Equal(out.Receipt.Signed, again.got.Receipt.Signed) || !bytes.Equal(out.Receipt.Signature, again.got.Receipt.Signature) {
+			t.Fatalf("an answer said again: %v, %v", out.Created, err)
+		}
+	case n < 4:
+		wrong := func(a *api.Act) { a.OtherSID = api.NewSID() }
+		if n == 3 {
+			wrong = func(a *api.Act) { a.Match = api.NewMatchID() }
+		}
+		if _, err := w.Act(t.Context(), here.Statement.Party, w.Answer(here, m.signals[child][q], word, wrong)); api.CodeOf(err) != api.CodeMatch {
+			t.Fatalf("an answer into another match: %v", err)
+		}
+	default:
+		act := w.Answer(here, m.signals[child][q], word)
+		if slices.ContainsFunc(said, func(a modelAnswer) bool { return a.act.Hash() == act.Hash() }) {
+			return // within the same second the same bytes
+		}
+		out, err := w.Act(t.Context(), here.Statement.Party, act)
+		if err != nil || !out.Created {
+			t.Fatal(out.Created, err)
+		}
+		m.answer(child, p, q, here, modelAnswer{word, act, out.Accepted})
+	}
+}
+
 // playHistory plays steps at random, and opens or closes an epoch after every
 // turn-th of them unless turn is 0.
 func playHistory(t *testing.T, seed uint64, steps, turn int) {
@@ -190,7 +306,7 @@ func playHistory(t *testing.T, seed uint64, steps, turn int) {
 		w.Ingest = 1
 		w.Reopen()
 	}
-	m := model{signals: map[int]map[int]matchertest.Paper{}, told: map[int][]string{}}
+	m := model{signals: map[int]map[int]matchertest.Paper{}, answers: map[int]map[[2]int][]modelAnswer{}, told: map[int][]string{}}
 	cursors := make([]string, parties)
 	heard := make(map[int][]string)
 	listen := func(p int) {
@@ -269,6 +385,8 @@ func playHistory(t *testing.T, seed uint64, steps, turn int) {
 			if out, err := w.Send(here); err != nil || out.Created {
 				t.Fatal(out.Created, err)
 			}
+		case n < 68 && have && len(m.signals[ch]) > 1:
+			m.speak(t, w, r, ch, p)
 		case n < 75 && have:
 			w.Withdraw(here)
 			m.end(ch, []int{p})
@@ -300,6 +418,7 @@ func playHistory(t *testing.T, seed uint64, steps, turn int) {
 		}
 	}
 	implied(t, w)
+	m.stored(t, w)
 	if _, found := checked(t, w); len(found) > 0 {
 		t.Errorf("seed %d: %q", seed, found)
 	}

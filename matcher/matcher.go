@@ -200,9 +200,9 @@ func keepsTags(stored, revised registry.Signal) bool {
 	return true
 }
 
-// Act takes an act on a signal from the party that sent it; so far that is a
-// withdrawal. Refusals are *api.Error. When it returns nil the signal is gone and
-// the events to the others are durable.
+// Act takes an act on a signal from the party that sent it: a withdrawal or an answer.
+// Refusals are *api.Error. When it returns nil what it does, and the events to the
+// others, are durable.
 func (m *Matcher) Act(ctx context.Context, from api.PartyID, req api.ActRequest) (Outcome, error) {
 	adm := m.admission()
 	act, refusal := adm.Act(from, req.Signed)
@@ -212,43 +212,21 @@ func (m *Matcher) Act(ctx context.Context, from api.PartyID, req api.ActRequest)
 	if err := m.ready(ctx, adm.Manifest); err != nil {
 		return Outcome{}, err
 	}
-	nothing := api.Refuse(api.CodeUnknownSignal, nil)
 	var granted registry.Granted
-	ended := false
-	take := func(c *change) error {
-		buried, gone, err := c.tx.Tombstone(act.Party, act.SID)
-		if err != nil {
-			return err
-		}
-		if gone && buried.Act == req.Hash() {
-			granted = buried.Granted
-			return nil
-		}
-		stored, stands := c.find(act.Party)
-		stands = stands && stored.SID == act.SID
-		switch {
-		case !gone && !stands:
-			return nothing
-		case refusal != nil:
-			return refusal
-		case !stands:
-			return api.Refuse(api.CodeGone, nil)
-		case act.Rev != stored.Rev:
-			return api.Refuse(api.CodeRevision, nil)
-		}
-		ended = true
-		granted, err = c.end(stored, req.Hash(), "signal.withdraw")
+	created := false
+	take := func(c *change) (err error) {
+		granted, created, err = c.act(ctx, act, req.Hash(), refusal)
 		return err
 	}
 	at := *m.epoch.Load()
 	err := m.change(ctx, adm, m.Keys.Idx(at.number, act.Tag), take)
 	// What ended before an epoch was closed has its tombstone where it ended.
 	for _, e := range slices.Backward(adm.Manifest.Epochs) {
-		if errors.Is(err, nothing) && e.State == manifest.EpochClosed {
+		if errors.Is(err, errNothing) && e.State == manifest.EpochClosed {
 			err = m.change(ctx, adm, m.Keys.Idx(e.Number, act.Tag), take)
 		}
 	}
-	if errors.Is(err, nothing) {
+	if errors.Is(err, errNothing) {
 		switch {
 		case refusal != nil:
 			err = refusal
@@ -260,7 +238,41 @@ func (m *Matcher) Act(ctx context.Context, from api.PartyID, req api.ActRequest)
 	if err != nil {
 		return Outcome{}, err
 	}
-	return m.receipt(act.Party, act.SID, act.Rev, req.Hash(), granted, ended)
+	return m.receipt(act.Party, act.SID, act.Rev, req.Hash(), granted, created)
+}
+
+// errNothing is where a party has no signal and never had the one that it names.
+var errNothing = api.Refuse(api.CodeUnknownSignal, nil)
+
+// act does what an act says, unless its admission was refused. One that was taken
+// before gets what it was granted then, and changes nothing.
+func (c *change) act(ctx context.Context, act api.Act, hash api.Hash, refusal error) (granted registry.Granted, created bool, err error) {
+	buried, gone, err := c.tx.Tombstone(act.Party, act.SID)
+	if err != nil || gone && buried.Act == hash {
+		return buried.Granted, false, err
+	}
+	stored, stands := c.find(act.Party)
+	stands = stands && stored.SID == act.SID
+	if stands {
+		if granted, known, err := c.answered(act, hash); known || err != nil {
+			return granted, false, err
+		}
+	}
+	switch {
+	case !gone && !stands:
+		return granted, false, errNothing
+	case refusal != nil:
+		return granted, false, refusal
+	case !stands:
+		return granted, false, api.Refuse(api.CodeGone, nil)
+	case act.Rev != stored.Rev:
+		return granted, false, api.Refuse(api.CodeRevision, nil)
+	case act.Act == api.ActAnswer:
+		granted, err = c.answer(ctx, act, hash)
+	default:
+		granted, err = c.end(stored, hash, "signal.withdraw")
+	}
+	return granted, err == nil, err
 }
 
 // sweepBatch is how many signals the sweep ends in one commit. On the first of a
@@ -426,7 +438,7 @@ func (c *change) settle() error {
 			return err
 		}
 	}
-	if slices.Equal(before.Members, after.match.Members) {
+	if unchanged(before, after.match) {
 		return nil
 	}
 	return c.tx.PutMatch(after.match)

@@ -577,6 +577,11 @@ func implied(t *testing.T, w *matchertest.World) {
 				t.Error("a live signal is not in its match")
 			}
 		}
+		for _, a := range match.Answers {
+			if !slices.Contains(live, a.From) || !slices.Contains(live, a.To) {
+				t.Error("an answer outlives one of the two")
+			}
+		}
 		return nil
 	})
 	if err != nil {

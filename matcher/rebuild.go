@@ -27,11 +27,12 @@ var ErrBehind = errors.New("matcher: nothing was changed: live signals have no f
 
 // Rebuild puts every signal where it belongs in the manifest's oldest open epoch,
 // makes the matches and the days of expiry anew from the signals, and tells every
-// party of a match what it was not told: when the epoch in force has changed, after
+// party of a match what it was not told, answers included: when the epoch in force has changed, after
 // a restore, or when Check found a difference. Where everything is as it should be it
 // changes nothing that a party can see. Nothing else may use the store meanwhile.
 //
-// A match goes where its signals go, and stays the same match. If they do not all
+// A match goes where its signals go with what they answered each other, and stays the
+// same match. If they do not all
 // have the same tag in the new epoch, it goes with most of them, and both sides are
 // told that the others left.
 //
@@ -278,17 +279,25 @@ func (c *change) arrive(ctx context.Context, a arrival) error {
 		}
 	}
 	moved := settle(a.match, a.signals)
+	if !a.heir && !moved.match.ID.IsZero() {
+		moved.match.ID = api.NewMatchID()
+		for i := range moved.events { // those who stay together learn the new id from them
+			moved.events[i].Match = moved.match.ID
+		}
+	}
 	if err := c.emitLeft(moved.events); err != nil {
 		return err
 	}
 	here, err := c.tx.Match()
-	if err != nil || !here.ID.IsZero() || moved.match.ID.IsZero() {
+	switch {
+	case err != nil || moved.match.ID.IsZero():
 		return err
+	case here.ID.IsZero():
+		here = moved.match
+	default: // its members join in rebuild, and what they answered each other holds
+		here.Answers = append(slices.Clone(here.Answers), moved.match.Answers...)
 	}
-	if !a.heir {
-		moved.match.ID = api.NewMatchID()
-	}
-	return c.tx.PutMatch(moved.match)
+	return c.tx.PutMatch(here)
 }
 
 // rebuild stores what lives here anew, and settles the match. Who has joined is told
@@ -307,13 +316,18 @@ func (c *change) rebuild(ctx context.Context) error {
 	if err := c.emitLeft(after.events); err != nil {
 		return err
 	}
-	if !slices.Equal(before.Members, after.match.Members) {
+	if !unchanged(before, after.match) {
 		if err := c.tx.PutMatch(after.match); err != nil {
 			return err
 		}
 	}
 	if after.match.ID.IsZero() {
 		return nil
+	}
+	for _, a := range after.match.Answers { // the feed knows which it has held
+		if err := c.tellAnswer(after.match.ID, a); err != nil {
+			return err
+		}
 	}
 	slices.SortFunc(c.live, func(a, b registry.Signal) int { return cmp.Compare(a.Party, b.Party) })
 	for _, to := range c.live {

@@ -125,6 +125,9 @@ func written(t *testing.T, w *matchertest.World, parties int) []string {
 		for _, m := range match.Members {
 			lines = append(lines, fmt.Sprintf("%x has match %s: %s %s", sha256.Sum256(idx[:]), match.ID, m.Party, m.SID))
 		}
+		for _, a := range match.Answers {
+			lines = append(lines, fmt.Sprintf("%x has answer %d of %s to %s: %s, by %v", sha256.Sum256(idx[:]), a.Number, a.From.SID, a.To.SID, a.Word, a.Taken))
+		}
 		return nil
 	})
 	if err != nil {
@@ -132,8 +135,8 @@ func written(t *testing.T, w *matchertest.World, parties int) []string {
 	}
 	for p := range parties {
 		for _, e := range w.Feed(p) {
-			lines = append(lines, fmt.Sprintf("party %d, own %s: %s %s of epoch %d in %s about %s %s %d: %x %x", p, e.Own.SID, e.ID, e.Kind, e.Epoch,
-				e.Match, e.Other.Party, e.Other.SID, e.Other.Rev, sha256.Sum256(e.Other.Card), sha256.Sum256(e.Own.Keybox)))
+			lines = append(lines, fmt.Sprintf("party %d, own %s: %s %s of epoch %d in %s about %s %s %d: %x %x %s", p, e.Own.SID, e.ID, e.Kind, e.Epoch,
+				e.Match, e.Other.Party, e.Other.SID, e.Other.Rev, sha256.Sum256(e.Other.Card), sha256.Sum256(e.Own.Keybox), e.Answer))
 		}
 	}
 	slices.Sort(lines)
@@ -156,6 +159,7 @@ func TestRebuildOutlivesLossOfPower(t *testing.T) {
 			w.Open(disk)
 			w.OpenEpoch()
 			for child := range children {
+				var here []matchertest.Paper
 				for p := range 1 + child%parties {
 					days := 300
 					if (child+p)%6 == 5 {
@@ -174,6 +178,11 @@ func TestRebuildOutlivesLossOfPower(t *testing.T) {
 						if _, err := w.Send(w.Write(p, matchertest.Child(child), paper.Statement.SID, 2)); err != nil {
 							t.Fatal(err)
 						}
+					default:
+						for _, other := range here {
+							answer(t, w, paper, other, api.AnswerWillCall)
+						}
+						here = append(here, paper)
 					}
 				}
 			}

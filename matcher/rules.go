@@ -22,6 +22,7 @@ type settled struct {
 //   - two live signals make a match, a third extends it;
 //   - each newcomer is told of each member and each member of each newcomer;
 //   - when one leaves, the others are told so, never why;
+//   - answers are of two who both live: a leaver's go with him;
 //   - with fewer than two the match has ended, and forms anew as another match.
 //
 // live holds at most one signal of each party. Signals that have left are not in
@@ -73,6 +74,12 @@ func settle(match registry.Match, live []registry.Signal) settled {
 	for _, s := range live {
 		revs[member(s)] = s.Rev
 	}
+	out.match.Answers = nil
+	for _, a := range match.Answers {
+		if lives(a.From) && lives(a.To) && a.From != a.To && !slices.ContainsFunc(out.match.Answers, a.SamePair) {
+			out.match.Answers = append(out.match.Answers, a)
+		}
+	}
 	for _, s := range joined {
 		newcomer := member(s)
 		for _, m := range out.match.Members {
@@ -82,6 +89,11 @@ func settle(match registry.Match, live []registry.Signal) settled {
 		out.match.Members = append(out.match.Members, newcomer)
 	}
 	return out
+}
+
+// unchanged tells whether settling has left a match as it was. Answers only ever go.
+func unchanged(before, after registry.Match) bool {
+	return slices.Equal(before.Members, after.Members) && len(before.Answers) == len(after.Answers)
 }
 
 func member(s registry.Signal) registry.Member {

@@ -52,13 +52,10 @@ func (a Admission) statement(s api.Statement, sub api.Submission) error {
 	if !s.TakesOver.IsZero() {
 		return api.Refuse(api.CodeUnsupported, errors.New("registry: warm handover is not taken yet"))
 	}
-	if a.Now.After(a.Manifest.NotAfter) || a.Now.After(a.Directory.NotAfter) {
-		return api.Refuse(api.CodeUnavailable, errors.New("registry: the manifest or the directory is no longer in force"))
+	if err := a.inForce(); err != nil {
+		return err
 	}
 	today := Today(a.Now)
-	if ends := a.Manifest.Policy.LegalBasisEnds; !ends.IsZero() && today.Compare(ends) >= 0 {
-		return api.Refuse(api.CodeLegalBasis, nil)
-	}
 	if s.Expires.Compare(today) <= 0 || s.Expires.Compare(today.AddDate(2, 0, 1)) > 0 {
 		return api.Refuse(api.CodeExpires, nil)
 	}
@@ -85,9 +82,8 @@ func (a Admission) statement(s api.Statement, sub api.Submission) error {
 }
 
 // Act admits an act from the party that sent it, and returns what it says, with a
-// refusal too, as Statement does. What
-// keeps a statement out does not keep a withdrawal out: no manifest or legal basis
-// that has ended may keep a signal in.
+// refusal too, as Statement does. Without a manifest or legal basis in force an answer
+// is kept out as a statement is, but a withdrawal is not: neither may keep a signal in.
 func (a Admission) Act(from api.PartyID, signed api.Signed) (api.Act, error) {
 	if len(signed.Signed) > api.MaxStatement {
 		return api.Act{}, api.Refuse(api.CodeTooLarge, nil)
@@ -106,11 +102,28 @@ func (a Admission) act(act api.Act, signed api.Signed) error {
 	if err := a.signed(act.Party, signed, act.KeyID, act.Issued); err != nil {
 		return err
 	}
-	if act.Act != api.ActWithdraw {
-		return api.Refuse(api.CodeUnsupported, nil)
+	switch act.Act {
+	case api.ActWithdraw:
+		if act.Body != api.ReasonEnded && act.Body != api.ReasonMistake || !act.Match.IsZero() || !act.OtherSID.IsZero() {
+			return api.Refuse(api.CodeMalformed, errors.New("registry: a withdrawal's body is its reason, and it names no match"))
+		}
+		return nil
+	case api.ActAnswer:
+		if !api.Answer(act.Body).Known() || act.Match.IsZero() || act.OtherSID.IsZero() {
+			return api.Refuse(api.CodeMalformed, errors.New("registry: an answer's body is one of four words, and it names a match and a signal in it"))
+		}
+		return a.inForce()
 	}
-	if act.Body != api.ReasonEnded && act.Body != api.ReasonMistake || !act.Match.IsZero() || !act.OtherSID.IsZero() {
-		return api.Refuse(api.CodeMalformed, errors.New("registry: a withdrawal's body is its reason, and it names no match"))
+	return api.Refuse(api.CodeUnsupported, nil)
+}
+
+// inForce checks what must be in force for signals to come and matches to go on.
+func (a Admission) inForce() error {
+	if a.Now.After(a.Manifest.NotAfter) || a.Now.After(a.Directory.NotAfter) {
+		return api.Refuse(api.CodeUnavailable, errors.New("registry: the manifest or the directory is no longer in force"))
+	}
+	if ends := a.Manifest.Policy.LegalBasisEnds; !ends.IsZero() && Today(a.Now).Compare(ends) >= 0 {
+		return api.Refuse(api.CodeLegalBasis, nil)
 	}
 	return nil
 }

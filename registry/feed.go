@@ -17,9 +17,9 @@ import (
 // cursor, or one of another incarnation, starts at the beginning of the feed: at
 // least once, never skipped.
 //
-// Cards and statements are put in here, from the signals as they stand now: an
-// event of a signal that has since ended comes without them, and an event of a
-// revision that has since been followed comes with the newer card.
+// Cards, statements and answers are put in here, from the signals and the match as
+// they stand now: an event of a signal that has since ended comes without them, and an
+// event of a revision or answer that has since been followed comes with the newer one.
 func Deliver(ctx context.Context, store Store, party api.PartyID, cursor string, max int, wait time.Duration, now time.Time) (api.Events, error) {
 	after := parseCursor(store.Incarnation(), cursor)
 	if after > 0 {
@@ -63,14 +63,23 @@ func present(ctx context.Context, store Store, e Event, today encoding.Date) (ap
 	if face, ok := own.Face(e.Epoch); ok {
 		out.Own.Signed, out.Own.Keybox = own.Signed, face.Keybox
 	}
-	if e.Kind != api.EventJoined && e.Kind != api.EventCard {
+	switch e.Kind {
+	case api.EventJoined, api.EventCard, api.EventAnswer:
+	default:
 		return out, nil
 	}
 	other, ok, err := store.Signal(ctx, e.Idx, e.Other.Party)
-	if err != nil {
-		return api.Event{}, err
+	if err != nil || !ok || other.SID != e.Other.SID || !other.Live(today) {
+		return out, err
 	}
-	if face, has := other.Face(e.Epoch); ok && has && other.SID == e.Other.SID && other.Live(today) {
+	if e.Kind == api.EventAnswer {
+		match, err := store.Match(ctx, e.Idx)
+		if a, has := match.Answer(e.Other, e.Recipient); has {
+			out.Other.Rev, out.Answer = a.Number, a.Word
+		}
+		return out, err
+	}
+	if face, has := other.Face(e.Epoch); has {
 		out.Other.Rev, out.Other.Card = other.Rev, face.Card
 	}
 	return out, nil

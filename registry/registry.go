@@ -18,6 +18,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 	_ "time/tzdata" // the day turns in Amsterdam on every machine
 
@@ -82,10 +83,61 @@ type Tombstone struct {
 }
 
 // A Match is the network around one child: two or more members, each of another
-// party.
+// party, and what they have answered each other. Answers are at most one for each
+// ordered pair of members, and go with either of the two.
 type Match struct {
 	ID      api.MatchID
 	Members []Member
+	Answers []Answer
+}
+
+// Answer finds what one member answered another.
+func (m Match) Answer(from, to Member) (Answer, bool) {
+	i := slices.IndexFunc(m.Answers, Answer{From: from, To: to}.SamePair)
+	if i < 0 {
+		return Answer{}, false
+	}
+	return m.Answers[i], true
+}
+
+// An Answer is what one member of a match last answered another.
+type Answer struct {
+	From, To Member
+	Word     api.Answer
+	Number   uint64 // of this one among the sender's answers to the other, from 1
+	// Taken are the acts that said so, the last one at the end, and those before it
+	// that may still come again: none is taken twice, and each has its own receipt.
+	Taken []Taken
+}
+
+// SamePair tells whether an answer is of the same member to the same other.
+func (a Answer) SamePair(b Answer) bool { return a.From == b.From && a.To == b.To }
+
+// Taken is an act that was taken, by the hash of what was signed, and what it was
+// granted.
+type Taken struct {
+	Act     api.Hash
+	Granted Granted
+}
+
+// Find looks for an act among those taken.
+func (a Answer) Find(act api.Hash) (Granted, bool) {
+	i := slices.IndexFunc(a.Taken, func(t Taken) bool { return t.Act == act })
+	if i < 0 {
+		return Granted{}, false
+	}
+	return a.Taken[i].Granted, true
+}
+
+// Recent are the acts taken that may come again at a time. Of any other the time of
+// issue is refused by then.
+func (a Answer) Recent(now time.Time) (list []Taken) {
+	for _, t := range a.Taken {
+		if !t.Granted.Time.Before(now.Add(-MaxAge - maxAhead)) {
+			list = append(list, t)
+		}
+	}
+	return list
 }
 
 // A Member is a party's signal in a match.
@@ -94,9 +146,9 @@ type Member struct {
 	SID   api.SID
 }
 
-// An Event is one item of a feed, as stored. It holds no card and no statement:
-// those are read from the signals when the event is delivered, so what is
-// destroyed in the meantime is not delivered.
+// An Event is one item of a feed, as stored. It holds no card, statement or answer:
+// those are read from the signals and the match when the event is delivered, so what
+// is destroyed in the meantime is not delivered.
 type Event struct {
 	ID        api.EventID
 	Kind      api.EventKind
@@ -105,7 +157,7 @@ type Event struct {
 	Idx       Idx
 	Recipient Member
 	Other     Member
-	Rev       uint64 // the other's revision that caused the event
+	Rev       uint64 // the other's revision that caused the event, or its answer's number
 }
 
 // A LogEntry is a leaf on its way to the log.

@@ -16,7 +16,8 @@ import (
 const (
 	rowSignal    = "signal"
 	rowTombstone = "tombstone"
-	rowMatch     = "match"
+	rowMatch     = "match"         // without answers
+	rowAnswered  = "match-answers" // with some
 	rowEvent     = "event"
 	rowLog       = "log"
 )
@@ -70,20 +71,49 @@ func (t *Tombstone) UnmarshalBinary(b []byte) error {
 // MarshalBinary encodes the match as a row.
 func (m Match) MarshalBinary() ([]byte, error) {
 	fields := [][]byte{m.ID[:]}
+	if len(m.Answers) > 0 {
+		fields = append(fields, encoding.Int(uint64(len(m.Members))))
+	}
 	for _, member := range m.Members {
-		fields = append(fields, []byte(member.Party), member.SID[:])
+		fields = append(fields, member.fields()...)
+	}
+	for _, a := range m.Answers {
+		fields = append(append(fields, a.From.fields()...), a.To.fields()...)
+		fields = append(fields, []byte(a.Word), encoding.Int(a.Number), encoding.Int(uint64(len(a.Taken))))
+		for _, t := range a.Taken {
+			fields = append(append(fields, t.Act[:]), t.Granted.fields()...)
+		}
+	}
+	if len(m.Answers) > 0 {
+		return encoding.E(rowAnswered, fields...)
 	}
 	return encoding.E(rowMatch, fields...)
 }
 
 // UnmarshalBinary reads what MarshalBinary writes.
 func (m *Match) UnmarshalBinary(b []byte) error {
+	*m = Match{}
 	d := encoding.NewDecoder(b)
-	d.Expect(rowMatch)
+	if d.String() != rowAnswered {
+		d = encoding.NewDecoder(b)
+		d.Expect(rowMatch)
+		d.Fixed(m.ID[:])
+		for d.More() {
+			m.Members = append(m.Members, decodeMember(d))
+		}
+		return corrupt(d)
+	}
 	d.Fixed(m.ID[:])
-	m.Members = nil
-	for d.More() {
-		m.Members = append(m.Members, decodeMember(d))
+	decodeList(d, func() { m.Members = append(m.Members, decodeMember(d)) })
+	for more := true; more; more = d.More() {
+		a := Answer{From: decodeMember(d), To: decodeMember(d), Word: api.Answer(d.String()), Number: d.Int()}
+		decodeList(d, func() {
+			var t Taken
+			d.Fixed(t.Act[:])
+			t.Granted = decodeGranted(d)
+			a.Taken = append(a.Taken, t)
+		})
+		m.Answers = append(m.Answers, a)
 	}
 	return corrupt(d)
 }
@@ -137,10 +167,23 @@ func decodeGranted(d *encoding.Decoder) (g Granted) {
 	return g
 }
 
+func (m Member) fields() [][]byte { return [][]byte{[]byte(m.Party), m.SID[:]} }
+
 func decodeMember(d *encoding.Decoder) (m Member) {
 	m.Party = api.PartyID(d.String())
 	d.Fixed(m.SID[:])
 	return m
+}
+
+// decodeList reads a count, and as many of what one reads.
+func decodeList(d *encoding.Decoder, one func()) {
+	for n := d.Int(); n > 0; n-- {
+		if !d.More() {
+			d.Fail("a list is shorter than its count")
+			return
+		}
+		one()
+	}
 }
 
 func corrupt(d *encoding.Decoder) error {

@@ -64,7 +64,16 @@ func FuzzTombstoneRow(f *testing.F) {
 }
 
 func FuzzMatchRow(f *testing.F) {
-	fuzzRow[Match, *Match](f, Match{ID: api.MatchID{1}, Members: someMembers})
+	f.Add([]byte("\x00\x0dmatch-answers\x00\x10aaaaaaaaaaaaaaaa\x00\x010")) // a match with answers has some
+	row, err := Match{ID: api.MatchID{1}, Members: someMembers}.MarshalBinary()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(row)
+	fuzzRow[Match, *Match](f, Match{ID: api.MatchID{1}, Members: someMembers, Answers: []Answer{
+		{someMembers[0], someMembers[1], api.AnswerWillCall, 3, []Taken{{api.Hash{1}, someGrant}, {api.Hash{2}, someGrant}}},
+		{someMembers[1], someMembers[0], api.AnswerInContact, 1, []Taken{{api.Hash{3}, someGrant}}},
+	}})
 }
 
 func FuzzEventRow(f *testing.F) {

@@ -37,6 +37,9 @@ type Store interface {
 	// Signal reads the signal that a party has under idx.
 	Signal(ctx context.Context, idx Idx, party api.PartyID) (Signal, bool, error)
 
+	// Match reads the match on an idx; its ID is zero when there is none.
+	Match(ctx context.Context, idx Idx) (Match, error)
+
 	// Events reads a party's feed behind a position, oldest first, max at most. It
 	// also returns the position of the last event read, or after if there is none. A
 	// position that the feed never reached stands for its start.

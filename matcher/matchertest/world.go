@@ -237,13 +237,39 @@ func (w *World) Signal(p int, tag api.Tag) Paper {
 // epoch if it has one; change may alter it first.
 func (w *World) Withdrawal(of Paper, change ...func(*api.Act)) api.ActRequest {
 	w.t.Helper()
+	return w.act(of, append([]func(*api.Act){func(a *api.Act) { a.Act, a.Body = api.ActWithdraw, api.ReasonEnded }}, change...))
+}
+
+// Answer signs the act that answers another signal in the match of a signal; change may
+// alter it first.
+func (w *World) Answer(of, other Paper, word api.Answer, change ...func(*api.Act)) api.ActRequest {
+	w.t.Helper()
+	match := w.MatchOf(of)
+	return w.act(of, append([]func(*api.Act){func(a *api.Act) {
+		a.Act, a.Match, a.OtherSID, a.Body = api.ActAnswer, match.ID, other.Statement.SID, string(word)
+	}}, change...))
+}
+
+// MatchOf is the match that a signal is in; zero if it is in none.
+func (w *World) MatchOf(of Paper) registry.Match {
+	w.t.Helper()
+	idx, _ := w.Keys.Place(of.Statement, w.oldest())
+	m, err := w.Store.Match(context.Background(), idx)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return m
+}
+
+func (w *World) act(of Paper, change []func(*api.Act)) api.ActRequest {
+	w.t.Helper()
 	face := of.Statement.Faces[0]
 	if i := slices.IndexFunc(of.Statement.Faces, func(f api.Face) bool { return f.Epoch == w.oldest() }); i >= 0 {
 		face = of.Statement.Faces[i]
 	}
 	act := api.Act{
-		Dep: Dep, Party: of.Statement.Party, KeyID: of.Statement.KeyID, Act: api.ActWithdraw, SID: of.Statement.SID, Rev: of.Statement.Rev,
-		Tag: face.Tag, Issued: w.now().Truncate(time.Second), Body: api.ReasonEnded,
+		Dep: Dep, Party: of.Statement.Party, KeyID: of.Statement.KeyID, SID: of.Statement.SID, Rev: of.Statement.Rev,
+		Tag: face.Tag, Issued: w.now().Truncate(time.Second),
 	}
 	for _, c := range change {
 		c(&act)

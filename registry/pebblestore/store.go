@@ -211,6 +211,12 @@ func (s *Store) Signal(_ context.Context, idx registry.Idx, party api.PartyID) (
 	return sig, ok, err
 }
 
+// Match implements registry.Store.
+func (s *Store) Match(_ context.Context, idx registry.Idx) (m registry.Match, err error) {
+	_, err = s.read(s.db, tableMatch, matchKey(idx), &m)
+	return m, err
+}
+
 // read opens the row under a key into v.
 func (s *Store) read(r pebble.Reader, table string, key []byte, v encoding.BinaryUnmarshaler) (bool, error) {
 	sealed, closer, err := r.Get(key)
