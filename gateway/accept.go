@@ -44,6 +44,8 @@ type Terms struct {
 	Card      Card   // zero: the party's default
 	TermDays  int    // zero: the policy's
 	Key       string // idempotency key; empty is none
+
+	by *Access // who asks; nil is the gateway itself
 }
 
 // An InputError lists everything that is wrong with what was entered.
@@ -117,6 +119,12 @@ func (p *Party) check(t *Terms) (faults []Fault) {
 		faults = append(faults, Fault{FieldOwner, CodeMissing})
 	case !ownerForm.MatchString(t.Owner):
 		faults = append(faults, Fault{FieldOwner, CodeForm})
+	case t.by != nil && !t.by.Sees(t.Owner):
+		faults = append(faults, Fault{FieldOwner, CodeReach})
+	default:
+		if u, known := p.door.user(t.Owner); known && !u.Active {
+			faults = append(faults, Fault{FieldOwner, CodeInactive})
+		}
 	}
 	if f, ok := checkReference(t.Reference); !ok {
 		faults = append(faults, f)
@@ -262,7 +270,7 @@ func (p *Party) Signal(s Subject, t Terms) (Status, error) {
 		return Status{}, err
 	}
 	if once.seen != nil {
-		return p.status(p.g.store.view, once.seen.Registration)
+		return p.replayed(t.by, once.seen.Registration)
 	}
 	b := p.g.store.batch()
 	defer b.close()
@@ -271,11 +279,28 @@ func (p *Party) Signal(s Subject, t Terms) (Status, error) {
 		return Status{}, err
 	}
 	once.remember(b, replay{Created: now, Registration: reg.ID})
+	p.logAct(b, t.by, LogSignalMade, reg)
 	if err := p.commit(b); err != nil {
 		return Status{}, err
 	}
 	p.took(JobSignal)
 	return p.status(p.g.store.view, reg.ID)
+}
+
+// replayed is what an idempotency key led to, which who asks may not see any more. p.mu
+// is held.
+func (p *Party) replayed(by *Access, id ID) (Status, error) {
+	s, err := p.status(p.g.store.view, id)
+	if err != nil || by == nil {
+		return s, err
+	}
+	if !by.Sees(s.Owner) {
+		return Status{}, ErrNotFound
+	}
+	b := p.g.store.batch()
+	defer b.close()
+	p.logAct(b, by, LogSignalRead, s.Registration)
+	return s, p.commit(b)
 }
 
 // origin is what a registration was part of, if of anything.
@@ -297,6 +322,7 @@ func (p *Party) register(b *batch, now time.Time, id identity.Identity, t Terms,
 		TermDays: t.TermDays, Identity: secret, Cohort: id.Cohort(),
 	}
 	b.put(p.key.registration(reg.ID), reg)
+	b.put(p.ownerRow(reg.Owner, reg.ID), struct{}{})
 	b.put(p.key.job(job.ID), job)
 	return reg, nil
 }
@@ -310,19 +336,21 @@ func (p *Party) took(kind JobKind) {
 // Withdraw ends a registration; reason is api.ReasonEnded or api.ReasonMistake.
 // When it was the signal's last owner, the worker withdraws the signal. Doing it
 // again changes nothing.
-func (p *Party) Withdraw(id ID, reason string) (Status, error) {
+func (p *Party) Withdraw(id ID, reason string) (Status, error) { return p.withdraw(nil, id, reason) }
+
+func (p *Party) withdraw(by *Access, id ID, reason string) (Status, error) {
 	if reason != api.ReasonEnded && reason != api.ReasonMistake {
 		return Status{}, &InputError{[]Fault{{"reden", CodeUnknown}}}
 	}
 	now := p.g.now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	reg, err := p.original(p.g.store.view, id)
+	reg, err := p.within(by, id)
 	if err != nil {
 		return Status{}, err
 	}
 	if reg.State.Ended() || reg.Ending != "" {
-		return p.status(p.g.store.view, id)
+		return p.replayed(by, id)
 	}
 	b := p.g.store.batch()
 	defer b.close()
@@ -336,6 +364,7 @@ func (p *Party) Withdraw(id ID, reason string) (Status, error) {
 		return Status{}, err
 	}
 	b.put(p.key.registration(reg.ID), reg)
+	p.logAct(b, by, LogSignalWithdrawn, reg)
 	if err := p.commit(b); err != nil {
 		return Status{}, err
 	}
@@ -413,7 +442,7 @@ func (p *Party) Renew(id ID, s Subject, t Terms) (Status, error) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	reg, err := p.original(p.g.store.view, id)
+	reg, err := p.within(t.by, id)
 	if err != nil {
 		return Status{}, err
 	}
@@ -423,7 +452,7 @@ func (p *Party) Renew(id ID, s Subject, t Terms) (Status, error) {
 		return Status{}, err
 	}
 	if once.seen != nil {
-		return p.status(p.g.store.view, id)
+		return p.replayed(t.by, id)
 	}
 	if !reg.State.Stands() {
 		return Status{}, ErrNotLive
@@ -450,6 +479,10 @@ func (p *Party) Renew(id ID, s Subject, t Terms) (Status, error) {
 	b.put(p.key.job(job.ID), job)
 	b.put(p.key.registration(reg.ID), reg)
 	once.remember(b, replay{Created: now, Registration: reg.ID})
+	p.logAct(b, t.by, LogSignalRenewed, reg)
+	if !t.Card.IsZero() {
+		p.logAct(b, t.by, LogCardChanged, reg)
+	}
 	if err := p.commit(b); err != nil {
 		return Status{}, err
 	}
@@ -486,7 +519,7 @@ func (p *Party) once(use string, t Terms, subjects ...Subject) (once, error) {
 		request = append(request, hex.EncodeToString(trace[:2]))
 	}
 	o := once{
-		key:         p.key.replay(index.of("key", p.key, t.Key)),
+		key:         p.key.replay(index.of("key", p.key, t.by.scope()+t.Key)),
 		fingerprint: index.of("request", p.key, strings.Join(request, "\x00")),
 	}
 	row, err := get[replay](p.g.store.view, o.key)

@@ -62,6 +62,7 @@ type Access struct {
 var (
 	ErrAccess = errors.New("gateway: no such key, or not any more")
 	ErrPerson = errors.New("gateway: it may not ask for this professional")
+	ErrCursor = errors.New("gateway: this place was never handed out")
 )
 
 // Has tells whether the access has one of the roles.
@@ -117,6 +118,23 @@ func (a *Access) SeesOwners(owners []Ownership) []Ownership {
 	return slices.DeleteFunc(slices.Clone(owners), func(o Ownership) bool { return !a.Sees(o.Owner) })
 }
 
+// scope keeps the idempotency keys of one key or client from another's.
+func (a *Access) scope() string {
+	if a == nil || a.Who == WhoBootstrap {
+		return ""
+	}
+	return a.Who + "\x00"
+}
+
+// namesFor is for whom the references of imports are names: those of the professional,
+// where others' are out of reach.
+func (a *Access) namesFor() string {
+	if a == nil || a.Reach == ReachAll {
+		return ""
+	}
+	return a.Person
+}
+
 // Valid tells whether the access still is what it was: its key is not revoked and has
 // not ended, and its professional is active.
 func (a *Access) Valid() bool {
@@ -159,6 +177,12 @@ func (d *door) user(id string) (User, bool) {
 	defer d.mu.RUnlock()
 	u, ok := d.users[id]
 	return u, ok
+}
+
+func (d *door) userIDs() []string {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return slices.Sorted(maps.Keys(d.users))
 }
 
 // mayAct tells whether somebody can be acted for: he is an active user, or, for who

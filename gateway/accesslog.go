@@ -99,6 +99,14 @@ func (p *Party) logAccess(b *batch, a *Access, touches ...Touch) {
 	}
 }
 
+// logAct puts an act on a registration in the log, in the batch of the act. What the
+// gateway itself does has no access and is not in it.
+func (p *Party) logAct(b *batch, by *Access, event LogEvent, reg Registration) {
+	if by != nil {
+		p.logAccess(b, by, Touch{Event: event, ObjectType: ObjectSignal, ObjectID: reg.ID.String(), SID: reg.SID})
+	}
+}
+
 func (a *Access) record(t Touch, now time.Time) audit.Record {
 	roles := make([]string, len(a.Roles))
 	for i, r := range a.Roles {

@@ -231,6 +231,12 @@ func (p *Party) ownership(v view, sid api.SID) (list []Ownership, err error) {
 // Messages lists the inbox behind a seq, the oldest first. Owners are those at the
 // time and those who joined since.
 func (p *Party) Messages(from uint64, limit int) (list []Message, err error) {
+	return p.messages(from, limit, nil)
+}
+
+// messages keeps of each the owners that sees keeps, and leaves out those without any;
+// nil keeps all.
+func (p *Party) messages(from uint64, limit int, sees func([]Ownership) []Ownership) (list []Message, err error) {
 	v, release := p.g.store.snapshot()
 	defer release()
 	err = scan(v, p.key.table(tableMessage), p.key.message(from), false, func(_ []byte, msg Message) (bool, error) {
@@ -238,9 +244,12 @@ func (p *Party) Messages(from uint64, limit int) (list []Message, err error) {
 		if err != nil {
 			return false, err
 		}
-		for _, o := range now {
-			if !slices.ContainsFunc(msg.Owners, func(was Ownership) bool { return was.Registration == o.Registration }) {
-				msg.Owners = append(msg.Owners, o)
+		if msg.Owners, err = p.ownersNow(v, msg.Owners, now); err != nil {
+			return false, err
+		}
+		if sees != nil {
+			if msg.Owners = sees(msg.Owners); len(msg.Owners) == 0 {
+				return true, nil
 			}
 		}
 		list = append(list, msg)
@@ -249,12 +258,33 @@ func (p *Party) Messages(from uint64, limit int) (list []Message, err error) {
 	return list, err
 }
 
+// ownersNow adds to the owners of a while ago those who joined since. Whose registration
+// has gone to a colleague is none any more.
+func (p *Party) ownersNow(v view, then, now []Ownership) (list []Ownership, err error) {
+	for _, was := range then {
+		if slices.ContainsFunc(now, func(o Ownership) bool { return o.Registration == was.Registration }) {
+			continue
+		}
+		if reg, err := get[Registration](v, p.key.registration(was.Registration)); err == nil {
+			was.Owner, was.Reference = reg.Owner, reg.Reference
+		} else if !errors.Is(err, errAbsent) {
+			return nil, err
+		}
+		list = append(list, was)
+	}
+	return append(now, list...), nil
+}
+
 // AwaitMessages is Messages, but when there are none it waits until there are, or
 // until ctx is done, which is no error.
 func (p *Party) AwaitMessages(ctx context.Context, from uint64, limit int) ([]Message, error) {
+	return p.awaitMessages(ctx, from, limit, nil)
+}
+
+func (p *Party) awaitMessages(ctx context.Context, from uint64, limit int, sees func([]Ownership) []Ownership) ([]Message, error) {
 	for {
 		arrived := p.inbox.wait()
-		list, err := p.Messages(from, limit)
+		list, err := p.messages(from, limit, sees)
 		if err != nil || len(list) > 0 {
 			return list, err
 		}

@@ -111,6 +111,9 @@ func (g *Gateway) start(pins manifest.Pins) error {
 		return err
 	}
 	for _, p := range g.order {
+		if err := p.fillOwned(); err != nil {
+			return err
+		}
 		if err := p.fillQueue(); err != nil {
 			return err
 		}

@@ -43,6 +43,8 @@ type RowStatus struct {
 	Outcome
 	State    State // of the registration; empty when there is none
 	Warnings []Code
+
+	owner string // of the registration
 }
 
 // LogValue logs the number and the state.
@@ -86,7 +88,8 @@ func (p *Party) beginImport(t Terms, total int, again bool) (s ImportStatus, mad
 	var faults []Fault
 	given := t
 	for _, f := range p.check(&t) {
-		if f != (Fault{FieldOwner, CodeMissing}) && f != (Fault{FieldCard, CodeMissing}) {
+		anybody := f == Fault{FieldOwner, CodeMissing} && (t.by == nil || t.by.Reach == ReachAll)
+		if !anybody && f != (Fault{FieldCard, CodeMissing}) {
 			faults = append(faults, f)
 		}
 	}
@@ -101,7 +104,7 @@ func (p *Party) beginImport(t Terms, total int, again bool) (s ImportStatus, mad
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	latest := p.key.importKey(p.g.store.index.of("import", p.key, t.Reference))
+	latest := p.importKey(t.by.namesFor(), t.Reference)
 	var row Import
 	id, err := get[ID](p.g.store.view, latest)
 	if err == nil {
@@ -118,7 +121,7 @@ func (p *Party) beginImport(t Terms, total int, again bool) (s ImportStatus, mad
 		return p.importStatus(row), false, nil
 	}
 	row = Import{
-		ID: newID(now), Created: now.UTC(), Reference: given.Reference, Round: row.Round + 1, Owner: given.Owner,
+		ID: newID(now), Created: now.UTC(), Reference: given.Reference, Of: t.by.namesFor(), Round: row.Round + 1, Owner: given.Owner,
 		Card: given.Card, TermDays: given.TermDays, Total: total,
 	}
 	b := p.g.store.batch()
@@ -131,10 +134,21 @@ func (p *Party) beginImport(t Terms, total int, again bool) (s ImportStatus, mad
 	return p.importStatus(row), true, nil
 }
 
+func (p *Party) importKey(of, reference string) []byte {
+	if of != "" {
+		reference = of + "\x00" + reference
+	}
+	return p.key.importKey(p.g.store.index.of("import", p.key, reference))
+}
+
 // AddRows takes on the rows of an import from number first on, and gives the
 // outcome of each. A row with a fault stops no other. Rows follow each other without
 // a gap; the same ones again change nothing.
 func (p *Party) AddRows(id ID, first int, rows []Row) ([]RowStatus, error) {
+	return p.addRows(nil, id, first, rows)
+}
+
+func (p *Party) addRows(by *Access, id ID, first int, rows []Row) ([]RowStatus, error) {
 	if len(rows) == 0 || len(rows) > MaxRows {
 		return nil, &InputError{[]Fault{{FieldRows, CodeLength}}}
 	}
@@ -143,7 +157,7 @@ func (p *Party) AddRows(id ID, first int, rows []Row) ([]RowStatus, error) {
 		return nil, err
 	}
 	terms, err := get[Import](p.g.store.view, p.key.imported(id))
-	if errors.Is(err, errAbsent) {
+	if errors.Is(err, errAbsent) || err == nil && by != nil && !by.Sees(terms.Owner) {
 		return nil, ErrNotFound
 	} else if err != nil {
 		return nil, err
@@ -161,7 +175,7 @@ func (p *Party) AddRows(id ID, first int, rows []Row) ([]RowStatus, error) {
 	var counts Counts
 	numbers := numbersOf(rows)
 	for i, row := range rows {
-		child, t, o := p.judgeRow(row, terms, now)
+		child, t, o := p.judgeRow(by, row, terms, now)
 		if containsAny(o.Reference, numbers) {
 			o.Faults, o.Reference = append(o.Faults, Fault{FieldReference, CodeIsNumber}), ""
 		}
@@ -178,7 +192,7 @@ func (p *Party) AddRows(id ID, first int, rows []Row) ([]RowStatus, error) {
 				return nil, err
 			}
 			o.Registration = reg.ID
-			s.State, s.Warnings = reg.State, reg.Warnings
+			s.State, s.Warnings, s.owner = reg.State, reg.Warnings, reg.Owner
 			counts.Queued++
 		}
 		chunk.Rows[i], s.Outcome = o, o
@@ -206,6 +220,9 @@ func (p *Party) AddRows(id ID, first int, rows []Row) ([]RowStatus, error) {
 	row.Taken = last
 	row.count(counts, now)
 	b.put(p.key.imported(id), row)
+	if by != nil {
+		p.logAccess(b, by, Touch{Event: LogImport, ObjectType: ObjectImport, ObjectID: id.String()})
+	}
 	if err := p.commit(b); err != nil {
 		return nil, err
 	}
@@ -217,8 +234,8 @@ func (p *Party) AddRows(id ID, first int, rows []Row) ([]RowStatus, error) {
 
 // judgeRow decides on one row: a child to signal, or an outcome that says why there
 // is none. It is judged as if it came alone.
-func (p *Party) judgeRow(row Row, i Import, now time.Time) (identity.Identity, Terms, Outcome) {
-	t := Terms{Owner: row.Owner, Card: row.Card, TermDays: row.TermDays}
+func (p *Party) judgeRow(by *Access, row Row, i Import, now time.Time) (identity.Identity, Terms, Outcome) {
+	t := Terms{Owner: row.Owner, Card: row.Card, TermDays: row.TermDays, by: by}
 	if t.Owner == "" {
 		t.Owner = i.Owner
 	}
@@ -479,6 +496,10 @@ func (p *Party) ImportByID(id ID) (ImportStatus, error) {
 
 // Imports lists imports, the newest first, beginning behind the one called from.
 func (p *Party) Imports(from ID, limit int) (list []ImportStatus, more bool, err error) {
+	return p.imports(from, limit, everybody)
+}
+
+func (p *Party) imports(from ID, limit int, sees func(owner string) bool) (list []ImportStatus, more bool, err error) {
 	var start []byte
 	if !from.IsZero() {
 		start = p.key.imported(from)
@@ -486,6 +507,9 @@ func (p *Party) Imports(from ID, limit int) (list []ImportStatus, more bool, err
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	err = scan(p.g.store.view, p.key.table(tableImport), start, true, func(_ []byte, row Import) (bool, error) {
+		if !sees(row.Owner) {
+			return true, nil
+		}
 		if more = len(list) == limit; more {
 			return false, nil
 		}
@@ -549,7 +573,7 @@ func (p *Party) rowStatus(v view, chunk importRows) ([]RowStatus, error) {
 		case err != nil:
 			return nil, err
 		default:
-			list[i].State, list[i].Faults, list[i].Warnings = reg.State, reg.Faults, reg.Warnings
+			list[i].State, list[i].Faults, list[i].Warnings, list[i].owner = reg.State, reg.Faults, reg.Warnings, reg.Owner
 		}
 	}
 	return list, nil
@@ -567,7 +591,7 @@ func (p *Party) sweepImports(b *batch) error {
 			return true, nil
 		}
 		b.delete(key)
-		latest := p.key.importKey(p.g.store.index.of("import", p.key, row.Reference))
+		latest := p.importKey(row.Of, row.Reference)
 		if id, err := get[ID](p.g.store.view, latest); err == nil && id == row.ID {
 			b.delete(latest)
 		}

@@ -29,6 +29,7 @@ import (
 //	e P seq(8, big-endian)     Message
 //	d P event id               the seq of the event's message
 //	c P                        feedState
+//	g P H(owner) registration  nothing: the professional owns the registration
 //	a P id                     LogRow
 //
 // Registrations, jobs, reports and imports have ids that grow with time, so a scan is in
@@ -51,6 +52,7 @@ const (
 	tableMessage      = 'e'
 	tableEvent        = 'd'
 	tableFeed         = 'c'
+	tableOwned        = 'g'
 	tableLog          = 'a'
 )
 
@@ -100,6 +102,8 @@ func (p partyKey) message(seq uint64) []byte {
 func (p partyKey) event(id api.EventID) []byte { return join(tableEvent, p[:], id[:]) }
 func (p partyKey) feed() []byte                { return join(tableFeed, p[:]) }
 func (p partyKey) logRow(id ID) []byte         { return join(tableLog, p[:], id[:]) }
+
+func (p partyKey) ownedBy(h [16]byte) []byte { return join(tableOwned, p[:], h[:]) }
 
 // table is the prefix of all rows of a party in a table.
 func (p partyKey) table(table byte) []byte { return join(table, p[:]) }

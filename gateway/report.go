@@ -119,7 +119,13 @@ func (p *Party) Report(persons []Person, t Terms) (ReportStatus, error) {
 	first := p.key.reportKey(p.g.store.index.of("report", p.key, t.Reference))
 	switch id, err := get[ID](p.g.store.view, first); {
 	case err == nil:
-		report.Repeats = id
+		earlier, err := get[Report](p.g.store.view, p.key.report(id))
+		if err != nil {
+			return ReportStatus{}, err
+		}
+		if t.by == nil || t.by.Sees(earlier.Owner) {
+			report.Repeats = id
+		}
 	case errors.Is(err, errAbsent):
 		b.put(first, report.ID)
 	default:
@@ -137,6 +143,7 @@ func (p *Party) Report(persons []Person, t Terms) (ReportStatus, error) {
 			return ReportStatus{}, err
 		}
 		outcomes[i].Registration = reg.ID
+		p.logAct(b, t.by, LogSignalMade, reg)
 		taken++
 	}
 	b.put(p.key.report(report.ID), report)
@@ -245,6 +252,13 @@ func (p *Party) withStatus(v view, row Report) (ReportStatus, error) {
 // with onlyOpen those in which somebody is not signalled. more tells whether there
 // are others.
 func (p *Party) Reports(from ID, limit int, onlyOpen bool) (list []ReportStatus, more bool, err error) {
+	return p.reports(from, limit, onlyOpen, everybody)
+}
+
+// everybody is within the reach of the gateway itself.
+func everybody(string) bool { return true }
+
+func (p *Party) reports(from ID, limit int, onlyOpen bool, sees func(owner string) bool) (list []ReportStatus, more bool, err error) {
 	v, release := p.g.store.snapshot()
 	defer release()
 	var start []byte
@@ -252,7 +266,7 @@ func (p *Party) Reports(from ID, limit int, onlyOpen bool) (list []ReportStatus,
 		start = p.key.report(from)
 	}
 	err = scan(v, p.key.table(tableReport), start, true, func(_ []byte, row Report) (bool, error) {
-		if onlyOpen && !row.Open() {
+		if onlyOpen && !row.Open() || !sees(row.Owner) {
 			return true, nil
 		}
 		if len(list) == limit {

@@ -207,6 +207,8 @@ type Outcome struct {
 	Registration ID      `json:"registration,omitzero"`
 	NotSignalled Code    `json:"notSignalled,omitempty"` // why there is no signal, if there may still be one
 	Faults       []Fault `json:"faults,omitempty"`
+
+	Elsewhere bool `json:"-"` // the signal has gone to somebody out of reach of who asks
 }
 
 // An Import is a file of signals that is handed over in chunks, each of them kept
@@ -215,6 +217,7 @@ type Import struct {
 	ID        ID        `json:"id"`
 	Created   time.Time `json:"created"`
 	Reference string    `json:"reference"`       // the party's own name for it, and its identity
+	Of        string    `json:"of,omitempty"`    // whose name for it: of who does not see everything
 	Round     int       `json:"round"`           // from 1: the same may be imported again
 	Owner     string    `json:"owner,omitempty"` // of rows without one, like Card and TermDays
 	Card      Card      `json:"card,omitzero"`

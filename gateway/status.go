@@ -160,6 +160,16 @@ func (p *Party) owners(v view, sid api.SID) (ids []ID, err error) {
 	return ids, err
 }
 
+// within is the registration that an act is on, or the one that it repeats; ErrNotFound
+// when it is out of reach.
+func (p *Party) within(by *Access, id ID) (Registration, error) {
+	reg, err := p.original(p.g.store.view, id)
+	if err == nil && by != nil && !by.Sees(reg.Owner) {
+		return Registration{}, ErrNotFound
+	}
+	return reg, err
+}
+
 func without(ids []ID, id ID) (rest []ID) {
 	for _, x := range ids {
 		if x != id {

@@ -127,10 +127,12 @@ func (p *Party) sweepRest() error {
 		}
 		if reg.State.Ended() && reg.Ended.Before(old) {
 			b.delete(key)
+			b.delete(p.ownerRow(reg.Owner, reg.ID))
 		}
 		if !reg.Into.IsZero() { // a repeat goes when what it repeats is gone
 			if _, err := p.original(v, reg.ID); err == ErrNotFound {
 				b.delete(key)
+				b.delete(p.ownerRow(reg.Owner, reg.ID))
 			} else if err != nil {
 				return false, err
 			}

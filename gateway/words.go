@@ -27,6 +27,9 @@ const (
 	CodeIsNumber    Code = "isNummer"
 	CodeForm        Code = "vorm"
 
+	CodeReach    Code = "bereik"
+	CodeInactive Code = "nietActief"
+
 	CodeUnknownField Code = "onbekendVeld"
 )
 
@@ -107,6 +110,8 @@ var faultWords = map[Fault]string{
 	{FieldReference, CodeForm}:      "Gebruik in een kenmerk alleen zichtbare tekens.",
 	{FieldOwner, CodeMissing}:       "Vul in welke hulpverlener signaleert.",
 	{FieldOwner, CodeForm}:          "Gebruik hooguit 64 letters, cijfers, punten, streepjes, onderstrepingen of apenstaartjes.",
+	{FieldOwner, CodeReach}:         "Deze sleutel mag niet namens deze hulpverlener signaleren.",
+	{FieldOwner, CodeInactive}:      "Deze hulpverlener is geen actieve gebruiker meer.",
 	{FieldOwner, CodeIsNumber}:      "Hier staat het nummer van het kind. Vul in welke hulpverlener signaleert.",
 	{FieldCard, CodeMissing}:        "Vul een contactkaart in; de instellingen van de poort hebben er geen.",
 	{FieldCard, CodeLength}:         "Er staat te veel op de contactkaart. Maak de teksten korter.",

@@ -100,6 +100,8 @@ func warningsOf(codes []gateway.Code) []Waarschuwing {
 	return list
 }
 
+const elsewhere = "Overgedragen aan een collega."
+
 func reportOf(r gateway.ReportStatus) Melding {
 	out := Melding{
 		Id: r.ID.String(), Aangemaakt: seconds(r.Created), Kenmerk: r.Reference, Hulpverlener: r.Owner,
@@ -115,6 +117,8 @@ func reportOf(r gateway.ReportStatus) Melding {
 			u.Signaal = signalOf(*s)
 			u.Uitkomst, u.Uitleg = UitkomstUitkomst(u.Signaal.Toestand), u.Signaal.Uitleg
 			u.Fouten, u.Waarschuwingen = u.Signaal.Fouten, u.Signaal.Waarschuwingen
+		case person.Elsewhere:
+			u.Uitkomst, u.Uitleg = UitkomstUitkomstOvergedragen, elsewhere
 		case person.NotSignalled != "":
 			u.Uitkomst, u.Uitleg = UitkomstUitkomstNietGesignaleerd, person.NotSignalled.Words()
 		case len(person.Faults) > 0:

@@ -12,7 +12,7 @@ import (
 )
 
 func (o *operations) MaakImport(ctx context.Context, r MaakImportRequestObject) (MaakImportResponseObject, error) {
-	p := accessOf(ctx).Party
+	a := accessOf(ctx)
 	t := gateway.Terms{
 		Reference: r.Body.Kenmerk, Owner: r.Body.Hulpverlener, Card: cardOf(r.Body.Contactkaart), TermDays: r.Body.TermijnDagen,
 	}
@@ -21,13 +21,9 @@ func (o *operations) MaakImport(ctx context.Context, r MaakImportRequestObject) 
 		if encoding.ParseHex(hash[:], []byte(r.Body.Inhoud)) != nil || t.Reference != "" {
 			return nil, inputProblem([]Invoerfout{fault(InvoerfoutInBody, gateway.FieldContent, gateway.CodeForm)})
 		}
-		t.Reference = p.FileReference(hash)
+		t.Reference = a.Party.FileReference(hash)
 	}
-	begin := p.Import
-	if r.Body.Opnieuw {
-		begin = p.ImportAgain
-	}
-	s, made, err := begin(t, r.Body.AantalRegels)
+	s, made, err := a.Import(t, r.Body.AantalRegels, r.Body.Opnieuw)
 	if err != nil {
 		return nil, err
 	}
@@ -43,7 +39,7 @@ func (o *operations) LijstImporten(ctx context.Context, r LijstImportenRequestOb
 	if err != nil {
 		return nil, err
 	}
-	list, more, err := accessOf(ctx).Party.Imports(from, count(r.Params.Aantal))
+	list, more, err := accessOf(ctx).Imports(from, count(r.Params.Aantal))
 	if err != nil {
 		return nil, err
 	}
@@ -62,7 +58,7 @@ func (o *operations) LeesImport(ctx context.Context, r LeesImportRequestObject) 
 	if err != nil {
 		return nil, gateway.ErrNotFound
 	}
-	s, err := accessOf(ctx).Party.ImportByID(id)
+	s, err := accessOf(ctx).ImportByID(id)
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +80,7 @@ func (o *operations) NeemRegelsAan(ctx context.Context, r NeemRegelsAanRequestOb
 			Owner: in.Hulpverlener, Card: cardOf(in.Contactkaart), TermDays: in.TermijnDagen,
 		}
 	}
-	list, err := accessOf(ctx).Party.AddRows(id, r.Body.Eerste, rows)
+	list, err := accessOf(ctx).AddRows(id, r.Body.Eerste, rows)
 	if err != nil {
 		return nil, err
 	}
@@ -96,7 +92,7 @@ func (o *operations) LijstRegels(ctx context.Context, r LijstRegelsRequestObject
 	if err != nil {
 		return nil, gateway.ErrNotFound
 	}
-	list, more, err := accessOf(ctx).Party.ImportRows(id, r.Params.Na, count(r.Params.Aantal))
+	list, more, err := accessOf(ctx).ImportRows(id, r.Params.Na, count(r.Params.Aantal))
 	if err != nil {
 		return nil, err
 	}
@@ -139,6 +135,9 @@ func rowsOf(list []gateway.RowStatus) []Regel {
 			Fouten: faultsOf(s.Faults), Waarschuwingen: warningsOf(s.Warnings),
 		}
 		switch {
+		case s.Elsewhere:
+			row.Uitkomst, row.Uitleg, row.Signaal = RegelUitkomstOvergedragen, elsewhere, ""
+			row.Kenmerk, row.Fouten, row.Waarschuwingen = "", []Invoerfout{}, []Waarschuwing{}
 		case s.NotSignalled != "":
 			row.Uitkomst = RegelUitkomstNietGesignaleerd
 		case s.State == "":

@@ -4,8 +4,6 @@ package rest
 
 import (
 	"context"
-	"encoding/binary"
-	"encoding/hex"
 	"net/http"
 	"time"
 
@@ -38,15 +36,15 @@ func (o *operations) settle(ctx context.Context, seconds *int, ids ...gateway.ID
 }
 
 func (o *operations) MaakSignaal(ctx context.Context, r MaakSignaalRequestObject) (MaakSignaalResponseObject, error) {
-	p := accessOf(ctx).Party
-	s, err := p.Signal(subjectOf(*r.Body), termsOf(*r.Body, r.Params.IdempotencyKey))
+	a := accessOf(ctx)
+	s, err := a.Signal(subjectOf(*r.Body), termsOf(*r.Body, r.Params.IdempotencyKey))
 	if err != nil {
 		return nil, err
 	}
 	if err := o.settle(ctx, r.Params.Wacht, s.ID); err != nil {
 		return nil, err
 	}
-	if s, err = p.Registration(s.ID); err != nil {
+	if s, err = a.Outcome(s.ID); err != nil {
 		return nil, err
 	}
 	location := "/v1/signalen/" + s.ID.String()
@@ -61,7 +59,7 @@ func (o *operations) LijstSignalen(ctx context.Context, r LijstSignalenRequestOb
 	if err != nil {
 		return nil, err
 	}
-	list, more, err := accessOf(ctx).Party.Registrations(from, count(r.Params.Aantal), statesOf[r.Params.Toestand])
+	list, more, err := accessOf(ctx).Registrations(from, count(r.Params.Aantal), statesOf[r.Params.Toestand])
 	if err != nil {
 		return nil, err
 	}
@@ -80,7 +78,7 @@ func (o *operations) LeesSignaal(ctx context.Context, r LeesSignaalRequestObject
 	if err != nil {
 		return nil, gateway.ErrNotFound
 	}
-	s, err := accessOf(ctx).Party.Registration(id)
+	s, err := accessOf(ctx).Registration(id)
 	if err != nil {
 		return nil, err
 	}
@@ -96,14 +94,14 @@ func (o *operations) TrekSignaalIn(ctx context.Context, r TrekSignaalInRequestOb
 	if err != nil {
 		return nil, gateway.ErrNotFound
 	}
-	p := accessOf(ctx).Party
-	if _, err := p.Withdraw(id, reasons[r.Body.Reden]); err != nil {
+	a := accessOf(ctx)
+	if _, err := a.Withdraw(id, reasons[r.Body.Reden]); err != nil {
 		return nil, err
 	}
 	if err := o.settle(ctx, r.Params.Wacht, id); err != nil {
 		return nil, err
 	}
-	s, err := p.Registration(id)
+	s, err := a.Outcome(id)
 	if err != nil {
 		return nil, err
 	}
@@ -118,16 +116,16 @@ func (o *operations) VerlengSignaal(ctx context.Context, r VerlengSignaalRequest
 	if err != nil {
 		return nil, gateway.ErrNotFound
 	}
-	p := accessOf(ctx).Party
+	a := accessOf(ctx)
 	terms := gateway.Terms{Card: cardOf(r.Body.Contactkaart), TermDays: r.Body.TermijnDagen, Key: r.Params.IdempotencyKey}
 	subject := gateway.Subject{Kind: string(r.Body.Nummersoort), Number: r.Body.Nummer, BirthDate: r.Body.Geboortedatum}
-	if _, err := p.Renew(id, subject, terms); err != nil {
+	if _, err := a.Renew(id, subject, terms); err != nil {
 		return nil, err
 	}
 	if err := o.settle(ctx, r.Params.Wacht, id); err != nil {
 		return nil, err
 	}
-	s, err := p.Registration(id)
+	s, err := a.Outcome(id)
 	if err != nil {
 		return nil, err
 	}
@@ -138,7 +136,7 @@ func (o *operations) VerlengSignaal(ctx context.Context, r VerlengSignaalRequest
 }
 
 func (o *operations) MaakMelding(ctx context.Context, r MaakMeldingRequestObject) (MaakMeldingResponseObject, error) {
-	p := accessOf(ctx).Party
+	a := accessOf(ctx)
 	persons := make([]gateway.Person, len(r.Body.Personen))
 	for i, in := range r.Body.Personen {
 		persons[i] = gateway.Person{
@@ -146,7 +144,7 @@ func (o *operations) MaakMelding(ctx context.Context, r MaakMeldingRequestObject
 			Role:    in.Rol, Reference: in.Kenmerk,
 		}
 	}
-	report, err := p.Report(persons, gateway.Terms{
+	report, err := a.Report(persons, gateway.Terms{
 		Owner: r.Body.Hulpverlener, Reference: r.Body.Kenmerk, Card: cardOf(r.Body.Contactkaart),
 		TermDays: r.Body.TermijnDagen, Key: r.Params.IdempotencyKey,
 	})
@@ -162,7 +160,7 @@ func (o *operations) MaakMelding(ctx context.Context, r MaakMeldingRequestObject
 	if err := o.settle(ctx, r.Params.Wacht, ids...); err != nil {
 		return nil, err
 	}
-	if report, err = p.ReportByID(report.ID); err != nil {
+	if report, err = a.ReportOutcome(report.ID); err != nil {
 		return nil, err
 	}
 	location := "/v1/meldingen/" + report.ID.String()
@@ -177,7 +175,7 @@ func (o *operations) LijstMeldingen(ctx context.Context, r LijstMeldingenRequest
 	if err != nil {
 		return nil, err
 	}
-	list, more, err := accessOf(ctx).Party.Reports(from, count(r.Params.Aantal), r.Params.Open)
+	list, more, err := accessOf(ctx).Reports(from, count(r.Params.Aantal), r.Params.Open)
 	if err != nil {
 		return nil, err
 	}
@@ -196,7 +194,7 @@ func (o *operations) LeesMelding(ctx context.Context, r LeesMeldingRequestObject
 	if err != nil {
 		return nil, gateway.ErrNotFound
 	}
-	report, err := accessOf(ctx).Party.ReportByID(id)
+	report, err := accessOf(ctx).ReportByID(id)
 	if err != nil {
 		return nil, err
 	}
@@ -204,19 +202,16 @@ func (o *operations) LeesMelding(ctx context.Context, r LeesMeldingRequestObject
 }
 
 func (o *operations) LijstBerichten(ctx context.Context, r LijstBerichtenRequestObject) (LijstBerichtenResponseObject, error) {
-	var from uint64
-	if r.Params.Na != "" {
-		raw, err := hex.DecodeString(r.Params.Na)
-		if err != nil || len(raw) != 8 {
-			return nil, inputProblem([]Invoerfout{fault(InvoerfoutInQuery, "na", gateway.CodeForm)})
-		}
-		from = binary.BigEndian.Uint64(raw)
+	a := accessOf(ctx)
+	from, err := a.ParseCursor(r.Params.Na)
+	if err != nil {
+		return nil, err
 	}
 	ctx, cancel := o.waiting(ctx)
 	defer cancel()
 	ctx, stop := context.WithTimeout(ctx, time.Duration(r.Params.Wacht)*time.Second)
 	defer stop()
-	list, err := accessOf(ctx).Party.AwaitMessages(ctx, from, count(r.Params.Aantal))
+	list, err := a.AwaitMessages(ctx, from, count(r.Params.Aantal))
 	if err != nil {
 		return nil, err
 	}
@@ -225,7 +220,7 @@ func (o *operations) LijstBerichten(ctx context.Context, r LijstBerichtenRequest
 		page.Items = append(page.Items, messageOf(m))
 		from = m.Seq
 	}
-	page.Next = hex.EncodeToString(binary.BigEndian.AppendUint64(nil, from))
+	page.Next = a.Cursor(from)
 	return LijstBerichten200JSONResponse{Body: page}, nil
 }
 

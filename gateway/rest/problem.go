@@ -58,6 +58,9 @@ func problemOf(err error) *problem {
 	if input, ok := errors.AsType[*gateway.InputError](err); ok {
 		return inputProblem(faultsOf(input.Faults))
 	}
+	if errors.Is(err, gateway.ErrCursor) {
+		return inputProblem([]Invoerfout{fault(InvoerfoutInQuery, "na", gateway.CodeForm)})
+	}
 	for _, known := range []struct {
 		err     error
 		problem *problem

@@ -158,7 +158,7 @@ func (s *server) withContent(r *http.Request, body []byte, faults []Invoerfout) 
 	if json.Unmarshal(body, &in) != nil {
 		return faults
 	}
-	for _, f := range faultsOf(accessOf(r.Context()).Party.CheckSignal(subjectOf(in), termsOf(in, ""))) {
+	for _, f := range faultsOf(accessOf(r.Context()).CheckSignal(subjectOf(in), termsOf(in, ""))) {
 		if !slices.ContainsFunc(faults, func(g Invoerfout) bool { return g.Name == f.Name || strings.HasPrefix(g.Name, f.Name+".") }) {
 			faults = append(faults, f)
 		}
