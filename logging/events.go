@@ -26,7 +26,7 @@ var Events = map[string]Fields{
 	"share missing": {"epoch": Number, "cohort": Number},
 	"minute": {
 		"elements": Number, "answered": Number, "unauthenticated": Number, "epoch": Number, "sharing": Number,
-		"element": Number, "budget": Number, "fault": Number,
+		"element": Number, "budget": Number, "malformed": Number, "fault": Number,
 	},
 
 	// A gateway.

@@ -60,6 +60,9 @@ func (c *change) answer(ctx context.Context, act api.Act, hash api.Hash) (regist
 		oldest := a.Taken[0].Granted.Time
 		return none, api.RefuseFor(api.CodeBudget, nil, max(time.Minute, oldest.Add(registry.MaxAge).Sub(c.adm.Now)))
 	}
+	if err := c.m.takeAct(c.adm, act.Party); err != nil {
+		return none, err
+	}
 	granted, err := c.grant("match.answer", audit.Update, act.Party, act.SID, uint64(len(c.live)-1))
 	if err != nil {
 		return none, err

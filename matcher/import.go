@@ -33,6 +33,9 @@ func (m *Matcher) Import(ctx context.Context, from api.PartyID, subs []api.Submi
 	if err := m.ready(ctx, adm.Manifest); err != nil {
 		return nil, err
 	}
+	if err := m.openCounts(ctx, adm); err != nil {
+		return nil, err
+	}
 	out := make([]Imported, len(subs))
 	signals := make([]registry.Signal, len(subs))
 	refusals := make([]error, len(subs))

@@ -49,8 +49,9 @@ type Matcher struct {
 	Trust func() (*manifest.Manifest, *manifest.Directory)
 	Now   func() time.Time
 
-	epoch atomic.Pointer[storedEpoch]
-	first sync.Mutex // held by who looks up or sets the epoch
+	counts counts
+	epoch  atomic.Pointer[storedEpoch]
+	first  sync.Mutex // held by who looks up or sets the epoch
 }
 
 // A storedEpoch is the epoch that the store's idxs are of.
@@ -109,10 +110,12 @@ func (m *Matcher) inForce(ctx context.Context, fresh uint64) (storedEpoch, error
 }
 
 // An Outcome is the answer to a submission or an act. Created tells whether it
-// changed anything; a repetition does not.
+// changed anything; a repetition does not. Hasty tells of a withdrawal that it ended a
+// signal that had met somebody, within a day of when the registry took it.
 type Outcome struct {
 	api.Accepted
 	Created bool
+	Hasty   bool
 }
 
 func (m *Matcher) admission() registry.Admission {
@@ -131,6 +134,9 @@ func (m *Matcher) Submit(ctx context.Context, from api.PartyID, sub api.Submissi
 	st, refusal := adm.Statement(from, sub)
 	if st.Rev == 0 {
 		return Outcome{}, refusal
+	}
+	if err := m.openCounts(ctx, adm); err != nil {
+		return Outcome{}, err
 	}
 	signal := registry.Signal{Statement: st, Signed: sub.Signed, Sealed: sub.Faces}
 	created := false
@@ -173,6 +179,9 @@ func (c *change) submit(signal *registry.Signal, refusal error) (created bool, e
 		case !keepsTags(stored, *signal):
 			return false, api.Refuse(api.CodeTag, nil)
 		}
+		if err := c.m.takeSignal(c.adm, signal.Party); err != nil {
+			return false, err
+		}
 		return true, c.put(signal)
 	}
 	_, ended, err := c.tx.Tombstone(signal.Party, signal.SID)
@@ -183,7 +192,11 @@ func (c *change) submit(signal *registry.Signal, refusal error) (created bool, e
 		return false, api.Refuse(api.CodeGone, nil)
 	case signal.Rev != 1:
 		return false, api.Refuse(api.CodeRevision, nil)
-	case found: // the party signals this child already
+	}
+	if err := c.m.takeSignal(c.adm, signal.Party); err != nil {
+		return false, err
+	}
+	if found { // the party signals this child already
 		*signal = stored
 		return false, nil
 	}
@@ -212,10 +225,14 @@ func (m *Matcher) Act(ctx context.Context, from api.PartyID, req api.ActRequest)
 	if err := m.ready(ctx, adm.Manifest); err != nil {
 		return Outcome{}, err
 	}
+	if err := m.openCounts(ctx, adm); err != nil {
+		return Outcome{}, err
+	}
 	var granted registry.Granted
-	created := false
+	created, hasty := false, false
 	take := func(c *change) (err error) {
 		granted, created, err = c.act(ctx, act, req.Hash(), refusal)
+		hasty = c.hasty
 		return err
 	}
 	at := *m.epoch.Load()
@@ -238,7 +255,9 @@ func (m *Matcher) Act(ctx context.Context, from api.PartyID, req api.ActRequest)
 	if err != nil {
 		return Outcome{}, err
 	}
-	return m.receipt(act.Party, act.SID, act.Rev, req.Hash(), granted, created)
+	out, err := m.receipt(act.Party, act.SID, act.Rev, req.Hash(), granted, created)
+	out.Hasty = hasty
+	return out, err
 }
 
 // errNothing is where a party has no signal and never had the one that it names.
@@ -270,9 +289,20 @@ func (c *change) act(ctx context.Context, act api.Act, hash api.Hash, refusal er
 	case act.Act == api.ActAnswer:
 		granted, err = c.answer(ctx, act, hash)
 	default:
+		c.hasty = c.isHasty(stored)
 		granted, err = c.end(stored, hash, "signal.withdraw")
 	}
 	return granted, err == nil, err
+}
+
+// hastyWithin is how soon a withdrawal after a match stands out: who only wanted to
+// know who else is there needs no longer.
+const hastyWithin = 24 * time.Hour
+
+// isHasty tells whether a live signal met somebody, and was taken within a day. Its date
+// of issue is the party's own word, so what counts is when it was taken here.
+func (c *change) isHasty(s registry.Signal) bool {
+	return (s.Granted.Others > 0 || len(c.live) > 1) && c.adm.Now.Sub(s.Granted.Time) < hastyWithin
 }
 
 // sweepBatch is how many signals the sweep ends in one commit. On the first of a
@@ -319,6 +349,7 @@ type change struct {
 	tx    registry.Tx
 	today encoding.Date
 	live  []registry.Signal
+	hasty bool // the withdrawal; see Outcome
 }
 
 func (m *Matcher) change(ctx context.Context, adm registry.Admission, idx registry.Idx, fn func(*change) error) error {
@@ -485,5 +516,5 @@ func (m *Matcher) receipt(party api.PartyID, sid api.SID, rev uint64, statement 
 	if err != nil {
 		return Outcome{}, fmt.Errorf("matcher: %w", err)
 	}
-	return Outcome{api.Accepted{SID: sid, Rev: rev, Receipt: api.Sign(m.ReceiptKey, b)}, created}, nil
+	return Outcome{Accepted: api.Accepted{SID: sid, Rev: rev, Receipt: api.Sign(m.ReceiptKey, b)}, Created: created}, nil
 }

@@ -160,6 +160,14 @@ type Event struct {
 	Rev       uint64 // the other's revision that caused the event, or its answer's number
 }
 
+// Counts are what the registry took of a party on a UTC day: signals, new or revised,
+// and acts other than withdrawals.
+type Counts struct {
+	Party   api.PartyID
+	Signals uint64
+	Acts    uint64
+}
+
 // A LogEntry is a leaf on its way to the log.
 type LogEntry audit.Leaf
 

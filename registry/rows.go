@@ -20,6 +20,7 @@ const (
 	rowAnswered  = "match-answers" // with some
 	rowEvent     = "event"
 	rowLog       = "log"
+	rowCounts    = "counts"
 )
 
 // MarshalBinary encodes the signal as a row. The statement is not repeated: it
@@ -150,6 +151,20 @@ func (l *LogEntry) UnmarshalBinary(b []byte) error {
 	d.Expect(rowLog)
 	d.Fixed(l.Salt[:])
 	l.Record = d.Bytes()
+	return corrupt(d)
+}
+
+// MarshalBinary encodes the counts as a row.
+func (c Counts) MarshalBinary() ([]byte, error) {
+	return encoding.E(rowCounts, []byte(c.Party), encoding.Int(c.Signals), encoding.Int(c.Acts))
+}
+
+// UnmarshalBinary reads what MarshalBinary writes.
+func (c *Counts) UnmarshalBinary(b []byte) error {
+	d := encoding.NewDecoder(b)
+	d.Expect(rowCounts)
+	c.Party = api.PartyID(d.String())
+	c.Signals, c.Acts = d.Int(), d.Int()
 	return corrupt(d)
 }
 

@@ -84,6 +84,10 @@ func FuzzLogRow(f *testing.F) {
 	fuzzRow[LogEntry, *LogEntry](f, LogEntry{Record: []byte("record")})
 }
 
+func FuzzCountsRow(f *testing.F) {
+	fuzzRow[Counts, *Counts](f, Counts{Party: someMembers[1].Party, Signals: 7, Acts: 1})
+}
+
 func FuzzCursor(f *testing.F) {
 	incarnation := [16]byte{1, 2, 3}
 	f.Add(formatCursor(incarnation, 7))

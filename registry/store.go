@@ -57,8 +57,13 @@ type Store interface {
 	// may drop it. It need not survive a crash: the reader will say it again.
 	Acknowledge(party api.PartyID, upTo uint64)
 
-	// Trim drops acknowledged events, and tombstones and event ids whose time is
-	// over.
+	// KeepCounts stores the counts of some parties on a UTC day, in place of what they
+	// were; durable when it returns. Counts reads those of all parties, in any order.
+	KeepCounts(ctx context.Context, day encoding.Date, counts []Counts) error
+	Counts(ctx context.Context, day encoding.Date) ([]Counts, error)
+
+	// Trim drops acknowledged events, tombstones and event ids whose time is over, and
+	// counts that are older than a week.
 	Trim(ctx context.Context, today encoding.Date) error
 
 	// Due lists idxs that hold a signal which has expired by today, max at most.

@@ -57,6 +57,7 @@ func New(t testing.TB, parties int) *World {
 		clock:     time.Date(2026, 3, 10, 12, 0, 0, 0, time.UTC),
 	}
 	w.Manifest.NotAfter = w.clock.AddDate(10, 0, 0)
+	w.Manifest.Policy.DailySignals, w.Manifest.Policy.DailyActs = 1e9, 1e9
 	w.Directory.NotAfter = w.Manifest.NotAfter
 	for i := range parties {
 		public, private := newKey(t)

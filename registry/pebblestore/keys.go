@@ -28,6 +28,7 @@ import (
 //	f feed(16) position(8)             event
 //	e feed(16) event id(16)            empty: the feed holds this id, or has held it
 //	o leaf hash(16)                    outbox: salt and record of a leaf
+//	u day(4) feed(16)                  counts of a party on the UTC day
 //	i                                  incarnation(16), not sealed
 //	j                                  epoch(8) of the idxs, since(8) in Unix seconds, not sealed
 const (
@@ -37,6 +38,7 @@ const (
 	prefixFeed      = 'f'
 	prefixEventID   = 'e'
 	prefixOutbox    = 'o'
+	prefixCounts    = 'u'
 	prefixMeta      = 'i'
 	prefixEpoch     = 'j'
 
@@ -51,6 +53,7 @@ const (
 	tableTombstone = "tombstone"
 	tableEvent     = "event"
 	tableOutbox    = "outbox"
+	tableCounts    = "counts"
 )
 
 const idxPrefixLen = 1 + 16
@@ -121,6 +124,10 @@ func eventIDKey(feed [16]byte, id api.EventID) []byte {
 }
 
 func outboxKey(leaf [32]byte) []byte { return append([]byte{prefixOutbox}, leaf[:16]...) }
+
+func countsDayKey(d encoding.Date) []byte { return append([]byte{prefixCounts}, day(d)...) }
+
+func countsKey(d encoding.Date, feed [16]byte) []byte { return append(countsDayKey(d), feed[:]...) }
 
 var (
 	metaKey  = []byte{prefixMeta}

@@ -349,7 +349,7 @@ func (s *Store) Trim(ctx context.Context, today enc.Date) error {
 		return true, ctx.Err()
 	})
 	if err == nil {
-		err = s.feeds.trim(batch)
+		err = errors.Join(s.feeds.trim(batch), s.trimCounts(batch, today))
 	}
 	if err != nil {
 		return err
