@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -77,7 +78,7 @@ func (a *Access) For(person string) error {
 	if a.Bound && person != a.Person {
 		return ErrPerson
 	}
-	if !a.Party.door.mayAct(person, a.Reach) {
+	if !a.Party.door.mayAct(person, a.Reach, a.Bound) {
 		return ErrPerson
 	}
 	a.Person = person
@@ -144,7 +145,7 @@ func (a *Access) Valid() bool {
 	case !a.until.IsZero() && !a.Party.g.now().Before(a.until):
 		return false
 	}
-	return a.Person == "" || a.Party.door.mayAct(a.Person, a.Reach)
+	return a.Person == "" || a.Party.door.mayAct(a.Person, a.Reach, a.Bound)
 }
 
 // While gives a context that ends when the access does, at once when it is revoked: for
@@ -167,8 +168,10 @@ func (a *Access) While(ctx context.Context) (context.Context, context.CancelFunc
 // for the bootstrap key, which is in a file.
 type door struct {
 	mu      sync.RWMutex
-	token   [32]byte // SHA-256 of the bootstrap key
+	file    string   // of the bootstrap key
+	token   [32]byte // its SHA-256
 	users   map[string]User
+	keys    map[[8]byte]APIKey // those not revoked, by the beginning of their hash
 	watched map[*watch]bool
 }
 
@@ -186,10 +189,10 @@ func (d *door) userIDs() []string {
 }
 
 // mayAct tells whether somebody can be acted for: he is an active user, or, for who
-// sees everything, none at all.
-func (d *door) mayAct(person string, reach Reach) bool {
+// sees everything and is not bound to him, none at all.
+func (d *door) mayAct(person string, reach Reach, bound bool) bool {
 	u, known := d.user(person)
-	return known && u.Active || !known && reach == ReachAll
+	return known && u.Active || !known && reach == ReachAll && !bound
 }
 
 // A watch is something that goes on as long as an access is valid.
@@ -248,8 +251,35 @@ func (g *Gateway) Authenticate(key string) (*Access, error) {
 			}
 		}
 	}
-	if found == nil {
-		return nil, ErrAccess
+	if found != nil {
+		return found, nil
 	}
-	return found, nil
+	for _, p := range g.order {
+		if a, err := p.accessOfKey(h); !errors.Is(err, ErrAccess) {
+			return a, err
+		}
+	}
+	return nil, ErrAccess
+}
+
+// reloadTokens reads the bootstrap keys anew: what goes on under one that was replaced
+// ends. None changes when one cannot be read, or when two parties have the same.
+func (g *Gateway) reloadTokens() error {
+	tokens := make([][32]byte, len(g.order))
+	for i, p := range g.order {
+		var err error
+		if tokens[i], err = readTokenHash(p.door.file); err != nil {
+			return fmt.Errorf("party %s: %w", p.id, err)
+		}
+		if slices.Contains(tokens[:i], tokens[i]) {
+			return fmt.Errorf("gateway: party %s has the API token of another", p.id)
+		}
+	}
+	for i, p := range g.order {
+		p.door.mu.Lock()
+		p.door.token = tokens[i]
+		p.door.mu.Unlock()
+		p.door.changed()
+	}
+	return nil
 }

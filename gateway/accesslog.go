@@ -3,6 +3,10 @@
 package gateway
 
 import (
+	"bytes"
+	"errors"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -96,7 +100,151 @@ func (p *Party) logAccess(b *batch, a *Access, touches ...Touch) {
 			b.err = err
 		}
 		b.put(p.key.logRow(row.ID), row)
+		for _, about := range p.logIndex(row) {
+			b.put(about, struct{}{})
+		}
 	}
+}
+
+// logIndex are the keys under which a row is found.
+func (p *Party) logIndex(row LogRow) (list [][]byte) {
+	add := func(use, value string) { list = append(list, append(p.logAbout(use, value), row.ID[:]...)) }
+	if row.Record.OnBehalfOf != "" {
+		add("person", row.Record.OnBehalfOf)
+	}
+	if row.Record.ObjectID != "" {
+		add("object", row.Record.ObjectID)
+	}
+	if !row.SID.IsZero() {
+		add("object", row.SID.String())
+	}
+	return list
+}
+
+func (p *Party) logAbout(use, value string) []byte {
+	return p.key.logAbout(p.g.store.index.of("log "+use, p.key, value))
+}
+
+// A LogQuery says which rows of the log are asked for; a zero field for all.
+type LogQuery struct {
+	Person      string    // on whose behalf
+	Signal      string    // the id of a registration, or a sid
+	From, Until time.Time // since, and before
+}
+
+// Log reads the log of access, the newest first, beginning behind the row called from.
+// That it is read is in it. more tells whether there are others.
+func (a *Access) Log(q LogQuery, from ID, limit int) (list []LogRow, more bool, err error) {
+	p := a.Party
+	asked := q.Signal
+	if asked == "" {
+		asked = q.Person
+	}
+	if err := p.LogAccess(a, Touch{Event: LogRead, ObjectType: ObjectLog, ObjectID: asked}); err != nil {
+		return nil, false, err
+	}
+	v, release := p.g.store.snapshot()
+	defer release()
+	take := func(row LogRow) bool {
+		switch at := row.Record.Time; {
+		case !q.From.IsZero() && at.Before(q.From):
+			return false // and so are all behind it
+		case !q.Until.IsZero() && !at.Before(q.Until) || q.Person != "" && row.Record.OnBehalfOf != q.Person:
+			return true
+		}
+		if more = len(list) == limit; more {
+			return false
+		}
+		list = append(list, row)
+		return true
+	}
+	switch {
+	case q.Signal != "":
+		err = p.logOfSignal(v, q.Signal, from, take)
+	case q.Person != "":
+		about := p.logAbout("person", q.Person)
+		err = scan(v, about, behind(about, from), true, func(key []byte, _ struct{}) (bool, error) {
+			row, err := get[LogRow](v, p.key.logRow(idAt(key)))
+			return err == nil && take(row), err
+		})
+	default:
+		err = scan(v, p.key.table(tableLog), behind(p.key.table(tableLog), from), true, func(_ []byte, row LogRow) (bool, error) {
+			return take(row), nil
+		})
+	}
+	return list, more, err
+}
+
+func behind(prefix []byte, from ID) []byte {
+	if from.IsZero() {
+		return nil
+	}
+	return join(prefix[0], prefix[1:], from[:])
+}
+
+// logOfSignal finds what concerns a registration and the signal to which it points, or
+// did when it was still kept.
+func (p *Party) logOfSignal(v view, signal string, from ID, take func(LogRow) bool) error {
+	rows := map[ID]LogRow{}
+	about := func(value string) error {
+		return scan(v, p.logAbout("object", value), nil, true, func(key []byte, _ struct{}) (bool, error) {
+			row, err := get[LogRow](v, p.key.logRow(idAt(key)))
+			rows[row.ID] = row
+			return true, err
+		})
+	}
+	if err := about(signal); err != nil {
+		return err
+	}
+	sids := map[api.SID]bool{}
+	if id, err := ParseID(signal); err == nil {
+		reg, err := get[Registration](v, p.key.registration(id))
+		if err != nil && !errors.Is(err, errAbsent) {
+			return err
+		}
+		sids[reg.SID] = true
+	}
+	for _, row := range rows {
+		sids[row.SID] = true
+	}
+	delete(sids, api.SID{})
+	for sid := range sids {
+		if err := about(sid.String()); err != nil {
+			return err
+		}
+	}
+	for _, id := range slices.Backward(slices.SortedFunc(maps.Keys(rows), func(x, y ID) int { return bytes.Compare(x[:], y[:]) })) {
+		if (from.IsZero() || bytes.Compare(id[:], from[:]) < 0) && !take(rows[id]) {
+			break
+		}
+	}
+	return nil
+}
+
+const keepLogYears = 5
+
+// sweepLog forgets what the log has held for as long as it keeps it.
+func (p *Party) sweepLog(b *batch, v view) error {
+	tooOld := p.g.now().AddDate(-keepLogYears, 0, 0)
+	err := scan(v, p.key.table(tableLog), nil, false, func(key []byte, row LogRow) (bool, error) {
+		if !row.Record.Time.Before(tooOld) {
+			return false, nil
+		}
+		b.delete(key)
+		for _, about := range p.logIndex(row) {
+			b.delete(about)
+		}
+		return true, nil
+	})
+	if err != nil {
+		return err
+	}
+	return scan(v, p.key.table(tableAPIKey), nil, false, func(key []byte, k APIKey) (bool, error) {
+		if Midnight(k.Ends).Before(tooOld) {
+			b.delete(key)
+		}
+		return true, nil
+	})
 }
 
 // logAct puts an act on a registration in the log, in the batch of the act. What the

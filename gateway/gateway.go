@@ -111,7 +111,7 @@ func (g *Gateway) start(pins manifest.Pins) error {
 		return err
 	}
 	for _, p := range g.order {
-		if err := p.fillOwned(); err != nil {
+		if err := errors.Join(p.fillOwned(), p.fillDoor()); err != nil {
 			return err
 		}
 		if err := p.fillQueue(); err != nil {
@@ -122,9 +122,10 @@ func (g *Gateway) start(pins manifest.Pins) error {
 	return nil
 }
 
-// Reload offers the configured manifest and directory files again.
+// Reload offers the configured manifest and directory files again, and reads the
+// bootstrap keys anew.
 func (g *Gateway) Reload() error {
-	return g.roots.readFiles(g.config.Manifest, g.config.Directory)
+	return errors.Join(g.roots.readFiles(g.config.Manifest, g.config.Directory), g.reloadTokens())
 }
 
 // Run works the queues, reads the feeds, refreshes manifest and directory, and

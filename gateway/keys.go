@@ -30,7 +30,10 @@ import (
 //	d P event id               the seq of the event's message
 //	c P                        feedState
 //	g P H(owner) registration  nothing: the professional owns the registration
+//	u P H(user)                User
+//	t P id                     APIKey
 //	a P id                     LogRow
+//	x P H(who or what) id      nothing: a LogRow about a professional, an object or a sid
 //
 // Registrations, jobs, reports and imports have ids that grow with time, so a scan is in
 // order of arrival. H is HMAC-SHA-256[:16] under a key derived from the storage
@@ -53,7 +56,10 @@ const (
 	tableEvent        = 'd'
 	tableFeed         = 'c'
 	tableOwned        = 'g'
+	tableUser         = 'u'
+	tableAPIKey       = 't'
 	tableLog          = 'a'
+	tableLogIndex     = 'x'
 )
 
 // partyKey is a party's part of every key.
@@ -103,7 +109,10 @@ func (p partyKey) event(id api.EventID) []byte { return join(tableEvent, p[:], i
 func (p partyKey) feed() []byte                { return join(tableFeed, p[:]) }
 func (p partyKey) logRow(id ID) []byte         { return join(tableLog, p[:], id[:]) }
 
-func (p partyKey) ownedBy(h [16]byte) []byte { return join(tableOwned, p[:], h[:]) }
+func (p partyKey) user(h [16]byte) []byte     { return join(tableUser, p[:], h[:]) }
+func (p partyKey) apiKey(id ID) []byte        { return join(tableAPIKey, p[:], id[:]) }
+func (p partyKey) logAbout(h [16]byte) []byte { return join(tableLogIndex, p[:], h[:]) }
+func (p partyKey) ownedBy(h [16]byte) []byte  { return join(tableOwned, p[:], h[:]) }
 
 // table is the prefix of all rows of a party in a table.
 func (p partyKey) table(table byte) []byte { return join(table, p[:]) }

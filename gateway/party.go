@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net/http"
 	"path/filepath"
+	"strings"
 	"sync"
 
 	"github.com/seinhuis/seinhuis/api"
@@ -87,12 +88,16 @@ func openParty(g *Gateway, c PartyConfig) (*Party, error) {
 	if p.cert, err = keys.ReadTLS(filepath.Join(c.Keys, FileTLSCert), filepath.Join(c.Keys, FileTLSKey)); err != nil {
 		return nil, err
 	}
-	secret, err := ReadToken(c.Token)
-	if err != nil {
+	p.door.file = c.Token
+	if p.door.token, err = readTokenHash(c.Token); err != nil {
 		return nil, err
 	}
-	p.door.token = sha256.Sum256([]byte(secret))
 	return p, nil
+}
+
+func readTokenHash(path string) ([32]byte, error) {
+	secret, err := ReadToken(path)
+	return sha256.Sum256([]byte(secret)), err
 }
 
 // compareKeys warns of keys that the directory does not have, or not any more:
@@ -114,8 +119,13 @@ func (p *Party) compareKeys() {
 	}
 }
 
-// ReadToken reads an API token as a client sends it: the base64 line in the file.
+// ReadToken reads an API key as a client sends it: the line in the file. A bootstrap
+// token is base64; a key that the API made begins with KeyPrefix.
 func ReadToken(path string) (string, error) {
+	line, err := keys.ReadLine(path)
+	if err == nil && strings.HasPrefix(line, KeyPrefix) {
+		return line, nil
+	}
 	secret, err := keys.Secret(path)
 	if err != nil {
 		return "", err

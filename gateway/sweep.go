@@ -142,7 +142,7 @@ func (p *Party) sweepRest() error {
 	if err != nil {
 		return err
 	}
-	if err := p.sweepReports(b, v); err != nil {
+	if err := errors.Join(p.sweepReports(b, v), p.sweepLog(b, v)); err != nil {
 		return err
 	}
 	err = scan(v, p.key.table(tableMessage), nil, false, func(key []byte, msg Message) (bool, error) {

@@ -135,6 +135,12 @@ func Secret(path string) ([]byte, error) {
 	return secret, nil
 }
 
+// WriteLine makes a file with a secret that is one line of text, made by another.
+func WriteLine(path, line string) error { return write(path, []byte(line+"\n"), 0o600) }
+
+// ReadLine reads what WriteLine made.
+func ReadLine(path string) (string, error) { return readLine(path) }
+
 func writePKCS8(path string, key any) error {
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {

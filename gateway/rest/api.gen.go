@@ -24,6 +24,27 @@ import (
 	openapi_types "github.com/oapi-codegen/runtime/types"
 )
 
+// Defines values for Bereik.
+const (
+	BereikAlle  Bereik = "alle"
+	BereikEigen Bereik = "eigen"
+	BereikTeam  Bereik = "team"
+)
+
+// Valid indicates whether the value is a known member of the Bereik enum.
+func (e Bereik) Valid() bool {
+	switch e {
+	case BereikAlle:
+		return true
+	case BereikEigen:
+		return true
+	case BereikTeam:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for BerichtSoort.
 const (
 	BerichtSoortAangesloten    BerichtSoort = "aangesloten"
@@ -153,6 +174,54 @@ func (e InvoerfoutIn) Valid() bool {
 	}
 }
 
+// Defines values for InzageActie.
+const (
+	InzageActieC InzageActie = "C"
+	InzageActieD InzageActie = "D"
+	InzageActieE InzageActie = "E"
+	InzageActieR InzageActie = "R"
+	InzageActieU InzageActie = "U"
+)
+
+// Valid indicates whether the value is a known member of the InzageActie enum.
+func (e InzageActie) Valid() bool {
+	switch e {
+	case InzageActieC:
+		return true
+	case InzageActieD:
+		return true
+	case InzageActieE:
+		return true
+	case InzageActieR:
+		return true
+	case InzageActieU:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for InzageUitkomst.
+const (
+	InzageUitkomstFailed  InzageUitkomst = "failed"
+	InzageUitkomstRefused InzageUitkomst = "refused"
+	InzageUitkomstSuccess InzageUitkomst = "success"
+)
+
+// Valid indicates whether the value is a known member of the InzageUitkomst enum.
+func (e InzageUitkomst) Valid() bool {
+	switch e {
+	case InzageUitkomstFailed:
+		return true
+	case InzageUitkomstRefused:
+		return true
+	case InzageUitkomstSuccess:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for NieuwSignaalNummersoort.
 const (
 	NieuwSignaalNummersoortBsn  NieuwSignaalNummersoort = "bsn"
@@ -246,6 +315,30 @@ func (e RegelUitkomst) Valid() bool {
 	case RegelUitkomstSamengevoegd:
 		return true
 	case RegelUitkomstVerlopen:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for Rol.
+const (
+	RolAanmelden Rol = "aanmelden"
+	RolBeheer    Rol = "beheer"
+	RolMatches   Rol = "matches"
+	RolPrivacy   Rol = "privacy"
+)
+
+// Valid indicates whether the value is a known member of the Rol enum.
+func (e Rol) Valid() bool {
+	switch e {
+	case RolAanmelden:
+		return true
+	case RolBeheer:
+		return true
+	case RolMatches:
+		return true
+	case RolPrivacy:
 		return true
 	default:
 		return false
@@ -351,6 +444,11 @@ type Ander struct {
 	Voorleescode string `json:"voorleescode,omitempty,omitzero"`
 }
 
+// Bereik - `eigen`: de signalen van de hulpverlener, en die van wie hij vervangt
+// - `team`: ook die van collega's uit zijn team
+// - `alle`: alle signalen van de organisatie
+type Bereik string
+
 // Bericht defines model for Bericht.
 type Bericht struct {
 	Ander Ander `json:"ander"`
@@ -422,6 +520,59 @@ type Eigenaar struct {
 
 	// Signaal Het id van de aanmelding.
 	Signaal string `json:"signaal"`
+}
+
+// Gebruiker defines model for Gebruiker.
+type Gebruiker struct {
+	Actief    bool   `json:"actief"`
+	Email     string `json:"email,omitempty,omitzero"`
+	Id        string `json:"id"`
+	Naam      string `json:"naam"`
+	Team      string `json:"team,omitempty,omitzero"`
+	Vervanger string `json:"vervanger,omitempty,omitzero"`
+}
+
+// Gebruikers defines model for Gebruikers.
+type Gebruikers struct {
+	Items []Gebruiker `json:"items"`
+
+	// Next Ontbreekt aan het einde van de lijst.
+	Next string `json:"next,omitempty,omitzero"`
+}
+
+// GemaakteSleutel defines model for GemaakteSleutel.
+type GemaakteSleutel struct {
+	Aangemaakt time.Time `json:"aangemaakt"`
+
+	// Bereik - `eigen`: de signalen van de hulpverlener, en die van wie hij vervangt
+	// - `team`: ook die van collega's uit zijn team
+	// - `alle`: alle signalen van de organisatie
+	Bereik Bereik `json:"bereik"`
+	Geldig bool   `json:"geldig"`
+
+	// GemaaktDoor De sleutel of client waarmee zij is gemaakt, zoals in het logboek.
+	GemaaktDoor   string    `json:"gemaaktDoor"`
+	Hulpverlener  string    `json:"hulpverlener,omitempty,omitzero"`
+	Id            string    `json:"id"`
+	IngetrokkenOp time.Time `json:"ingetrokkenOp,omitempty,omitzero"`
+
+	// LaatstGebruiktOp Ontbreekt zolang zij niet is gebruikt.
+	LaatstGebruiktOp openapi_types.Date `json:"laatstGebruiktOp,omitempty,omitzero"`
+	Naam             string             `json:"naam"`
+	Rollen           []Rol              `json:"rollen"`
+
+	// Sleutel De sleutel zelf; die is nergens meer terug te vinden.
+	Sleutel    string             `json:"sleutel"`
+	VerlooptOp openapi_types.Date `json:"verlooptOp"`
+}
+
+// GewijzigdeGebruiker defines model for GewijzigdeGebruiker.
+type GewijzigdeGebruiker struct {
+	Actief    bool   `json:"actief"`
+	Email     string `json:"email,omitempty,omitzero"`
+	Naam      string `json:"naam"`
+	Team      string `json:"team,omitempty,omitzero"`
+	Vervanger string `json:"vervanger,omitempty,omitzero"`
 }
 
 // Gezondheid defines model for Gezondheid.
@@ -517,6 +668,57 @@ type Invoerfout struct {
 // InvoerfoutIn defines model for Invoerfout.In.
 type InvoerfoutIn string
 
+// Inzage defines model for Inzage.
+type Inzage struct {
+	// Actie Aanmaken, lezen, wijzigen, verwijderen of uitvoeren.
+	Actie InzageActie `json:"actie"`
+	Doel  string      `json:"doel,omitempty,omitzero"`
+
+	// Gebeurtenis Wat er gebeurde, zoals `kaartGelezen`.
+	Gebeurtenis string `json:"gebeurtenis"`
+
+	// Gebruiker De sleutel of client: `beginsleutel`, `sleutel:<id>`, `client:<id>` of `abonnement:<id>`.
+	Gebruiker string `json:"gebruiker"`
+
+	// Hulpverlener Voor wie het was.
+	Hulpverlener string `json:"hulpverlener,omitempty,omitzero"`
+	Id           string `json:"id"`
+
+	// Object Het id van het object.
+	Object      string   `json:"object,omitempty,omitzero"`
+	Organisatie string   `json:"organisatie"`
+	Rollen      []string `json:"rollen"`
+
+	// Sid Het signaal bij het register waar het over gaat.
+	Sid string `json:"sid,omitempty,omitzero"`
+
+	// Soort Het soort object, zoals `signaal` of `match`.
+	Soort string `json:"soort,omitempty,omitzero"`
+
+	// Spoor Het id van het verzoek.
+	Spoor   string    `json:"spoor,omitempty,omitzero"`
+	Systeem string    `json:"systeem"`
+	Tijd    time.Time `json:"tijd"`
+
+	// Toegangspunt Het netwerkadres.
+	Toegangspunt string         `json:"toegangspunt,omitempty,omitzero"`
+	Uitkomst     InzageUitkomst `json:"uitkomst"`
+}
+
+// InzageActie Aanmaken, lezen, wijzigen, verwijderen of uitvoeren.
+type InzageActie string
+
+// InzageUitkomst defines model for Inzage.Uitkomst.
+type InzageUitkomst string
+
+// Inzagen defines model for Inzagen.
+type Inzagen struct {
+	Items []Inzage `json:"items"`
+
+	// Next Ontbreekt aan het einde van de lijst.
+	Next string `json:"next,omitempty,omitzero"`
+}
+
 // Kenmerk Het eigen dossierkenmerk, nooit het nummer van het kind.
 type Kenmerk = string
 
@@ -567,6 +769,22 @@ type NieuwSignaal struct {
 
 // NieuwSignaalNummersoort `bsn` (Nederland) of `insz` (België).
 type NieuwSignaalNummersoort string
+
+// NieuweGebruiker defines model for NieuweGebruiker.
+type NieuweGebruiker struct {
+	Actief bool `json:"actief"`
+
+	// Email Waar de poort meldt dat er nieuws is.
+	Email string `json:"email,omitempty,omitzero"`
+
+	// Id De hulpverlener, zoals hij bij zijn signalen staat.
+	Id   string `json:"id"`
+	Naam string `json:"naam"`
+	Team string `json:"team,omitempty,omitzero"`
+
+	// Vervanger Een andere gebruiker, die de signalen van deze ook ziet.
+	Vervanger string `json:"vervanger,omitempty,omitzero"`
+}
 
 // NieuweImport defines model for NieuweImport.
 type NieuweImport struct {
@@ -644,6 +862,24 @@ type NieuweRegels struct {
 	// Eerste Het nummer van de eerste van deze regels, vanaf 1.
 	Eerste int           `json:"eerste"`
 	Regels []NieuweRegel `json:"regels"`
+}
+
+// NieuweSleutel defines model for NieuweSleutel.
+type NieuweSleutel struct {
+	// Bereik - `eigen`: de signalen van de hulpverlener, en die van wie hij vervangt
+	// - `team`: ook die van collega's uit zijn team
+	// - `alle`: alle signalen van de organisatie
+	Bereik Bereik `json:"bereik"`
+
+	// Hulpverlener De gebruiker bij wie de sleutel hoort. Zonder zegt de kop `Seinhuis-Hulpverlener` bij elk verzoek voor wie het is.
+	Hulpverlener string `json:"hulpverlener,omitempty,omitzero"`
+
+	// Naam Waar de sleutel voor is.
+	Naam   string `json:"naam"`
+	Rollen []Rol  `json:"rollen"`
+
+	// VerlooptOp De eerste dag waarop de sleutel niet meer geldt, hooguit twee jaar verder.
+	VerlooptOp openapi_types.Date `json:"verlooptOp"`
 }
 
 // Opdracht Wat de poort nog voor dit signaal te doen heeft.
@@ -755,6 +991,12 @@ type Regels struct {
 	Next string `json:"next,omitempty,omitzero"`
 }
 
+// Rol - `aanmelden`: signaleren, en eigen signalen lezen, verlengen en intrekken
+// - `matches`: matches en berichten lezen, en antwoorden
+// - `beheer`: gebruikers, sleutels en abonnementen; geen contactkaarten en niets van een kind
+// - `privacy`: het logboek van inzagen lezen; niets van een kind
+type Rol string
+
 // Signaal defines model for Signaal.
 type Signaal struct {
 	Aangemaakt time.Time `json:"aangemaakt"`
@@ -810,6 +1052,37 @@ type Signaal struct {
 // Signalen defines model for Signalen.
 type Signalen struct {
 	Items []Signaal `json:"items"`
+
+	// Next Ontbreekt aan het einde van de lijst.
+	Next string `json:"next,omitempty,omitzero"`
+}
+
+// Sleutel defines model for Sleutel.
+type Sleutel struct {
+	Aangemaakt time.Time `json:"aangemaakt"`
+
+	// Bereik - `eigen`: de signalen van de hulpverlener, en die van wie hij vervangt
+	// - `team`: ook die van collega's uit zijn team
+	// - `alle`: alle signalen van de organisatie
+	Bereik Bereik `json:"bereik"`
+	Geldig bool   `json:"geldig"`
+
+	// GemaaktDoor De sleutel of client waarmee zij is gemaakt, zoals in het logboek.
+	GemaaktDoor   string    `json:"gemaaktDoor"`
+	Hulpverlener  string    `json:"hulpverlener,omitempty,omitzero"`
+	Id            string    `json:"id"`
+	IngetrokkenOp time.Time `json:"ingetrokkenOp,omitempty,omitzero"`
+
+	// LaatstGebruiktOp Ontbreekt zolang zij niet is gebruikt.
+	LaatstGebruiktOp openapi_types.Date `json:"laatstGebruiktOp,omitempty,omitzero"`
+	Naam             string             `json:"naam"`
+	Rollen           []Rol              `json:"rollen"`
+	VerlooptOp       openapi_types.Date `json:"verlooptOp"`
+}
+
+// Sleutels defines model for Sleutels.
+type Sleutels struct {
+	Items []Sleutel `json:"items"`
 
 	// Next Ontbreekt aan het einde van de lijst.
 	Next string `json:"next,omitempty,omitzero"`
@@ -894,6 +1167,9 @@ type Waarschuwing struct {
 // Aantal defines model for Aantal.
 type Aantal = int
 
+// GebruikerId defines model for GebruikerId.
+type GebruikerId = string
+
 // Id defines model for Id.
 type Id = string
 
@@ -926,6 +1202,15 @@ type LijstBerichtenParams struct {
 	// SeinhuisHulpverlener De hulpverlener voor wie wordt gevraagd. Verplicht als het bereik van de sleutel `eigen` of `team` is en zij niet
 	// bij een hulpverlener hoort.
 	SeinhuisHulpverlener Namens `json:"Seinhuis-Hulpverlener,omitempty,omitzero"`
+}
+
+// LijstGebruikersParams defines parameters for LijstGebruikers.
+type LijstGebruikersParams struct {
+	// Na De waarde `next` uit het vorige antwoord; zonder begint de lijst vooraan.
+	Na string `form:"na,omitempty" json:"na,omitempty,omitzero"`
+
+	// Aantal Hoeveel hooguit terug te geven; zonder, of met 0, zijn het er 50.
+	Aantal Aantal `form:"aantal,omitempty" json:"aantal,omitempty,omitzero"`
 }
 
 // LijstImportenParams defines parameters for LijstImporten.
@@ -973,6 +1258,27 @@ type NeemRegelsAanParams struct {
 	// SeinhuisHulpverlener De hulpverlener voor wie wordt gevraagd. Verplicht als het bereik van de sleutel `eigen` of `team` is en zij niet
 	// bij een hulpverlener hoort.
 	SeinhuisHulpverlener Namens `json:"Seinhuis-Hulpverlener,omitempty,omitzero"`
+}
+
+// LijstInzagenParams defines parameters for LijstInzagen.
+type LijstInzagenParams struct {
+	// Na De waarde `next` uit het vorige antwoord; zonder begint de lijst vooraan.
+	Na Na `form:"na,omitempty" json:"na,omitempty,omitzero"`
+
+	// Aantal Hoeveel hooguit terug te geven; zonder, of met 0, zijn het er 50.
+	Aantal Aantal `form:"aantal,omitempty" json:"aantal,omitempty,omitzero"`
+
+	// Hulpverlener Alleen wat voor deze hulpverlener is gevraagd.
+	Hulpverlener string `form:"hulpverlener,omitempty" json:"hulpverlener,omitempty,omitzero"`
+
+	// Signaal Alleen wat dit signaal betreft, bij het id van een aanmelding of de naam van het signaal bij het register.
+	Signaal string `form:"signaal,omitempty" json:"signaal,omitempty,omitzero"`
+
+	// Van Alleen vanaf deze dag.
+	Van openapi_types.Date `form:"van,omitempty" json:"van,omitempty,omitzero"`
+
+	// Tot Alleen voor deze dag.
+	Tot openapi_types.Date `form:"tot,omitempty" json:"tot,omitempty,omitzero"`
 }
 
 // LijstMeldingenParams defines parameters for LijstMeldingen.
@@ -1073,6 +1379,21 @@ type VerlengSignaalParams struct {
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
 
+// LijstSleutelsParams defines parameters for LijstSleutels.
+type LijstSleutelsParams struct {
+	// Na De waarde `next` uit het vorige antwoord; zonder begint de lijst vooraan.
+	Na Na `form:"na,omitempty" json:"na,omitempty,omitzero"`
+
+	// Aantal Hoeveel hooguit terug te geven; zonder, of met 0, zijn het er 50.
+	Aantal Aantal `form:"aantal,omitempty" json:"aantal,omitempty,omitzero"`
+}
+
+// MaakGebruikerJSONRequestBody defines body for MaakGebruiker for application/json ContentType.
+type MaakGebruikerJSONRequestBody = NieuweGebruiker
+
+// WijzigGebruikerJSONRequestBody defines body for WijzigGebruiker for application/json ContentType.
+type WijzigGebruikerJSONRequestBody = GewijzigdeGebruiker
+
 // MaakImportJSONRequestBody defines body for MaakImport for application/json ContentType.
 type MaakImportJSONRequestBody = NieuweImport
 
@@ -1090,6 +1411,9 @@ type TrekSignaalInJSONRequestBody = Intrekking
 
 // VerlengSignaalJSONRequestBody defines body for VerlengSignaal for application/json ContentType.
 type VerlengSignaalJSONRequestBody = Verlenging
+
+// MaakSleutelJSONRequestBody defines body for MaakSleutel for application/json ContentType.
+type MaakSleutelJSONRequestBody = NieuweSleutel
 
 // RequestEditorFn is the function signature for the RequestEditor callback function
 type RequestEditorFn func(ctx context.Context, req *http.Request) error
@@ -1178,6 +1502,57 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/berichten (the `LijstBerichten` operationId).
 	LijstBerichten(ctx context.Context, params *LijstBerichtenParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// LijstGebruikers De gebruikers, op volgorde van id
+	//
+	// Corresponds with GET /v1/gebruikers (the `LijstGebruikers` operationId).
+	LijstGebruikers(ctx context.Context, params *LijstGebruikersParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// MaakGebruikerWithBody Een gebruiker toevoegen
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/gebruikers (the `MaakGebruiker` operationId).
+	MaakGebruikerWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// MaakGebruiker Een gebruiker toevoegen
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/gebruikers (the `MaakGebruiker` operationId).
+	MaakGebruiker(ctx context.Context, body MaakGebruikerJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// VerwijderGebruiker Een gebruiker verwijderen
+	//
+	// Dat kan pas als hij geen signalen meer heeft; anders is het antwoord 409. Draag ze eerst over.
+	//
+	// Corresponds with DELETE /v1/gebruikers/{id} (the `VerwijderGebruiker` operationId).
+	VerwijderGebruiker(ctx context.Context, id GebruikerId, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// LeesGebruiker Eén gebruiker
+	//
+	// Corresponds with GET /v1/gebruikers/{id} (the `LeesGebruiker` operationId).
+	LeesGebruiker(ctx context.Context, id GebruikerId, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// WijzigGebruikerWithBody Een gebruiker wijzigen
+	//
+	// Wie niet actief is mag niets meer, en krijgt geen nieuwe signalen. Wat namens hem openstaat, eindigt meteen. Zijn
+	// signalen blijven staan tot zij zijn overgedragen.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PUT /v1/gebruikers/{id} (the `WijzigGebruiker` operationId).
+	WijzigGebruikerWithBody(ctx context.Context, id GebruikerId, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// WijzigGebruiker Een gebruiker wijzigen
+	//
+	// Wie niet actief is mag niets meer, en krijgt geen nieuwe signalen. Wat namens hem openstaat, eindigt meteen. Zijn
+	// signalen blijven staan tot zij zijn overgedragen.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PUT /v1/gebruikers/{id} (the `WijzigGebruiker` operationId).
+	WijzigGebruiker(ctx context.Context, id GebruikerId, body WijzigGebruikerJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// LijstImporten Eigen importen, de nieuwste eerst
 	//
 	// Corresponds with GET /v1/importen (the `LijstImporten` operationId).
@@ -1242,6 +1617,14 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /v1/importen/{id}/regels (the `NeemRegelsAan` operationId).
 	NeemRegelsAan(ctx context.Context, id Id, params *NeemRegelsAanParams, body NeemRegelsAanJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// LijstInzagen Wie wat heeft gezien en gedaan, het laatste eerst
+	//
+	// Het logboek volgens NEN 7513. Er staat niets van een kind in. Ook het lezen van het logboek komt erin. De poort
+	// bewaart het vijf jaar.
+	//
+	// Corresponds with GET /v1/inzagen (the `LijstInzagen` operationId).
+	LijstInzagen(ctx context.Context, params *LijstInzagenParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// LijstMeldingen Eigen meldingen, de nieuwste eerst
 	//
@@ -1354,6 +1737,43 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /v1/signalen/{id}/verlenging (the `VerlengSignaal` operationId).
 	VerlengSignaal(ctx context.Context, id Id, params *VerlengSignaalParams, body VerlengSignaalJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// LijstSleutels De API-sleutels, de nieuwste eerst, ook die niet meer gelden
+	//
+	// Corresponds with GET /v1/sleutels (the `LijstSleutels` operationId).
+	LijstSleutels(ctx context.Context, params *LijstSleutelsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// MaakSleutelWithBody Een API-sleutel maken
+	//
+	// De sleutel zelf staat alleen in dit antwoord: de poort bewaart haar niet. Zij begint met `shk_`, zodat een sleutel die
+	// ergens is blijven staan te vinden is.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/sleutels (the `MaakSleutel` operationId).
+	MaakSleutelWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// MaakSleutel Een API-sleutel maken
+	//
+	// De sleutel zelf staat alleen in dit antwoord: de poort bewaart haar niet. Zij begint met `shk_`, zodat een sleutel die
+	// ergens is blijven staan te vinden is.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/sleutels (the `MaakSleutel` operationId).
+	MaakSleutel(ctx context.Context, body MaakSleutelJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// TrekSleutelIn Een API-sleutel intrekken
+	//
+	// Dat werkt meteen, ook voor wat met deze sleutel nog openstaat. Nog eens intrekken geeft hetzelfde antwoord.
+	//
+	// Corresponds with DELETE /v1/sleutels/{id} (the `TrekSleutelIn` operationId).
+	TrekSleutelIn(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// LeesSleutel Eén API-sleutel, zonder de sleutel zelf
+	//
+	// Corresponds with GET /v1/sleutels/{id} (the `LeesSleutel` operationId).
+	LeesSleutel(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*http.Response, error)
 }
 
 // LeesGezondheid Of de poort werkt
@@ -1379,6 +1799,127 @@ func (c *Client) LeesGezondheid(ctx context.Context, reqEditors ...RequestEditor
 // Corresponds with GET /v1/berichten (the `LijstBerichten` operationId).
 func (c *Client) LijstBerichten(ctx context.Context, params *LijstBerichtenParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewLijstBerichtenRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// LijstGebruikers De gebruikers, op volgorde van id
+//
+// Corresponds with GET /v1/gebruikers (the `LijstGebruikers` operationId).
+func (c *Client) LijstGebruikers(ctx context.Context, params *LijstGebruikersParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewLijstGebruikersRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// MaakGebruikerWithBody Een gebruiker toevoegen
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/gebruikers (the `MaakGebruiker` operationId).
+func (c *Client) MaakGebruikerWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewMaakGebruikerRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// MaakGebruiker Een gebruiker toevoegen
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/gebruikers (the `MaakGebruiker` operationId).
+func (c *Client) MaakGebruiker(ctx context.Context, body MaakGebruikerJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewMaakGebruikerRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// VerwijderGebruiker Een gebruiker verwijderen
+//
+// Dat kan pas als hij geen signalen meer heeft; anders is het antwoord 409. Draag ze eerst over.
+//
+// Corresponds with DELETE /v1/gebruikers/{id} (the `VerwijderGebruiker` operationId).
+func (c *Client) VerwijderGebruiker(ctx context.Context, id GebruikerId, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewVerwijderGebruikerRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// LeesGebruiker Eén gebruiker
+//
+// Corresponds with GET /v1/gebruikers/{id} (the `LeesGebruiker` operationId).
+func (c *Client) LeesGebruiker(ctx context.Context, id GebruikerId, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewLeesGebruikerRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// WijzigGebruikerWithBody Een gebruiker wijzigen
+//
+// Wie niet actief is mag niets meer, en krijgt geen nieuwe signalen. Wat namens hem openstaat, eindigt meteen. Zijn
+// signalen blijven staan tot zij zijn overgedragen.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PUT /v1/gebruikers/{id} (the `WijzigGebruiker` operationId).
+func (c *Client) WijzigGebruikerWithBody(ctx context.Context, id GebruikerId, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewWijzigGebruikerRequestWithBody(c.Server, id, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// WijzigGebruiker Een gebruiker wijzigen
+//
+// Wie niet actief is mag niets meer, en krijgt geen nieuwe signalen. Wat namens hem openstaat, eindigt meteen. Zijn
+// signalen blijven staan tot zij zijn overgedragen.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PUT /v1/gebruikers/{id} (the `WijzigGebruiker` operationId).
+func (c *Client) WijzigGebruiker(ctx context.Context, id GebruikerId, body WijzigGebruikerJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewWijzigGebruikerRequest(c.Server, id, body)
 	if err != nil {
 		return nil, err
 	}
@@ -1514,6 +2055,24 @@ func (c *Client) NeemRegelsAanWithBody(ctx context.Context, id Id, params *NeemR
 // Corresponds with POST /v1/importen/{id}/regels (the `NeemRegelsAan` operationId).
 func (c *Client) NeemRegelsAan(ctx context.Context, id Id, params *NeemRegelsAanParams, body NeemRegelsAanJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewNeemRegelsAanRequest(c.Server, id, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// LijstInzagen Wie wat heeft gezien en gedaan, het laatste eerst
+//
+// Het logboek volgens NEN 7513. Er staat niets van een kind in. Ook het lezen van het logboek komt erin. De poort
+// bewaart het vijf jaar.
+//
+// Corresponds with GET /v1/inzagen (the `LijstInzagen` operationId).
+func (c *Client) LijstInzagen(ctx context.Context, params *LijstInzagenParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewLijstInzagenRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -1776,6 +2335,93 @@ func (c *Client) VerlengSignaal(ctx context.Context, id Id, params *VerlengSigna
 	return c.Client.Do(req)
 }
 
+// LijstSleutels De API-sleutels, de nieuwste eerst, ook die niet meer gelden
+//
+// Corresponds with GET /v1/sleutels (the `LijstSleutels` operationId).
+func (c *Client) LijstSleutels(ctx context.Context, params *LijstSleutelsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewLijstSleutelsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// MaakSleutelWithBody Een API-sleutel maken
+//
+// De sleutel zelf staat alleen in dit antwoord: de poort bewaart haar niet. Zij begint met `shk_`, zodat een sleutel die
+// ergens is blijven staan te vinden is.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/sleutels (the `MaakSleutel` operationId).
+func (c *Client) MaakSleutelWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewMaakSleutelRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// MaakSleutel Een API-sleutel maken
+//
+// De sleutel zelf staat alleen in dit antwoord: de poort bewaart haar niet. Zij begint met `shk_`, zodat een sleutel die
+// ergens is blijven staan te vinden is.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/sleutels (the `MaakSleutel` operationId).
+func (c *Client) MaakSleutel(ctx context.Context, body MaakSleutelJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewMaakSleutelRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// TrekSleutelIn Een API-sleutel intrekken
+//
+// Dat werkt meteen, ook voor wat met deze sleutel nog openstaat. Nog eens intrekken geeft hetzelfde antwoord.
+//
+// Corresponds with DELETE /v1/sleutels/{id} (the `TrekSleutelIn` operationId).
+func (c *Client) TrekSleutelIn(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewTrekSleutelInRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// LeesSleutel Eén API-sleutel, zonder de sleutel zelf
+//
+// Corresponds with GET /v1/sleutels/{id} (the `LeesSleutel` operationId).
+func (c *Client) LeesSleutel(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewLeesSleutelRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // NewLeesGezondheidRequest constructs an http.Request for the LeesGezondheid method
 func NewLeesGezondheidRequest(server string) (*http.Request, error) {
 	var err error
@@ -1878,6 +2524,219 @@ func NewLijstBerichtenRequest(server string, params *LijstBerichtenParams) (*htt
 		req.Header.Set("Seinhuis-Hulpverlener", headerParam0)
 
 	}
+
+	return req, nil
+}
+
+// NewLijstGebruikersRequest constructs an http.Request for the LijstGebruikers method
+func NewLijstGebruikersRequest(server string, params *LijstGebruikersParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/gebruikers")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "na", params.Na, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "aantal", params.Aantal, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewMaakGebruikerRequest calls the generic MaakGebruiker builder with application/json body
+func NewMaakGebruikerRequest(server string, body MaakGebruikerJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewMaakGebruikerRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewMaakGebruikerRequestWithBody constructs an http.Request for the MaakGebruiker method, with any body, and a specified content type
+func NewMaakGebruikerRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/gebruikers")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewVerwijderGebruikerRequest constructs an http.Request for the VerwijderGebruiker method
+func NewVerwijderGebruikerRequest(server string, id GebruikerId) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/gebruikers/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewLeesGebruikerRequest constructs an http.Request for the LeesGebruiker method
+func NewLeesGebruikerRequest(server string, id GebruikerId) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/gebruikers/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewWijzigGebruikerRequest calls the generic WijzigGebruiker builder with application/json body
+func NewWijzigGebruikerRequest(server string, id GebruikerId, body WijzigGebruikerJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewWijzigGebruikerRequestWithBody(server, id, "application/json", bodyReader)
+}
+
+// NewWijzigGebruikerRequestWithBody constructs an http.Request for the WijzigGebruiker method, with any body, and a specified content type
+func NewWijzigGebruikerRequestWithBody(server string, id GebruikerId, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/gebruikers/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
 
 	return req, nil
 }
@@ -2186,6 +3045,96 @@ func NewNeemRegelsAanRequestWithBody(server string, id Id, params *NeemRegelsAan
 
 		req.Header.Set("Seinhuis-Hulpverlener", headerParam0)
 
+	}
+
+	return req, nil
+}
+
+// NewLijstInzagenRequest constructs an http.Request for the LijstInzagen method
+func NewLijstInzagenRequest(server string, params *LijstInzagenParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/inzagen")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "na", params.Na, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "aantal", params.Aantal, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "hulpverlener", params.Hulpverlener, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "signaal", params.Signaal, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "van", params.Van, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date"}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "tot", params.Tot, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date"}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
 	}
 
 	return req, nil
@@ -2867,6 +3816,172 @@ func NewVerlengSignaalRequestWithBody(server string, id Id, params *VerlengSigna
 	return req, nil
 }
 
+// NewLijstSleutelsRequest constructs an http.Request for the LijstSleutels method
+func NewLijstSleutelsRequest(server string, params *LijstSleutelsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/sleutels")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "na", params.Na, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "aantal", params.Aantal, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewMaakSleutelRequest calls the generic MaakSleutel builder with application/json body
+func NewMaakSleutelRequest(server string, body MaakSleutelJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewMaakSleutelRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewMaakSleutelRequestWithBody constructs an http.Request for the MaakSleutel method, with any body, and a specified content type
+func NewMaakSleutelRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/sleutels")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewTrekSleutelInRequest constructs an http.Request for the TrekSleutelIn method
+func NewTrekSleutelInRequest(server string, id Id) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/sleutels/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewLeesSleutelRequest constructs an http.Request for the LeesSleutel method
+func NewLeesSleutelRequest(server string, id Id) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/sleutels/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 func (c *Client) applyEditors(ctx context.Context, req *http.Request, additionalEditors []RequestEditorFn) error {
 	for _, r := range c.RequestEditors {
 		if err := r(ctx, req); err != nil {
@@ -2927,6 +4042,63 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /v1/berichten (the `LijstBerichten` operationId).
 	LijstBerichtenWithResponse(ctx context.Context, params *LijstBerichtenParams, reqEditors ...RequestEditorFn) (*LijstBerichtenResponse, error)
+
+	// LijstGebruikersWithResponse De gebruikers, op volgorde van id
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/gebruikers (the `LijstGebruikers` operationId).
+	LijstGebruikersWithResponse(ctx context.Context, params *LijstGebruikersParams, reqEditors ...RequestEditorFn) (*LijstGebruikersResponse, error)
+
+	// MaakGebruikerWithBodyWithResponse Een gebruiker toevoegen
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/gebruikers (the `MaakGebruiker` operationId).
+	MaakGebruikerWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*MaakGebruikerResponse, error)
+
+	// MaakGebruikerWithResponse Een gebruiker toevoegen
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/gebruikers (the `MaakGebruiker` operationId).
+	MaakGebruikerWithResponse(ctx context.Context, body MaakGebruikerJSONRequestBody, reqEditors ...RequestEditorFn) (*MaakGebruikerResponse, error)
+
+	// VerwijderGebruikerWithResponse Een gebruiker verwijderen
+	//
+	// Dat kan pas als hij geen signalen meer heeft; anders is het antwoord 409. Draag ze eerst over.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /v1/gebruikers/{id} (the `VerwijderGebruiker` operationId).
+	VerwijderGebruikerWithResponse(ctx context.Context, id GebruikerId, reqEditors ...RequestEditorFn) (*VerwijderGebruikerResponse, error)
+
+	// LeesGebruikerWithResponse Eén gebruiker
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/gebruikers/{id} (the `LeesGebruiker` operationId).
+	LeesGebruikerWithResponse(ctx context.Context, id GebruikerId, reqEditors ...RequestEditorFn) (*LeesGebruikerResponse, error)
+
+	// WijzigGebruikerWithBodyWithResponse Een gebruiker wijzigen
+	//
+	// Wie niet actief is mag niets meer, en krijgt geen nieuwe signalen. Wat namens hem openstaat, eindigt meteen. Zijn
+	// signalen blijven staan tot zij zijn overgedragen.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/gebruikers/{id} (the `WijzigGebruiker` operationId).
+	WijzigGebruikerWithBodyWithResponse(ctx context.Context, id GebruikerId, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*WijzigGebruikerResponse, error)
+
+	// WijzigGebruikerWithResponse Een gebruiker wijzigen
+	//
+	// Wie niet actief is mag niets meer, en krijgt geen nieuwe signalen. Wat namens hem openstaat, eindigt meteen. Zijn
+	// signalen blijven staan tot zij zijn overgedragen.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/gebruikers/{id} (the `WijzigGebruiker` operationId).
+	WijzigGebruikerWithResponse(ctx context.Context, id GebruikerId, body WijzigGebruikerJSONRequestBody, reqEditors ...RequestEditorFn) (*WijzigGebruikerResponse, error)
 
 	// LijstImportenWithResponse Eigen importen, de nieuwste eerst
 	//
@@ -2998,6 +4170,16 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /v1/importen/{id}/regels (the `NeemRegelsAan` operationId).
 	NeemRegelsAanWithResponse(ctx context.Context, id Id, params *NeemRegelsAanParams, body NeemRegelsAanJSONRequestBody, reqEditors ...RequestEditorFn) (*NeemRegelsAanResponse, error)
+
+	// LijstInzagenWithResponse Wie wat heeft gezien en gedaan, het laatste eerst
+	//
+	// Het logboek volgens NEN 7513. Er staat niets van een kind in. Ook het lezen van het logboek komt erin. De poort
+	// bewaart het vijf jaar.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/inzagen (the `LijstInzagen` operationId).
+	LijstInzagenWithResponse(ctx context.Context, params *LijstInzagenParams, reqEditors ...RequestEditorFn) (*LijstInzagenResponse, error)
 
 	// LijstMeldingenWithResponse Eigen meldingen, de nieuwste eerst
 	//
@@ -3122,6 +4304,49 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /v1/signalen/{id}/verlenging (the `VerlengSignaal` operationId).
 	VerlengSignaalWithResponse(ctx context.Context, id Id, params *VerlengSignaalParams, body VerlengSignaalJSONRequestBody, reqEditors ...RequestEditorFn) (*VerlengSignaalResponse, error)
+
+	// LijstSleutelsWithResponse De API-sleutels, de nieuwste eerst, ook die niet meer gelden
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/sleutels (the `LijstSleutels` operationId).
+	LijstSleutelsWithResponse(ctx context.Context, params *LijstSleutelsParams, reqEditors ...RequestEditorFn) (*LijstSleutelsResponse, error)
+
+	// MaakSleutelWithBodyWithResponse Een API-sleutel maken
+	//
+	// De sleutel zelf staat alleen in dit antwoord: de poort bewaart haar niet. Zij begint met `shk_`, zodat een sleutel die
+	// ergens is blijven staan te vinden is.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/sleutels (the `MaakSleutel` operationId).
+	MaakSleutelWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*MaakSleutelResponse, error)
+
+	// MaakSleutelWithResponse Een API-sleutel maken
+	//
+	// De sleutel zelf staat alleen in dit antwoord: de poort bewaart haar niet. Zij begint met `shk_`, zodat een sleutel die
+	// ergens is blijven staan te vinden is.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/sleutels (the `MaakSleutel` operationId).
+	MaakSleutelWithResponse(ctx context.Context, body MaakSleutelJSONRequestBody, reqEditors ...RequestEditorFn) (*MaakSleutelResponse, error)
+
+	// TrekSleutelInWithResponse Een API-sleutel intrekken
+	//
+	// Dat werkt meteen, ook voor wat met deze sleutel nog openstaat. Nog eens intrekken geeft hetzelfde antwoord.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /v1/sleutels/{id} (the `TrekSleutelIn` operationId).
+	TrekSleutelInWithResponse(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*TrekSleutelInResponse, error)
+
+	// LeesSleutelWithResponse Eén API-sleutel, zonder de sleutel zelf
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/sleutels/{id} (the `LeesSleutel` operationId).
+	LeesSleutelWithResponse(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*LeesSleutelResponse, error)
 }
 
 // LeesGezondheidResponse200Headers the declared response headers of an HTTP 200 response for LeesGezondheid
@@ -3205,6 +4430,200 @@ func (r LijstBerichtenResponse) Status() string {
 
 // StatusCode returns HTTPResponse.StatusCode
 func (r LijstBerichtenResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// LijstGebruikersResponse200Headers the declared response headers of an HTTP 200 response for LijstGebruikers
+type LijstGebruikersResponse200Headers struct {
+	APIVersion *string
+}
+
+// LijstGebruikersResponseDefaultHeaders the declared response headers of an HTTP default response for LijstGebruikers
+type LijstGebruikersResponseDefaultHeaders struct {
+	APIVersion *string
+}
+
+type LijstGebruikersResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Gebruikers
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Fout
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *LijstGebruikersResponse200Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *LijstGebruikersResponseDefaultHeaders
+}
+
+// Status returns HTTPResponse.Status
+func (r LijstGebruikersResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r LijstGebruikersResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// MaakGebruikerResponse201Headers the declared response headers of an HTTP 201 response for MaakGebruiker
+type MaakGebruikerResponse201Headers struct {
+	APIVersion *string
+	Location   string
+}
+
+// MaakGebruikerResponseDefaultHeaders the declared response headers of an HTTP default response for MaakGebruiker
+type MaakGebruikerResponseDefaultHeaders struct {
+	APIVersion *string
+}
+
+type MaakGebruikerResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *Gebruiker
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Fout
+	// Headers201 the parsed response headers for an HTTP 201 response
+	Headers201 *MaakGebruikerResponse201Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *MaakGebruikerResponseDefaultHeaders
+}
+
+// Status returns HTTPResponse.Status
+func (r MaakGebruikerResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r MaakGebruikerResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// VerwijderGebruikerResponse204Headers the declared response headers of an HTTP 204 response for VerwijderGebruiker
+type VerwijderGebruikerResponse204Headers struct {
+	APIVersion *string
+}
+
+// VerwijderGebruikerResponseDefaultHeaders the declared response headers of an HTTP default response for VerwijderGebruiker
+type VerwijderGebruikerResponseDefaultHeaders struct {
+	APIVersion *string
+}
+
+type VerwijderGebruikerResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Fout
+	// Headers204 the parsed response headers for an HTTP 204 response
+	Headers204 *VerwijderGebruikerResponse204Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *VerwijderGebruikerResponseDefaultHeaders
+}
+
+// Status returns HTTPResponse.Status
+func (r VerwijderGebruikerResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r VerwijderGebruikerResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// LeesGebruikerResponse200Headers the declared response headers of an HTTP 200 response for LeesGebruiker
+type LeesGebruikerResponse200Headers struct {
+	APIVersion *string
+}
+
+// LeesGebruikerResponseDefaultHeaders the declared response headers of an HTTP default response for LeesGebruiker
+type LeesGebruikerResponseDefaultHeaders struct {
+	APIVersion *string
+}
+
+type LeesGebruikerResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Gebruiker
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Fout
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *LeesGebruikerResponse200Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *LeesGebruikerResponseDefaultHeaders
+}
+
+// Status returns HTTPResponse.Status
+func (r LeesGebruikerResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r LeesGebruikerResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// WijzigGebruikerResponse200Headers the declared response headers of an HTTP 200 response for WijzigGebruiker
+type WijzigGebruikerResponse200Headers struct {
+	APIVersion *string
+}
+
+// WijzigGebruikerResponseDefaultHeaders the declared response headers of an HTTP default response for WijzigGebruiker
+type WijzigGebruikerResponseDefaultHeaders struct {
+	APIVersion *string
+}
+
+type WijzigGebruikerResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Gebruiker
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Fout
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *WijzigGebruikerResponse200Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *WijzigGebruikerResponseDefaultHeaders
+}
+
+// Status returns HTTPResponse.Status
+func (r WijzigGebruikerResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r WijzigGebruikerResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
@@ -3411,6 +4830,45 @@ func (r NeemRegelsAanResponse) Status() string {
 
 // StatusCode returns HTTPResponse.StatusCode
 func (r NeemRegelsAanResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// LijstInzagenResponse200Headers the declared response headers of an HTTP 200 response for LijstInzagen
+type LijstInzagenResponse200Headers struct {
+	APIVersion *string
+}
+
+// LijstInzagenResponseDefaultHeaders the declared response headers of an HTTP default response for LijstInzagen
+type LijstInzagenResponseDefaultHeaders struct {
+	APIVersion *string
+}
+
+type LijstInzagenResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Inzagen
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Fout
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *LijstInzagenResponse200Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *LijstInzagenResponseDefaultHeaders
+}
+
+// Status returns HTTPResponse.Status
+func (r LijstInzagenResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r LijstInzagenResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
@@ -3848,6 +5306,161 @@ func (r VerlengSignaalResponse) StatusCode() int {
 	return 0
 }
 
+// LijstSleutelsResponse200Headers the declared response headers of an HTTP 200 response for LijstSleutels
+type LijstSleutelsResponse200Headers struct {
+	APIVersion *string
+}
+
+// LijstSleutelsResponseDefaultHeaders the declared response headers of an HTTP default response for LijstSleutels
+type LijstSleutelsResponseDefaultHeaders struct {
+	APIVersion *string
+}
+
+type LijstSleutelsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Sleutels
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Fout
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *LijstSleutelsResponse200Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *LijstSleutelsResponseDefaultHeaders
+}
+
+// Status returns HTTPResponse.Status
+func (r LijstSleutelsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r LijstSleutelsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// MaakSleutelResponse201Headers the declared response headers of an HTTP 201 response for MaakSleutel
+type MaakSleutelResponse201Headers struct {
+	APIVersion *string
+	Location   string
+}
+
+// MaakSleutelResponseDefaultHeaders the declared response headers of an HTTP default response for MaakSleutel
+type MaakSleutelResponseDefaultHeaders struct {
+	APIVersion *string
+}
+
+type MaakSleutelResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *GemaakteSleutel
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Fout
+	// Headers201 the parsed response headers for an HTTP 201 response
+	Headers201 *MaakSleutelResponse201Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *MaakSleutelResponseDefaultHeaders
+}
+
+// Status returns HTTPResponse.Status
+func (r MaakSleutelResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r MaakSleutelResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// TrekSleutelInResponse204Headers the declared response headers of an HTTP 204 response for TrekSleutelIn
+type TrekSleutelInResponse204Headers struct {
+	APIVersion *string
+}
+
+// TrekSleutelInResponseDefaultHeaders the declared response headers of an HTTP default response for TrekSleutelIn
+type TrekSleutelInResponseDefaultHeaders struct {
+	APIVersion *string
+}
+
+type TrekSleutelInResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Fout
+	// Headers204 the parsed response headers for an HTTP 204 response
+	Headers204 *TrekSleutelInResponse204Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *TrekSleutelInResponseDefaultHeaders
+}
+
+// Status returns HTTPResponse.Status
+func (r TrekSleutelInResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r TrekSleutelInResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// LeesSleutelResponse200Headers the declared response headers of an HTTP 200 response for LeesSleutel
+type LeesSleutelResponse200Headers struct {
+	APIVersion *string
+}
+
+// LeesSleutelResponseDefaultHeaders the declared response headers of an HTTP default response for LeesSleutel
+type LeesSleutelResponseDefaultHeaders struct {
+	APIVersion *string
+}
+
+type LeesSleutelResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Sleutel
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Fout
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *LeesSleutelResponse200Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *LeesSleutelResponseDefaultHeaders
+}
+
+// Status returns HTTPResponse.Status
+func (r LeesSleutelResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r LeesSleutelResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
 // LeesGezondheidWithResponse Of de poort werkt
 //
 // Returns a wrapper object for the known response body format(s).
@@ -3875,6 +5488,105 @@ func (c *ClientWithResponses) LijstBerichtenWithResponse(ctx context.Context, pa
 		return nil, err
 	}
 	return ParseLijstBerichtenResponse(rsp)
+}
+
+// LijstGebruikersWithResponse De gebruikers, op volgorde van id
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/gebruikers (the `LijstGebruikers` operationId).
+func (c *ClientWithResponses) LijstGebruikersWithResponse(ctx context.Context, params *LijstGebruikersParams, reqEditors ...RequestEditorFn) (*LijstGebruikersResponse, error) {
+	rsp, err := c.LijstGebruikers(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseLijstGebruikersResponse(rsp)
+}
+
+// MaakGebruikerWithBodyWithResponse Een gebruiker toevoegen
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/gebruikers (the `MaakGebruiker` operationId).
+func (c *ClientWithResponses) MaakGebruikerWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*MaakGebruikerResponse, error) {
+	rsp, err := c.MaakGebruikerWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseMaakGebruikerResponse(rsp)
+}
+
+// MaakGebruikerWithResponse Een gebruiker toevoegen
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/gebruikers (the `MaakGebruiker` operationId).
+func (c *ClientWithResponses) MaakGebruikerWithResponse(ctx context.Context, body MaakGebruikerJSONRequestBody, reqEditors ...RequestEditorFn) (*MaakGebruikerResponse, error) {
+	rsp, err := c.MaakGebruiker(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseMaakGebruikerResponse(rsp)
+}
+
+// VerwijderGebruikerWithResponse Een gebruiker verwijderen
+//
+// Dat kan pas als hij geen signalen meer heeft; anders is het antwoord 409. Draag ze eerst over.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /v1/gebruikers/{id} (the `VerwijderGebruiker` operationId).
+func (c *ClientWithResponses) VerwijderGebruikerWithResponse(ctx context.Context, id GebruikerId, reqEditors ...RequestEditorFn) (*VerwijderGebruikerResponse, error) {
+	rsp, err := c.VerwijderGebruiker(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseVerwijderGebruikerResponse(rsp)
+}
+
+// LeesGebruikerWithResponse Eén gebruiker
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/gebruikers/{id} (the `LeesGebruiker` operationId).
+func (c *ClientWithResponses) LeesGebruikerWithResponse(ctx context.Context, id GebruikerId, reqEditors ...RequestEditorFn) (*LeesGebruikerResponse, error) {
+	rsp, err := c.LeesGebruiker(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseLeesGebruikerResponse(rsp)
+}
+
+// WijzigGebruikerWithBodyWithResponse Een gebruiker wijzigen
+//
+// Wie niet actief is mag niets meer, en krijgt geen nieuwe signalen. Wat namens hem openstaat, eindigt meteen. Zijn
+// signalen blijven staan tot zij zijn overgedragen.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/gebruikers/{id} (the `WijzigGebruiker` operationId).
+func (c *ClientWithResponses) WijzigGebruikerWithBodyWithResponse(ctx context.Context, id GebruikerId, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*WijzigGebruikerResponse, error) {
+	rsp, err := c.WijzigGebruikerWithBody(ctx, id, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseWijzigGebruikerResponse(rsp)
+}
+
+// WijzigGebruikerWithResponse Een gebruiker wijzigen
+//
+// Wie niet actief is mag niets meer, en krijgt geen nieuwe signalen. Wat namens hem openstaat, eindigt meteen. Zijn
+// signalen blijven staan tot zij zijn overgedragen.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/gebruikers/{id} (the `WijzigGebruiker` operationId).
+func (c *ClientWithResponses) WijzigGebruikerWithResponse(ctx context.Context, id GebruikerId, body WijzigGebruikerJSONRequestBody, reqEditors ...RequestEditorFn) (*WijzigGebruikerResponse, error) {
+	rsp, err := c.WijzigGebruiker(ctx, id, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseWijzigGebruikerResponse(rsp)
 }
 
 // LijstImportenWithResponse Eigen importen, de nieuwste eerst
@@ -3988,6 +5700,22 @@ func (c *ClientWithResponses) NeemRegelsAanWithResponse(ctx context.Context, id 
 		return nil, err
 	}
 	return ParseNeemRegelsAanResponse(rsp)
+}
+
+// LijstInzagenWithResponse Wie wat heeft gezien en gedaan, het laatste eerst
+//
+// Het logboek volgens NEN 7513. Er staat niets van een kind in. Ook het lezen van het logboek komt erin. De poort
+// bewaart het vijf jaar.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/inzagen (the `LijstInzagen` operationId).
+func (c *ClientWithResponses) LijstInzagenWithResponse(ctx context.Context, params *LijstInzagenParams, reqEditors ...RequestEditorFn) (*LijstInzagenResponse, error) {
+	rsp, err := c.LijstInzagen(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseLijstInzagenResponse(rsp)
 }
 
 // LijstMeldingenWithResponse Eigen meldingen, de nieuwste eerst
@@ -4198,6 +5926,79 @@ func (c *ClientWithResponses) VerlengSignaalWithResponse(ctx context.Context, id
 	return ParseVerlengSignaalResponse(rsp)
 }
 
+// LijstSleutelsWithResponse De API-sleutels, de nieuwste eerst, ook die niet meer gelden
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/sleutels (the `LijstSleutels` operationId).
+func (c *ClientWithResponses) LijstSleutelsWithResponse(ctx context.Context, params *LijstSleutelsParams, reqEditors ...RequestEditorFn) (*LijstSleutelsResponse, error) {
+	rsp, err := c.LijstSleutels(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseLijstSleutelsResponse(rsp)
+}
+
+// MaakSleutelWithBodyWithResponse Een API-sleutel maken
+//
+// De sleutel zelf staat alleen in dit antwoord: de poort bewaart haar niet. Zij begint met `shk_`, zodat een sleutel die
+// ergens is blijven staan te vinden is.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/sleutels (the `MaakSleutel` operationId).
+func (c *ClientWithResponses) MaakSleutelWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*MaakSleutelResponse, error) {
+	rsp, err := c.MaakSleutelWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseMaakSleutelResponse(rsp)
+}
+
+// MaakSleutelWithResponse Een API-sleutel maken
+//
+// De sleutel zelf staat alleen in dit antwoord: de poort bewaart haar niet. Zij begint met `shk_`, zodat een sleutel die
+// ergens is blijven staan te vinden is.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/sleutels (the `MaakSleutel` operationId).
+func (c *ClientWithResponses) MaakSleutelWithResponse(ctx context.Context, body MaakSleutelJSONRequestBody, reqEditors ...RequestEditorFn) (*MaakSleutelResponse, error) {
+	rsp, err := c.MaakSleutel(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseMaakSleutelResponse(rsp)
+}
+
+// TrekSleutelInWithResponse Een API-sleutel intrekken
+//
+// Dat werkt meteen, ook voor wat met deze sleutel nog openstaat. Nog eens intrekken geeft hetzelfde antwoord.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /v1/sleutels/{id} (the `TrekSleutelIn` operationId).
+func (c *ClientWithResponses) TrekSleutelInWithResponse(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*TrekSleutelInResponse, error) {
+	rsp, err := c.TrekSleutelIn(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseTrekSleutelInResponse(rsp)
+}
+
+// LeesSleutelWithResponse Eén API-sleutel, zonder de sleutel zelf
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/sleutels/{id} (the `LeesSleutel` operationId).
+func (c *ClientWithResponses) LeesSleutelWithResponse(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*LeesSleutelResponse, error) {
+	rsp, err := c.LeesSleutel(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseLeesSleutelResponse(rsp)
+}
+
 // ParseLeesGezondheidResponse parses an HTTP response from a LeesGezondheidWithResponse call
 func ParseLeesGezondheidResponse(rsp *http.Response) (*LeesGezondheidResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -4314,6 +6115,289 @@ func ParseLijstBerichtenResponse(rsp *http.Response) (*LijstBerichtenResponse, e
 		response.Headers200 = &headers
 	case true:
 		var headers LijstBerichtenResponseDefaultHeaders
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
+// ParseLijstGebruikersResponse parses an HTTP response from a LijstGebruikersWithResponse call
+func ParseLijstGebruikersResponse(rsp *http.Response) (*LijstGebruikersResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &LijstGebruikersResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Gebruikers
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Fout
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers LijstGebruikersResponse200Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers200 = &headers
+	case true:
+		var headers LijstGebruikersResponseDefaultHeaders
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
+// ParseMaakGebruikerResponse parses an HTTP response from a MaakGebruikerWithResponse call
+func ParseMaakGebruikerResponse(rsp *http.Response) (*MaakGebruikerResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &MaakGebruikerResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest Gebruiker
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Fout
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 201:
+		var headers MaakGebruikerResponse201Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		response.Headers201 = &headers
+	case true:
+		var headers MaakGebruikerResponseDefaultHeaders
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
+// ParseVerwijderGebruikerResponse parses an HTTP response from a VerwijderGebruikerWithResponse call
+func ParseVerwijderGebruikerResponse(rsp *http.Response) (*VerwijderGebruikerResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &VerwijderGebruikerResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Fout
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		var headers VerwijderGebruikerResponse204Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers204 = &headers
+	case true:
+		var headers VerwijderGebruikerResponseDefaultHeaders
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
+// ParseLeesGebruikerResponse parses an HTTP response from a LeesGebruikerWithResponse call
+func ParseLeesGebruikerResponse(rsp *http.Response) (*LeesGebruikerResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &LeesGebruikerResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Gebruiker
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Fout
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers LeesGebruikerResponse200Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers200 = &headers
+	case true:
+		var headers LeesGebruikerResponseDefaultHeaders
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
+// ParseWijzigGebruikerResponse parses an HTTP response from a WijzigGebruikerWithResponse call
+func ParseWijzigGebruikerResponse(rsp *http.Response) (*WijzigGebruikerResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &WijzigGebruikerResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Gebruiker
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Fout
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers WijzigGebruikerResponse200Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers200 = &headers
+	case true:
+		var headers WijzigGebruikerResponseDefaultHeaders
 		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -4625,6 +6709,62 @@ func ParseNeemRegelsAanResponse(rsp *http.Response) (*NeemRegelsAanResponse, err
 		response.Headers200 = &headers
 	case true:
 		var headers NeemRegelsAanResponseDefaultHeaders
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
+// ParseLijstInzagenResponse parses an HTTP response from a LijstInzagenWithResponse call
+func ParseLijstInzagenResponse(rsp *http.Response) (*LijstInzagenResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &LijstInzagenResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Inzagen
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Fout
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers LijstInzagenResponse200Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers200 = &headers
+	case true:
+		var headers LijstInzagenResponseDefaultHeaders
 		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -5301,6 +7441,233 @@ func ParseVerlengSignaalResponse(rsp *http.Response) (*VerlengSignaalResponse, e
 	return response, nil
 }
 
+// ParseLijstSleutelsResponse parses an HTTP response from a LijstSleutelsWithResponse call
+func ParseLijstSleutelsResponse(rsp *http.Response) (*LijstSleutelsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &LijstSleutelsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Sleutels
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Fout
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers LijstSleutelsResponse200Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers200 = &headers
+	case true:
+		var headers LijstSleutelsResponseDefaultHeaders
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
+// ParseMaakSleutelResponse parses an HTTP response from a MaakSleutelWithResponse call
+func ParseMaakSleutelResponse(rsp *http.Response) (*MaakSleutelResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &MaakSleutelResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest GemaakteSleutel
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Fout
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 201:
+		var headers MaakSleutelResponse201Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		response.Headers201 = &headers
+	case true:
+		var headers MaakSleutelResponseDefaultHeaders
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
+// ParseTrekSleutelInResponse parses an HTTP response from a TrekSleutelInWithResponse call
+func ParseTrekSleutelInResponse(rsp *http.Response) (*TrekSleutelInResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &TrekSleutelInResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Fout
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		var headers TrekSleutelInResponse204Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers204 = &headers
+	case true:
+		var headers TrekSleutelInResponseDefaultHeaders
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
+// ParseLeesSleutelResponse parses an HTTP response from a LeesSleutelWithResponse call
+func ParseLeesSleutelResponse(rsp *http.Response) (*LeesSleutelResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &LeesSleutelResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Sleutel
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Fout
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers LeesSleutelResponse200Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers200 = &headers
+	case true:
+		var headers LeesSleutelResponseDefaultHeaders
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
 	// LeesGezondheid Of de poort werkt
@@ -5309,6 +7676,21 @@ type ServerInterface interface {
 	// LijstBerichten Berichten, de oudste eerst
 	// (GET /v1/berichten)
 	LijstBerichten(w http.ResponseWriter, r *http.Request, params LijstBerichtenParams)
+	// LijstGebruikers De gebruikers, op volgorde van id
+	// (GET /v1/gebruikers)
+	LijstGebruikers(w http.ResponseWriter, r *http.Request, params LijstGebruikersParams)
+	// MaakGebruiker Een gebruiker toevoegen
+	// (POST /v1/gebruikers)
+	MaakGebruiker(w http.ResponseWriter, r *http.Request)
+	// VerwijderGebruiker Een gebruiker verwijderen
+	// (DELETE /v1/gebruikers/{id})
+	VerwijderGebruiker(w http.ResponseWriter, r *http.Request, id GebruikerId)
+	// LeesGebruiker Eén gebruiker
+	// (GET /v1/gebruikers/{id})
+	LeesGebruiker(w http.ResponseWriter, r *http.Request, id GebruikerId)
+	// WijzigGebruiker Een gebruiker wijzigen
+	// (PUT /v1/gebruikers/{id})
+	WijzigGebruiker(w http.ResponseWriter, r *http.Request, id GebruikerId)
 	// LijstImporten Eigen importen, de nieuwste eerst
 	// (GET /v1/importen)
 	LijstImporten(w http.ResponseWriter, r *http.Request, params LijstImportenParams)
@@ -5324,6 +7706,9 @@ type ServerInterface interface {
 	// NeemRegelsAan Een deel van de regels aanleveren
 	// (POST /v1/importen/{id}/regels)
 	NeemRegelsAan(w http.ResponseWriter, r *http.Request, id Id, params NeemRegelsAanParams)
+	// LijstInzagen Wie wat heeft gezien en gedaan, het laatste eerst
+	// (GET /v1/inzagen)
+	LijstInzagen(w http.ResponseWriter, r *http.Request, params LijstInzagenParams)
 	// LijstMeldingen Eigen meldingen, de nieuwste eerst
 	// (GET /v1/meldingen)
 	LijstMeldingen(w http.ResponseWriter, r *http.Request, params LijstMeldingenParams)
@@ -5354,6 +7739,18 @@ type ServerInterface interface {
 	// VerlengSignaal Een signaal verlengen of de contactkaart vervangen
 	// (POST /v1/signalen/{id}/verlenging)
 	VerlengSignaal(w http.ResponseWriter, r *http.Request, id Id, params VerlengSignaalParams)
+	// LijstSleutels De API-sleutels, de nieuwste eerst, ook die niet meer gelden
+	// (GET /v1/sleutels)
+	LijstSleutels(w http.ResponseWriter, r *http.Request, params LijstSleutelsParams)
+	// MaakSleutel Een API-sleutel maken
+	// (POST /v1/sleutels)
+	MaakSleutel(w http.ResponseWriter, r *http.Request)
+	// TrekSleutelIn Een API-sleutel intrekken
+	// (DELETE /v1/sleutels/{id})
+	TrekSleutelIn(w http.ResponseWriter, r *http.Request, id Id)
+	// LeesSleutel Eén API-sleutel, zonder de sleutel zelf
+	// (GET /v1/sleutels/{id})
+	LeesSleutel(w http.ResponseWriter, r *http.Request, id Id)
 }
 
 // ServerInterfaceWrapper converts contexts to parameters.
@@ -5450,6 +7847,144 @@ func (siw *ServerInterfaceWrapper) LijstBerichten(w http.ResponseWriter, r *http
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.LijstBerichten(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// LijstGebruikers operation middleware
+func (siw *ServerInterfaceWrapper) LijstGebruikers(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params LijstGebruikersParams
+
+	// ------------- Optional query parameter "na" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "na", r.URL.Query(), &params.Na, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "na"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "na", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "aantal" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "aantal", r.URL.Query(), &params.Aantal, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "aantal"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "aantal", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.LijstGebruikers(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// MaakGebruiker operation middleware
+func (siw *ServerInterfaceWrapper) MaakGebruiker(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.MaakGebruiker(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// VerwijderGebruiker operation middleware
+func (siw *ServerInterfaceWrapper) VerwijderGebruiker(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id GebruikerId
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", mux.Vars(r)["id"], &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.VerwijderGebruiker(w, r, id)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// LeesGebruiker operation middleware
+func (siw *ServerInterfaceWrapper) LeesGebruiker(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id GebruikerId
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", mux.Vars(r)["id"], &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.LeesGebruiker(w, r, id)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// WijzigGebruiker operation middleware
+func (siw *ServerInterfaceWrapper) WijzigGebruiker(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id GebruikerId
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", mux.Vars(r)["id"], &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.WijzigGebruiker(w, r, id)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -5734,6 +8269,104 @@ func (siw *ServerInterfaceWrapper) NeemRegelsAan(w http.ResponseWriter, r *http.
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.NeemRegelsAan(w, r, id, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// LijstInzagen operation middleware
+func (siw *ServerInterfaceWrapper) LijstInzagen(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params LijstInzagenParams
+
+	// ------------- Optional query parameter "na" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "na", r.URL.Query(), &params.Na, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "na"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "na", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "aantal" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "aantal", r.URL.Query(), &params.Aantal, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "aantal"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "aantal", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "hulpverlener" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "hulpverlener", r.URL.Query(), &params.Hulpverlener, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "hulpverlener"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "hulpverlener", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "signaal" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "signaal", r.URL.Query(), &params.Signaal, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "signaal"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "signaal", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "van" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "van", r.URL.Query(), &params.Van, runtime.BindQueryParameterOptions{Type: "string", Format: "date"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "van"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "van", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "tot" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "tot", r.URL.Query(), &params.Tot, runtime.BindQueryParameterOptions{Type: "string", Format: "date"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "tot"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "tot", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.LijstInzagen(w, r, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -6341,6 +8974,118 @@ func (siw *ServerInterfaceWrapper) VerlengSignaal(w http.ResponseWriter, r *http
 	handler.ServeHTTP(w, r)
 }
 
+// LijstSleutels operation middleware
+func (siw *ServerInterfaceWrapper) LijstSleutels(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params LijstSleutelsParams
+
+	// ------------- Optional query parameter "na" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "na", r.URL.Query(), &params.Na, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "na"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "na", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "aantal" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "aantal", r.URL.Query(), &params.Aantal, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "aantal"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "aantal", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.LijstSleutels(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// MaakSleutel operation middleware
+func (siw *ServerInterfaceWrapper) MaakSleutel(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.MaakSleutel(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// TrekSleutelIn operation middleware
+func (siw *ServerInterfaceWrapper) TrekSleutelIn(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id Id
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", mux.Vars(r)["id"], &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.TrekSleutelIn(w, r, id)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// LeesSleutel operation middleware
+func (siw *ServerInterfaceWrapper) LeesSleutel(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id Id
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", mux.Vars(r)["id"], &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.LeesSleutel(w, r, id)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 type UnescapedCookieParamError struct {
 	ParamName string
 	Err       error
@@ -6482,6 +9227,26 @@ func HandlerWithOptions(si ServerInterface, options GorillaServerOptions) http.H
 
 	r.HandleFunc(options.BaseURL+"/v1/berichten", wrapper.LijstBerichten).Methods(http.MethodGet)
 
+	r.HandleFunc(options.BaseURL+"/v1/gebruikers", wrapper.LijstGebruikers).Methods(http.MethodGet)
+
+	r.HandleFunc(options.BaseURL+"/v1/gebruikers", wrapper.MaakGebruiker).Methods(http.MethodPost)
+
+	r.HandleFunc(options.BaseURL+"/v1/gebruikers/{id}", wrapper.VerwijderGebruiker).Methods(http.MethodDelete)
+
+	r.HandleFunc(options.BaseURL+"/v1/gebruikers/{id}", wrapper.LeesGebruiker).Methods(http.MethodGet)
+
+	r.HandleFunc(options.BaseURL+"/v1/gebruikers/{id}", wrapper.WijzigGebruiker).Methods(http.MethodPut)
+
+	r.HandleFunc(options.BaseURL+"/v1/sleutels", wrapper.LijstSleutels).Methods(http.MethodGet)
+
+	r.HandleFunc(options.BaseURL+"/v1/sleutels", wrapper.MaakSleutel).Methods(http.MethodPost)
+
+	r.HandleFunc(options.BaseURL+"/v1/sleutels/{id}", wrapper.TrekSleutelIn).Methods(http.MethodDelete)
+
+	r.HandleFunc(options.BaseURL+"/v1/sleutels/{id}", wrapper.LeesSleutel).Methods(http.MethodGet)
+
+	r.HandleFunc(options.BaseURL+"/v1/inzagen", wrapper.LijstInzagen).Methods(http.MethodGet)
+
 	r.HandleFunc(options.BaseURL+"/v1/organisatie", wrapper.LeesOrganisatie).Methods(http.MethodGet)
 
 	r.HandleFunc(options.BaseURL+"/v1/openapi.json", wrapper.LeesOpenapi).Methods(http.MethodGet)
@@ -6615,6 +9380,266 @@ type LijstBerichtendefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response LijstBerichtendefaultApplicationProblemPlusJSONResponse) VisitLijstBerichtenResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LijstGebruikersRequestObject struct {
+	Params LijstGebruikersParams
+}
+
+type LijstGebruikersResponseObject interface {
+	VisitLijstGebruikersResponse(w http.ResponseWriter) error
+}
+
+type LijstGebruikers200ResponseHeaders struct {
+	APIVersion *string
+}
+
+type LijstGebruikers200JSONResponse struct {
+	Body    Gebruikers
+	Headers LijstGebruikers200ResponseHeaders
+}
+
+func (response LijstGebruikers200JSONResponse) VisitLijstGebruikersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LijstGebruikersdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Probleem
+	Headers    FoutResponseHeaders
+	StatusCode int
+}
+
+func (response LijstGebruikersdefaultApplicationProblemPlusJSONResponse) VisitLijstGebruikersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MaakGebruikerRequestObject struct {
+	Body *MaakGebruikerJSONRequestBody
+}
+
+type MaakGebruikerResponseObject interface {
+	VisitMaakGebruikerResponse(w http.ResponseWriter) error
+}
+
+type MaakGebruiker201ResponseHeaders struct {
+	APIVersion *string
+	Location   string
+}
+
+type MaakGebruiker201JSONResponse struct {
+	Body    Gebruiker
+	Headers MaakGebruiker201ResponseHeaders
+}
+
+func (response MaakGebruiker201JSONResponse) VisitMaakGebruikerResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.Header().Set("Location", fmt.Sprint(response.Headers.Location))
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MaakGebruikerdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Probleem
+	Headers    FoutResponseHeaders
+	StatusCode int
+}
+
+func (response MaakGebruikerdefaultApplicationProblemPlusJSONResponse) VisitMaakGebruikerResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type VerwijderGebruikerRequestObject struct {
+	Id GebruikerId `json:"id"`
+}
+
+type VerwijderGebruikerResponseObject interface {
+	VisitVerwijderGebruikerResponse(w http.ResponseWriter) error
+}
+
+type VerwijderGebruiker204ResponseHeaders struct {
+	APIVersion *string
+}
+
+type VerwijderGebruiker204Response struct {
+	Headers VerwijderGebruiker204ResponseHeaders
+}
+
+func (response VerwijderGebruiker204Response) VisitVerwijderGebruikerResponse(w http.ResponseWriter) error {
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(204)
+	return nil
+}
+
+type VerwijderGebruikerdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Probleem
+	Headers    FoutResponseHeaders
+	StatusCode int
+}
+
+func (response VerwijderGebruikerdefaultApplicationProblemPlusJSONResponse) VisitVerwijderGebruikerResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LeesGebruikerRequestObject struct {
+	Id GebruikerId `json:"id"`
+}
+
+type LeesGebruikerResponseObject interface {
+	VisitLeesGebruikerResponse(w http.ResponseWriter) error
+}
+
+type LeesGebruiker200ResponseHeaders struct {
+	APIVersion *string
+}
+
+type LeesGebruiker200JSONResponse struct {
+	Body    Gebruiker
+	Headers LeesGebruiker200ResponseHeaders
+}
+
+func (response LeesGebruiker200JSONResponse) VisitLeesGebruikerResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LeesGebruikerdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Probleem
+	Headers    FoutResponseHeaders
+	StatusCode int
+}
+
+func (response LeesGebruikerdefaultApplicationProblemPlusJSONResponse) VisitLeesGebruikerResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type WijzigGebruikerRequestObject struct {
+	Id   GebruikerId `json:"id"`
+	Body *WijzigGebruikerJSONRequestBody
+}
+
+type WijzigGebruikerResponseObject interface {
+	VisitWijzigGebruikerResponse(w http.ResponseWriter) error
+}
+
+type WijzigGebruiker200ResponseHeaders struct {
+	APIVersion *string
+}
+
+type WijzigGebruiker200JSONResponse struct {
+	Body    Gebruiker
+	Headers WijzigGebruiker200ResponseHeaders
+}
+
+func (response WijzigGebruiker200JSONResponse) VisitWijzigGebruikerResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type WijzigGebruikerdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Probleem
+	Headers    FoutResponseHeaders
+	StatusCode int
+}
+
+func (response WijzigGebruikerdefaultApplicationProblemPlusJSONResponse) VisitWijzigGebruikerResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -6913,6 +9938,59 @@ type NeemRegelsAandefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response NeemRegelsAandefaultApplicationProblemPlusJSONResponse) VisitNeemRegelsAanResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LijstInzagenRequestObject struct {
+	Params LijstInzagenParams
+}
+
+type LijstInzagenResponseObject interface {
+	VisitLijstInzagenResponse(w http.ResponseWriter) error
+}
+
+type LijstInzagen200ResponseHeaders struct {
+	APIVersion *string
+}
+
+type LijstInzagen200JSONResponse struct {
+	Body    Inzagen
+	Headers LijstInzagen200ResponseHeaders
+}
+
+func (response LijstInzagen200JSONResponse) VisitLijstInzagenResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LijstInzagendefaultApplicationProblemPlusJSONResponse struct {
+	Body       Probleem
+	Headers    FoutResponseHeaders
+	StatusCode int
+}
+
+func (response LijstInzagendefaultApplicationProblemPlusJSONResponse) VisitLijstInzagenResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -7569,6 +10647,212 @@ func (response VerlengSignaaldefaultApplicationProblemPlusJSONResponse) VisitVer
 	return err
 }
 
+type LijstSleutelsRequestObject struct {
+	Params LijstSleutelsParams
+}
+
+type LijstSleutelsResponseObject interface {
+	VisitLijstSleutelsResponse(w http.ResponseWriter) error
+}
+
+type LijstSleutels200ResponseHeaders struct {
+	APIVersion *string
+}
+
+type LijstSleutels200JSONResponse struct {
+	Body    Sleutels
+	Headers LijstSleutels200ResponseHeaders
+}
+
+func (response LijstSleutels200JSONResponse) VisitLijstSleutelsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LijstSleutelsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Probleem
+	Headers    FoutResponseHeaders
+	StatusCode int
+}
+
+func (response LijstSleutelsdefaultApplicationProblemPlusJSONResponse) VisitLijstSleutelsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MaakSleutelRequestObject struct {
+	Body *MaakSleutelJSONRequestBody
+}
+
+type MaakSleutelResponseObject interface {
+	VisitMaakSleutelResponse(w http.ResponseWriter) error
+}
+
+type MaakSleutel201ResponseHeaders struct {
+	APIVersion *string
+	Location   string
+}
+
+type MaakSleutel201JSONResponse struct {
+	Body    GemaakteSleutel
+	Headers MaakSleutel201ResponseHeaders
+}
+
+func (response MaakSleutel201JSONResponse) VisitMaakSleutelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.Header().Set("Location", fmt.Sprint(response.Headers.Location))
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MaakSleuteldefaultApplicationProblemPlusJSONResponse struct {
+	Body       Probleem
+	Headers    FoutResponseHeaders
+	StatusCode int
+}
+
+func (response MaakSleuteldefaultApplicationProblemPlusJSONResponse) VisitMaakSleutelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TrekSleutelInRequestObject struct {
+	Id Id `json:"id"`
+}
+
+type TrekSleutelInResponseObject interface {
+	VisitTrekSleutelInResponse(w http.ResponseWriter) error
+}
+
+type TrekSleutelIn204ResponseHeaders struct {
+	APIVersion *string
+}
+
+type TrekSleutelIn204Response struct {
+	Headers TrekSleutelIn204ResponseHeaders
+}
+
+func (response TrekSleutelIn204Response) VisitTrekSleutelInResponse(w http.ResponseWriter) error {
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(204)
+	return nil
+}
+
+type TrekSleutelIndefaultApplicationProblemPlusJSONResponse struct {
+	Body       Probleem
+	Headers    FoutResponseHeaders
+	StatusCode int
+}
+
+func (response TrekSleutelIndefaultApplicationProblemPlusJSONResponse) VisitTrekSleutelInResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LeesSleutelRequestObject struct {
+	Id Id `json:"id"`
+}
+
+type LeesSleutelResponseObject interface {
+	VisitLeesSleutelResponse(w http.ResponseWriter) error
+}
+
+type LeesSleutel200ResponseHeaders struct {
+	APIVersion *string
+}
+
+type LeesSleutel200JSONResponse struct {
+	Body    Sleutel
+	Headers LeesSleutel200ResponseHeaders
+}
+
+func (response LeesSleutel200JSONResponse) VisitLeesSleutelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LeesSleuteldefaultApplicationProblemPlusJSONResponse struct {
+	Body       Probleem
+	Headers    FoutResponseHeaders
+	StatusCode int
+}
+
+func (response LeesSleuteldefaultApplicationProblemPlusJSONResponse) VisitLeesSleutelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 // StrictServerInterface represents all server handlers.
 type StrictServerInterface interface {
 	// LeesGezondheid Of de poort werkt
@@ -7577,6 +10861,21 @@ type StrictServerInterface interface {
 	// LijstBerichten Berichten, de oudste eerst
 	// (GET /v1/berichten)
 	LijstBerichten(ctx context.Context, request LijstBerichtenRequestObject) (LijstBerichtenResponseObject, error)
+	// LijstGebruikers De gebruikers, op volgorde van id
+	// (GET /v1/gebruikers)
+	LijstGebruikers(ctx context.Context, request LijstGebruikersRequestObject) (LijstGebruikersResponseObject, error)
+	// MaakGebruiker Een gebruiker toevoegen
+	// (POST /v1/gebruikers)
+	MaakGebruiker(ctx context.Context, request MaakGebruikerRequestObject) (MaakGebruikerResponseObject, error)
+	// VerwijderGebruiker Een gebruiker verwijderen
+	// (DELETE /v1/gebruikers/{id})
+	VerwijderGebruiker(ctx context.Context, request VerwijderGebruikerRequestObject) (VerwijderGebruikerResponseObject, error)
+	// LeesGebruiker Eén gebruiker
+	// (GET /v1/gebruikers/{id})
+	LeesGebruiker(ctx context.Context, request LeesGebruikerRequestObject) (LeesGebruikerResponseObject, error)
+	// WijzigGebruiker Een gebruiker wijzigen
+	// (PUT /v1/gebruikers/{id})
+	WijzigGebruiker(ctx context.Context, request WijzigGebruikerRequestObject) (WijzigGebruikerResponseObject, error)
 	// LijstImporten Eigen importen, de nieuwste eerst
 	// (GET /v1/importen)
 	LijstImporten(ctx context.Context, request LijstImportenRequestObject) (LijstImportenResponseObject, error)
@@ -7592,6 +10891,9 @@ type StrictServerInterface interface {
 	// NeemRegelsAan Een deel van de regels aanleveren
 	// (POST /v1/importen/{id}/regels)
 	NeemRegelsAan(ctx context.Context, request NeemRegelsAanRequestObject) (NeemRegelsAanResponseObject, error)
+	// LijstInzagen Wie wat heeft gezien en gedaan, het laatste eerst
+	// (GET /v1/inzagen)
+	LijstInzagen(ctx context.Context, request LijstInzagenRequestObject) (LijstInzagenResponseObject, error)
 	// LijstMeldingen Eigen meldingen, de nieuwste eerst
 	// (GET /v1/meldingen)
 	LijstMeldingen(ctx context.Context, request LijstMeldingenRequestObject) (LijstMeldingenResponseObject, error)
@@ -7622,6 +10924,18 @@ type StrictServerInterface interface {
 	// VerlengSignaal Een signaal verlengen of de contactkaart vervangen
 	// (POST /v1/signalen/{id}/verlenging)
 	VerlengSignaal(ctx context.Context, request VerlengSignaalRequestObject) (VerlengSignaalResponseObject, error)
+	// LijstSleutels De API-sleutels, de nieuwste eerst, ook die niet meer gelden
+	// (GET /v1/sleutels)
+	LijstSleutels(ctx context.Context, request LijstSleutelsRequestObject) (LijstSleutelsResponseObject, error)
+	// MaakSleutel Een API-sleutel maken
+	// (POST /v1/sleutels)
+	MaakSleutel(ctx context.Context, request MaakSleutelRequestObject) (MaakSleutelResponseObject, error)
+	// TrekSleutelIn Een API-sleutel intrekken
+	// (DELETE /v1/sleutels/{id})
+	TrekSleutelIn(ctx context.Context, request TrekSleutelInRequestObject) (TrekSleutelInResponseObject, error)
+	// LeesSleutel Eén API-sleutel, zonder de sleutel zelf
+	// (GET /v1/sleutels/{id})
+	LeesSleutel(ctx context.Context, request LeesSleutelRequestObject) (LeesSleutelResponseObject, error)
 }
 
 type StrictHandlerFunc func(ctx context.Context, w http.ResponseWriter, r *http.Request, request any) (any, error)
@@ -7706,6 +11020,148 @@ func (sh *strictHandler) LijstBerichten(w http.ResponseWriter, r *http.Request, 
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(LijstBerichtenResponseObject); ok {
 		if err := validResponse.VisitLijstBerichtenResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// LijstGebruikers operation middleware
+func (sh *strictHandler) LijstGebruikers(w http.ResponseWriter, r *http.Request, params LijstGebruikersParams) {
+	var request LijstGebruikersRequestObject
+
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.LijstGebruikers(ctx, request.(LijstGebruikersRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "LijstGebruikers")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(LijstGebruikersResponseObject); ok {
+		if err := validResponse.VisitLijstGebruikersResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// MaakGebruiker operation middleware
+func (sh *strictHandler) MaakGebruiker(w http.ResponseWriter, r *http.Request) {
+	var request MaakGebruikerRequestObject
+
+	var body MaakGebruikerJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.MaakGebruiker(ctx, request.(MaakGebruikerRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "MaakGebruiker")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(MaakGebruikerResponseObject); ok {
+		if err := validResponse.VisitMaakGebruikerResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// VerwijderGebruiker operation middleware
+func (sh *strictHandler) VerwijderGebruiker(w http.ResponseWriter, r *http.Request, id GebruikerId) {
+	var request VerwijderGebruikerRequestObject
+
+	request.Id = id
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.VerwijderGebruiker(ctx, request.(VerwijderGebruikerRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "VerwijderGebruiker")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(VerwijderGebruikerResponseObject); ok {
+		if err := validResponse.VisitVerwijderGebruikerResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// LeesGebruiker operation middleware
+func (sh *strictHandler) LeesGebruiker(w http.ResponseWriter, r *http.Request, id GebruikerId) {
+	var request LeesGebruikerRequestObject
+
+	request.Id = id
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.LeesGebruiker(ctx, request.(LeesGebruikerRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "LeesGebruiker")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(LeesGebruikerResponseObject); ok {
+		if err := validResponse.VisitLeesGebruikerResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// WijzigGebruiker operation middleware
+func (sh *strictHandler) WijzigGebruiker(w http.ResponseWriter, r *http.Request, id GebruikerId) {
+	var request WijzigGebruikerRequestObject
+
+	request.Id = id
+
+	var body WijzigGebruikerJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.WijzigGebruiker(ctx, request.(WijzigGebruikerRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "WijzigGebruiker")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(WijzigGebruikerResponseObject); ok {
+		if err := validResponse.VisitWijzigGebruikerResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
@@ -7853,6 +11309,32 @@ func (sh *strictHandler) NeemRegelsAan(w http.ResponseWriter, r *http.Request, i
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(NeemRegelsAanResponseObject); ok {
 		if err := validResponse.VisitNeemRegelsAanResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// LijstInzagen operation middleware
+func (sh *strictHandler) LijstInzagen(w http.ResponseWriter, r *http.Request, params LijstInzagenParams) {
+	var request LijstInzagenRequestObject
+
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.LijstInzagen(ctx, request.(LijstInzagenRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "LijstInzagen")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(LijstInzagenResponseObject); ok {
+		if err := validResponse.VisitLijstInzagenResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
@@ -8148,139 +11630,278 @@ func (sh *strictHandler) VerlengSignaal(w http.ResponseWriter, r *http.Request, 
 	}
 }
 
+// LijstSleutels operation middleware
+func (sh *strictHandler) LijstSleutels(w http.ResponseWriter, r *http.Request, params LijstSleutelsParams) {
+	var request LijstSleutelsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.LijstSleutels(ctx, request.(LijstSleutelsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "LijstSleutels")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(LijstSleutelsResponseObject); ok {
+		if err := validResponse.VisitLijstSleutelsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// MaakSleutel operation middleware
+func (sh *strictHandler) MaakSleutel(w http.ResponseWriter, r *http.Request) {
+	var request MaakSleutelRequestObject
+
+	var body MaakSleutelJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.MaakSleutel(ctx, request.(MaakSleutelRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "MaakSleutel")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(MaakSleutelResponseObject); ok {
+		if err := validResponse.VisitMaakSleutelResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// TrekSleutelIn operation middleware
+func (sh *strictHandler) TrekSleutelIn(w http.ResponseWriter, r *http.Request, id Id) {
+	var request TrekSleutelInRequestObject
+
+	request.Id = id
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.TrekSleutelIn(ctx, request.(TrekSleutelInRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "TrekSleutelIn")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(TrekSleutelInResponseObject); ok {
+		if err := validResponse.VisitTrekSleutelInResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// LeesSleutel operation middleware
+func (sh *strictHandler) LeesSleutel(w http.ResponseWriter, r *http.Request, id Id) {
+	var request LeesSleutelRequestObject
+
+	request.Id = id
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.LeesSleutel(ctx, request.(LeesSleutelRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "LeesSleutel")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(LeesSleutelResponseObject); ok {
+		if err := validResponse.VisitLeesSleutelResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // Base64 encoded, compressed with deflate, json marshaled OpenAPI spec.
 // Stored as a slice of fixed-width chunks rather than one concatenated
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7H3rbhtH9uerFLh/YJIZkqIk23GoL+PEnsQ7iW2MPTaQyDssqg+bJXZXcaqLlK3ADxTMY+TFFufUpaub",
-	"1bzYkuLMboAAltRd13P5nWv/0rtQ5VJJkKbqjX/pzYFnoOmfj148fQ26EkriTxlUF1osDf3YewxsrYoC",
-	"MpEDW+NTwNZcsgyugT168XTY6/eqizmUHN+Fd7xcFtAb946Ho+Go1++Z90v8sTJayLzX770b5GqAvxxU",
-	"C7EcKJqHF4OlEtKA7o1nvKjgw4d+7wd1wU1yTW8412wOhnEucyg5XxhgBlgB1yCZqJpraq7gAw695JqX",
-	"YPz2uTS82JzmewVrgILNlcpXwjADepXjPDmsQZ6xayUz0H2mZqwEw0Z9di0uJS0MNLs/wmUIHOjfK9Dv",
-	"e/2e5CWuhNv54jVmMOOrwvTG90f9XsnfiXJV9sYnI/xJSPvTKBwmnlQOuodbeZolFg6GiYxl3LAM2FIp",
-	"bVjOZ312esLm8I5ncCFKXuCZLUBWYZ1Lbub1MkXW6/c0/HslNGS9sdEriJe85MaAxtf+z8+jwdd8MHv7",
-	"y+nJh//ZuHO7SiiXyoC8eP93eL+54icg2TUUsxwWCu+wKmBloGCZAAaAZ6rnvBAyx38tQE6RAujih+w7",
-	"mOqVWLC5AL1WSrMc31iCrpSSVQ50W2GPluzrXUYrG+DS4i2W/N0PIHMz742PTx7SVfifH6Z2+Ywn+eeK",
-	"c50Bm0h4ZyYMKQlJZK00shSX5kopnXlyYlPIhaSLK8Rlhc8pzbnsIibJe1238mjwEx9cjwZf/2vw9pfj",
-	"/vHJw47becZLkFVy7fNVsVyDLkCCpqWwKwHsSunMIBtozvNsyF6DXhbiYm4YLyra3RQ0iIWTFOE6JyBy",
-	"kBPkmIkBXk6YqBhevbhkUoA5l1NxaS88nneOFDw8l113+BKEnK9ENfg+emv3sQz/9Vc6mAf3Os7lDb+Y",
-	"m265UMEFXplEkXCFj4Jkaon7BSEzo6AyXGZdF0dvdAiBSAacbhcB+wvUD8jM1VLJCuiq/6ZWtLcLJQ1I",
-	"+idf4i2S0D1aajUtoPzLZWUlcL3M/9Ew6417/+uo1idH9q/V0Qt6C0orZjd5fKZWps+EZETzli2bimgQ",
-	"aaLUTO7po0hnfaDJ3BJoGGQkunatlqCNsDvGnfILs+Bcm10b+TZ+lrYChYTSDpuUto7UOc4NTOmcS1Fx",
-	"I6DPrhWyhSwGi/VifHxyeu/+g68eDjdJDmmDlwmd1e9VyALJvyBTFgDVhcpgc3E/QcUuxOUMdDVkbwSw",
-	"KRSG4fMkYgB0ZYBlGrW6UroftkACiHPj/9ynv6NKAU0cuhAyC4JAKigzy6EtvfD2lwcd3FWrlp+j430b",
-	"HlXTS7igw/8GtHCc2LxR7i9621VaavjQR4W2cT7fFOJyRgIZ1Q9uvhZgJNCkynG7FVuo0iTvrOTmYp4U",
-	"nnibni7oqeT7Spo14hgi+ZnSJTe9cS/jBgZGlJB6ZenZLAmNVNncgQDELgzJX6sCNIqpGf5GLUGCZFe8",
-	"GrKf1J9keGUKV6R78NUquehKdOAOkvCsErnkvGAoznEtGnJRGdAdY+WSF5AGn3Y8zmUJRSbwmAgU4MCZ",
-	"MGGiudJOyRsoq10k8QQH5Zyowi2Ha83fNzituZQBmxDarAoEC5Mx8cAmszO3GdAxUSGvnMsBm6xBG60W",
-	"CxphjiDGb0BULIff/iNkJnL77BTA/oSTafsASEtIrATQ9BRJqNegpYDVFT56TUcOM0MrpF/bu/fijF5T",
-	"a9Ain4wZ3rBDitctgO+QI9HPAqQh9gaJiujnXnQYvX6v3lev3wsL7/V7zeX1+j07ccTmNR0YWFQpGdeS",
-	"FYRLa6bxN+bf7zupENHVFpliqa4pVQIJ7UVLXjglSAkB3x77oVnc06mlftvSWzzLhFXyL6J1k5rvb4gD",
-	"00WoyEVNCo1p1wC7FijltbjMTZ9ZUjKVHYnkBWkJWhTLociQgs6l/RkxbgZMyMpAUViujWnKaYqmLJ9l",
-	"gI82zchXwEv2DDVPrx/j8YejBAFZ0Im2wRysfKoHKnmfZQL3kSn29eD4K7Za6eaYxyepQaHkomiOxYeX",
-	"XFYg/3qZXw/9r5tDjVJDzVbywghoDnYJqzzj2lTNER6MtsCD+u1HQ/a/aS17HI+BAmbKQqt6hL+cHrOT",
-	"Ebt//z4bHbPRqDnQ6UlKdW+QaBCoG8wUA/kkflmALEEv0qjHCsedmCtoh+FOpOGHrCfuN9eY4sDvAI0z",
-	"T1TNDVaGmxX9y4tGhWMi0k1IufZq7MupOb9vHdyGDYI7b5hJUyFRnWdeacbcPgcw7AsUBbk1l0FXBE/U",
-	"zJrKEqAgDPnlsAXi9rSX+r2n5dKpzhZnBy/N/giH3pGqTKGCV8ogH5dg2BUUC0B0AaRB6a0C1oD29BU3",
-	"5BOQnLAbKxUQnItoJDhS+s4p8w8cqeo2+WimimQbbRZNGcQ3OczJU4R6Nz3+Tj6wtHUQeywKzvXz5QG4",
-	"EfRLa7Tu3OIStDdwY1OgFHK1Mmy+kijkF6qsDFvgK/KMKWmmGmBh2LUquMwJVnj0eQ15Hpxz9WrValpE",
-	"S5WrcmrPSwPiRZDZHvY33gBKH4QvZFYLmRNwz1YrbQ5Z2Oa96fRpPQY2t8vAU3HEgBSJoNTdGa1LVH0U",
-	"U3zGjtMTBA25C2i8Cg/iW8670AVUiQksTtVE+ajAVe5vd4Gc5RHpFbnUJmPGiwL8E+TKBB00v/3jHKZT",
-	"8s7U129RKFJia4Tks00E6VZpAaRdRs+RdRIhroQpIE/ehj+QyLnQtyLCekHdFanlXK0yg2KvEjKr2BWX",
-	"EkCzubhkNHGTEiI7G3QGjtvaIMsOERBzxuUmPdr3Wc65abLANoalt9NzJnbVJ+sVTaOJWmYa3x26ESak",
-	"K6E2zWKuIO8Eobs5lH6wYXRVzn+HvwddkVvY2nOEunMF2W5VR7A9UgWxArZM1hLCDSUQUXwgg5h3UhrU",
-	"6qNPR/hOr20B+M27eV4fLHfhAIFi1KEVcuvuBip2acl9SaNhsXBYeas10Ny2hiylTyd8Ftm1GbBrpXNU",
-	"p2ul9FRcnpGUyEVVCYkmI+4o2N08QwlDEsKJGZQcMfHUo1s+dwPtphi73PQJrBXomfNgtr18Vl5v8FIG",
-	"xiH5hI2k8aoMsEy1dUGkoWWM8qYqe9/rB6+ui5041/TbJHgvIY1k11BkfeZd39btT7oE2JIUr9MgozGb",
-	"OLAmh6dDuSpL0JM9SEl6t3PfHk84jNTh/r1GHF3unUxVlSBxjU/2mVTKRTXsmojU8Uc0K4dNi+J+M5By",
-	"nDipHy2YvxkkGUJHCUadIe3ygo7dWRAbSvyKx9QwVaoALm8L0fnb3Vs2/dNp1k3pdID4nTfDJvWJRQtK",
-	"UcqP3iX3qRLWX/hnI2KfCVhdvaytzwOE7KdEGXKYIoCAjJtVwrlbh9m8rPjm5bMhey6nsAAC6jynaDTn",
-	"MjtjOcCMsMjpMcvgAhBaB8685Fxv4JBt8fomU7Vof9smG4Zsk/63vebFENIACZW0QLJ/O2PLlTQI+Sqj",
-	"AZaXQHHFaonGb8VKlVvv8HbPhp+pwwU8mVZywr54BhnogsvsS4pjClldT9gX30CRi9/+82Ws+aaVDVlW",
-	"1x3+Tl2KS/mY7wX+o2fbdByvOpzWQQ4OoneoDfgD6P1mDecQ97w/ov+i4Odxynr6FG6bb/WwvGk48234",
-	"K2xDQG1DXkMxc1bkR7tOhERsvbmIpzJCADbsZi+VcNrL7x8NTu4/CDw9tQjZmgEP7iVzPdhjb6WQHkAF",
-	"SJ7cc0nhCBe+cfH6aEK7AMmmcEUuXrQUcPvJoB8lg3TtddGFL8iJ2AiaWVoZsu9rP7VbjagoYEG/c08d",
-	"DDPUkqISiaCgTcGI4idkoNCxRr4Qby6e0ZNIE4VSS0MmnjP30sjhxhi/wXvdfB3hqTtSZHerHw5GTS9s",
-	"cpCN3r57al85dtLG/7iJRW7s3jqh11a4ZS+TbvvAMNCT336VVnYR/6O9AZKC9zZTynlQp0COEygyG95E",
-	"A4tVBslZED8Gl5/jTzfko6LAx/F/HBpF47kk2UgSiZO7xQswm12AmyPfmHXHoPSaQwEMZ2co3WUqRnSx",
-	"VyQsafu1cxrtEfhFxQOHTCwX1arjoVbQUMKfDYPRHxPBrojt3fU1gdSBuO9RUbGT0fH9weh0MPo6aZse",
-	"ost2bXB4kNTutgp93uT9h0757GEodiCyzWl/ACCsy2dXcC3ykLfhxnXUh7CYJDTCYIoCgMsPdA6MLXNu",
-	"RYEB+SUH0KpI36LH7c7YDDch7OIneAzpIduyp2UZcMmOmVGGfXV6fCgB1/ChAJGlvNQftkuj6kDNYrOO",
-	"tuF5v2CXnxQSji3+anjUD0WMOqx4L1URC92Guri/Q120RL7bc5g/JeCfO6dtp7vXJWSo3KLROAHG+64C",
-	"km4e+VLlwVLfPBNyhe/vUgmcEfzDVrYEV34BLjVDWFdlQ6HFqWtFjnbrC1rc/vN3esXreIb1VIYjExUD",
-	"XQKwKQoLClk0fdqTMWVxgpAiZ80/2VBInVtAb3sHuHOH+h9xIiVbz1oPuXvS/uDpOw7R4qvLM1YqbeNR",
-	"KKquKM0nMinr7fX6N+KW91ajP1NPDP2aZJKkWi980/mTiyydTdxML8LH3L9d9l8zOCikeXAvGTPr8KyV",
-	"XIoZVGbX3HgP/tk9Z+xMzMQjVwembNq7AZnm81oUEzTLeM4cSiO/jot0cXPG5KrwBIeKLsH1oB/zPM3z",
-	"S9A/chdBTMj7mEbcMNE7KZIgCtLiMum23Vpg4YNVSPZEGTQUIU+ZDpqqVeY0yD4SI2k1JfaQcpmGXUXX",
-	"ltq9Nyk+Api7UgUPJH0qSxqp+4eTWH0uQG8D7NdwLv0AqCsIe4ekZelj4h3o+2CUusvbtsMTEHseSPu7",
-	"pbfxDQ/2SJQF1HIF3A6uvCGXYgNM7hoviS0tcOyzyVQr0D+tKvw3qQX8xxp0iZRbiMsFvCiQieykFgRO",
-	"umHo4ZlgLzpTk//xt2/Z1/fuf7UppurI3Gb2ndZKHxCqrQODqdTekKqVSMMQpkjHDe0v4pS5lZbjytWc",
-	"jF2hxFjQ1DuFD/01LMXPuzUgFyz+5qnhLg/weWw/mj3MO/fIGSuQRQJfCApUrnLTndt9SAafdV5S3Vdn",
-	"KoaXatsTQbymd0sgq2eCy/0Ogi2MPMM37bLYiS/kY3jjanVysAhL46t4i7xEpLtWQMnOOVzhUdGfEDrV",
-	"KdGIidWS/tlegcuJziHTPO8AylvyXoKET+W97BXWRhS+O8LScPnsSGm64lxXF/PVVTA59qLQN9FrO+OZ",
-	"0arjSEcgjShLxDHKxro6ea361HhmMBcPjmYS7duiPyZXsbc5ysv6lMhmFNS8gSxNixu6kd1m3rndXzPd",
-	"PLOFcwTLVQky6PMprKEyIncsuQun710M92lxIxKHfPu+43oV78vYSMrtLGLZZKkbFfZ7Zi5sEdjXO5Ku",
-	"+z0RYonb5L4LBiJjNk4CofBClWYfbbAtn6KsIx/bluFzPz5pHSry3my7m+DlIZ5di0o0DRlP3NvdWLHq",
-	"+RF2HjRxmY5vjWXkQvJBtEYmeQmN6iXv0PXSqVmRnXGucRZxQKVYXBwXp5O168W2laxvArUoJ3ZraMY/",
-	"d3BGaVdiKMX9Ug6px3WJJbfk5eSc37BNnAPQiKpmZndGxh2p1810oVakqla5qcTM1hKD/OrUSMWnJxF5",
-	"zfbZJBG9ijO7O/WEL1gIGt7WNLSy64eMXMCca8ld1W2EMCm+5siwzwwUzhVQgg1aX3FzLucECqszNlfg",
-	"m1TIFT1jXQYuEz6sJO0DiBFw0pKqUfDmiauF3yWKGO+3SKu8Gngnp4kBdiJvoj4bX7ccsx25SZTM0jNv",
-	"QPS00zwG/8kn1qq44lW1jQC8K9SfGVAKvcuirX/NVOm7eTj3zckpXjqZ+B21CxtJoB9lx9R7aNs0G6eU",
-	"5oFtYavvFeJb6uoRoyAbNix5bl2AZy5siE+SQzQOVwV3aCMW9NXp8S4F+mpbBUU4rMmY1VnofQq9OBeQ",
-	"RabZWSrX/hpy46Q9RQAa593KoLa811Z8NkQRXYuNZiQrjTOoMTUvztrwjHJlOLemoAI3nluXu+h2GEPN",
-	"6thJoMxo1WfsWgCbWKk+obEi4piMG8LJAY1NAOwLUMg0tht0YU5ya5eNyMfN2uEpK/ufkVvhblwtXc69",
-	"bW6UPVXgTfpISIe0AueucwtlwamcLWx8HST7gp5yaZlW6zhOtZSO6kU54GMUfGnnjF0gk+BcCiiJUtMo",
-	"T6MoIOdsuhIGZNxphsrjc86d5/r/e2/sBC570EYDcFeVWa20Rzefmx8Hyf8mvTmvbSh6n9y3Tr8XNR+y",
-	"dQKkmFFSO36wFWQN92WcNOjCs0vQQmUU351CrqQEOSYlVlL4AkCey3VYqHfFu9kzsJGdif35mcpEPhmy",
-	"JyGRiqQ+jubDIDHf+PYsjrD3San6pHT1j0smr8n3wFjKXeRZb9BUg7o7q49a4ZnGSb0RlwvzaGZDMI7Y",
-	"f8DfPess6Ol3x0ha/LSrvgeVCVystDDvX+KeXRG7JdV0Y7ZHL54OfEYwUthvv/72axS09/2NfC5clInM",
-	"JkYhHkD5Q4DWDVPypaVFOnbKjgWu4+jJ3JilbSIl5ExFhEr3blsy9HwM5q+rCnQ1lErDsngfdWRo9QdD",
-	"MaILN3o1PjrKhZmvpsMLVR75scI/kmmDFhHVkC2D+hwsVzb8KGpmU4NtYlz1vjIApeN7MtBihUpIN2tn",
-	"Z59LEjpFcJjyopGKvTB+lkSPj87+HpRSHTz7oAseJRidS4u3XeCZBIioDLtWmeYN+eJrBFEFZ0P22hsz",
-	"EbHj0i9nxkvPDNjJKSVjXHKuM573Sfg5ushcXlMCKw7P5bl80sQfeVy35UM4QiLp4e6p2YG7EqRAqVQ2",
-	"RjBC8vL4+KTPXoMoRM5e4YWz0cPRaHAyGo2YmvWZkOfydcGdi7vPjr86PqFFPJpVS829ZWlLnqfgsnJA",
-	"js+psPpJsQi9/Vw/HrwGtWSTqMvZZMj+RvrMssekqwPbhEABTSUCuKTOczlFdc/OJYvSAEDPOS+Ms5ss",
-	"lsADqwHAkNYIkr14/vKVy7dY2FJisjNse53KRB74oF2ClfDFhF6cfDlkT713tE+H6wLJ4QBORse4A1xl",
-	"qz3emc9EPBmd+KLHAE//HKWD/NlpvWCNBUqgfHvCkwTUNGUvDNik1dpxgnsDt+Vx7fn0os1O7msKqCCD",
-	"kWsm9oX6OclAcr/zkUvcXXsHa6eZbVwjqr5Q0tj0C4jqLa5hTZg6d1t4Ev3N0pBGACzHVONfUnLIpM8m",
-	"1BMKKOg/hTnYqP9SizW/eD8Zsm8cawQqtQbq5N3ADjdxPqc5ZawxWy5FqDOuEp+DsZeLhrkAEjZucUP2",
-	"XC3cCq/DZIjLx6Hn4xdZMFlDSCQWlnR8ro4C/3yF8ktc4p0iKZov+75nJGUuFAVMrFNs0xYoRE4pf/dG",
-	"97xycjxAVCKcZ6sQFyArUtdOUTz554sfBsfDkw1FAatlMYTV0fHw5EgWR1HCQN18cuky6da+gaHrgUuh",
-	"AZB8KXrj3ulwNDx15cKkeY/mwAszt7410m4IJ0gCPM16414BUEXtZ1pNHE9Goy09HA/r3RjNkujeGAhX",
-	"ApSmvkmXonUTTRz7vfuj07veDhquchWZtm5TqNJvcGeht2f6tXCpR9SWM0ZpvfHPb/u9alWWXL+3RcuR",
-	"a0aTb97wvKJEPSLBt/j60fr4aBr3OMtTQaLXmnNb8jyRfOJ7VFijEBnKB5+9ICdB7/iosnZOZYWCVSFh",
-	"Zd6J5zRE6NVydi5dH1zySqGGRv1FHnhcguXMFgugqVr3a2u2b/45faD1I0euu+2H/h5P7vOUaxeNTx7U",
-	"FzZYhr7N4kd0ho27Qz/Y1Rz67S0Ki/o6Ojq9ZpF3O9Dh78pPgYPC2qnbqU0ltWG6iJVq3nmLdqtVlPgH",
-	"p2trLhNRm5G0CEf6Dc1IPhfyvU3qCJvdgzhCmO33Jwybdurvk6jDirgEfYRbb5FHwGW9tx/6vaVKeWCf",
-	"hFnIi0pgycLFEmrV2ifgSAi4CKZYFDC0NlxUEEsmhOS8tBnBdVMq8sK2CmjtcNTSPoe1lVc+Azj0vHXR",
-	"X2oCNamRtwtwWDURt2Cbgy98PZfU6Ij9hGuq2yK7buxW9FvgnzYY7o2+HrIfUS+5Kt2Ja4zeb1fh2tJc",
-	"qsU9l6Lqb5Ttjtm1smfjQo9he869au+LgCc9Fjl/+8z7fhF11o409hpNPweC7d5tMjLiTDILI8v+XNaJ",
-	"ys4MXqjSnLFCVVUEisl49a190HjF9eFgKaWIF+Pq9T9Wory1niOozDcqe39jzN/oJfCh6Z8yegUfbl3w",
-	"dAC+ji5tV7yy7t2bEULND1dseys8R8s9GR3f6TFE7ujfd+OfJLFrOUfiQSLLUnNrvcrXAqXagTK7pdSP",
-	"fhHZh63G2Scy4W6F/TS7C2W9lVg+D/X8vctb8akj7uLJG3sDt3xUV4Z2w7jQm+42b7v/sR8RIdpvVVfj",
-	"SdHObugLI1vqbZNfqPnsvqpzf/R7Gk6OgPYAxi4J67NgvccQ523FLT37aNquVZErTYGnm8DHj5tdSF2M",
-	"muVgyTqj1k6FdfuhYV0sONfkiSJIHECkR6ksgqjIIOIyNAsmPHtmgyzkO7ceZ5AB0jZr5OISOfa0BVq9",
-	"95uAmw0Le1+1h54+3dOGfMlXvTGMbbeK7y5s1hG57H3ek8PxRCkeyY4JWzpnNbmyzBVA7HBVy+G5/Efd",
-	"vYgX9mzj5KYST1GuvEMe/07Iv5Wxl5Mr1X1paQ2SsHoCoUqA0s74iMu70I+3BWVjlr07KNstKB636jpr",
-	"6nZdqq7VmsS8Lwr+DCzrpGxjjRbAH6G/y7gBYbfSrvsUfra+Q9dCpy4aQX0vbM9mASWXTizkUe6RSwlK",
-	"KUOXrZRQhS7dpd2U6lZ1Xn3+f0R/ULiT7Q6hmhY/QuM9JU8Cymn/7aWT0xB8r2+8770tqiAtpnzUbcjs",
-	"CCE92H63g+S1DaV7iTG2CUek61wGA2yUgje03BsBLMrpc2E+F9YX9Z2RY2YzeZDCtucybq9qm0XZdtj2",
-	"awQNP1azvATkbsWW9I74rme3x/NvXBnPHiqq8fnD21VXoZnqPvrq+KaZPMXiLdqsv07U/k7e7+l9ObmL",
-	"k3hc15o1ESgdB5k8oGvipvT3uCfGH9tTE8uA0lekhZZ3B4rSNgTY7am5fYFw266avSjrM9Gdv/3a6qkd",
-	"odaokclHXrvLqBj68+u89Ocu9eITbyWdO2y/idvOsEzczTWwKVQXcy0u16HJAS7t0YunjHJCboqzH11c",
-	"QFUNvrUf+xs8Kgp1NXiuRS7kFthR8twGaus12q8p7/iU8o1mNmwcU3dmg2q2n+q+/ei5W+TLeJo0b7bL",
-	"vq8EuFRJgj91Fpr91u3n4vTZrFm3OZw2Azb+pFv3XcWfd+y20UIV6OduogXlLFwh/K4P/Ub1sftRU12f",
-	"fKvKJJz4H9Eoi4LkW2yy+AuQh5pkP1LM1ua629I6F411v4tzF4fsZf3pxKz9ncVQmucypcisa2U/ooGU",
-	"wQDcd/SaLb3RJqtLV6Vtfl3nmDbrBLvMoZfhw3f/T5lDoSTubq2hxrSbtUWh1tWnzP632kJ7nkPDGGLO",
-	"8jH/PZZPXH7R9HbuI6JainS3pXP7vH7bls5+dPMZmTr1d0U/9WaPROP7Xmnt9ErDwmxWekuXcQXal8r+",
-	"qdrypV9ts8yk9+bFtT2k6ubeCXF2Ll1YyKovfFKpxUbdepw8NWTPfKZV6ANMH6VpfG/dZxYn1Ba+4wjh",
-	"qbz9mPsfTL1Fn4G749DU/kI9poYb49U70k+PIUrHuzMNdRPaJlxA6L59A1Jp3ail7gzc+wYOLsnEZW9S",
-	"HBlt3voL9hb6uDiFB/HNL9X7r5AP2d+tGRKVSUsB5lxmCqE275ZitvrHtb5pXJtvXmH7dJQp+eOmuxtt",
-	"+scTQFF1/WcrgNwVZn9E6RNR+x9R+oTvALhuMg3OdlV9h4umpv8wqlz/+S3SeQV67dmzo+KrWBFSCbnY",
-	"tuLVerpKfjEXEvrMgLwWlz4VxtbNQkFkVFcGjo+Ojk++Go6Go+Hx+OG9kxGxmtvOhvuo3RIyci1kHW6F",
-	"2okUzmbTLxWi6+m4SjRI7WDfHOU7rQz4OgQ3Vu1ksWLUxYs5l5R95WuCoVWpXU8YUjk257NfXWU5TIH6",
-	"kWglM//1MTdtNFBdjZNMjrQXi4gyese6IT+8/fB/AwAA//8=",
+	"7H17c9w2tudXQXFv1ST3Uq2WZCVO659xIk/incR2xRm7KpF3Gi2eZkNNAj0gumV3yh9o6n6MfLEtHDwI",
+	"kmA/9Ip8d6dqKpJFgnic9/mdg9+TS1EuBAeuqmT0ezIDmoHEH5+9fvEWZMUE179lUF1KtlD4a3IOZCWK",
+	"AjKWA1npp4CsKCcZrIE8e/1ikKRJdTmDkup34QMtFwUko+RoMBwMkzRRHxf610pJxvMkTT4c5OJA/+NB",
+	"NWeLA4HfocXBQjCuQCajKS0q+PQpTX4Ul1RF5/SOUklmoAilPIeS0rkCooAUsAZOWNWcU3MGn/TQCypp",
+	"Ccotn3JFi+5nfhCwAijITIh8yRRRIJe5/k4OK+BnZC14BjIlYkpKUGSYkjW74jgxkOR0qKfB9ED/WoL8",
+	"mKQJp6WeCTXfC+eYwZQuC5WMTodpUtIPrFyWyeh4qH9j3Pw29JupdyoHmeilfA8TuWRzkC+yyApAEZbh",
+	"eQFwkrtn/cwWVM3qibEsSRMJ/1oyCVkyUnIJ4SQXVCmQ+rX/89uzg1/pwXp48M3gn389eP/7UfrVk0//",
+	"0TluPcEN88qoIhmQhRBSkZxOU3JyTGbwgWZwyUpa6EOdA69uP93hwTf0YPr+95Pj3llCuRAK+OXHv8PH",
+	"7oyfAydrKKY5zIUmsqqApYKCZAxwa2cgZ7RgPNc/zYFPNIkiZQ6IPSIyYyBXQkiS6zcWICsheJUDkpNf",
+	"o+HLepXBzA701MIllvTDj8BzNUtGR8dPkVbc709jq3xJowx+TanMgIw5fFBjokld0/BKSM3zlKtrIWTm",
+	"6J1MIGccD65gV5V+TkhKeR+1c5psJaJ/IgkdHT/tOZ2XtAReRec+WxaLFcgCOEicCrlmQK6FzJTmU0lp",
+	"ng3IW5CLgl3OFKFFhaubgAQ2t6LMH+cYWA58rFl6rICWY8Iqoo+eXRHOQF3wCbsyBx5+d6YpeHDB+87w",
+	"DTA+W7Lq4IfgreT2vPWOXs5Uv+Cq4FIfGdcy61o/CpyIhV4vMJ4pAZWiPOs7OHyjR0oFQupks4zaXeJ/",
+	"0sxcLQSvAI/6b2KJa7sUXAHHH+lCnyJqhcOFFJMCyv+6qoyKqKf5HxKmySj5X4e1wjs0f60OX+NbUBo9",
+	"0OXxqViqlDBOkOYNWzY15UGgKmNfsk8fBkr1E37MTgGH0YyExy7FAqRiZsV6pfRSzSmVattCvgufxaVA",
+	"waE0w/ZqgUzzcwYSiJA55ayiikFK1kKzBS8O5qv56Oj45MnpV18/HXRJTtMGLSNKNU0qzQLRv2imLACq",
+	"S5FBd3K/QkUu2dUUZDUg7xiQCRSK6OdRxADISgHJpDY7hJCpXwIKIEqV+3OKf9cqBSRy6JzxzAsCLqDM",
+	"DIe29ML737/q4a5atfwWbO97/6iYXMElbv63KEy6iztwAmWEQoblnBbA3UmEIiTVUiaztpWWYDN2pc2t",
+	"FeW5uuAHVhyNiBBz/9ylNsxy+pcKZTYaH/opfJwWBYxHRP+n8+Hg7HFHgGve/S3BueqtAFomaaLfDZZb",
+	"n+i3IJkVPE0Cpo6uN1GuIf5PqdbfnR37tmBXU9Q/Wtvqs67lNcpvLnJ9uhWZi1JFSbSk6nIW1RWaeN0e",
+	"4FPR9wVXetcBOXwqZElVMkoyquBAsRJiryycVImaqqJsroCBtiWJ5nYpCpBaKk/1v4gFcODkmlYD8qv4",
+	"C/evTOAaVa1+tYpOumI9ZhaeqaEAWhCtvfRcJOSsUsYQjIxlyCW6h2Y8SnkJRcb0NiE56oEzpvyHZkJa",
+	"m0ZBWW0jied6UEqRKux0qJT0Y0OwdFgLrf+q0LbReIQs35VtjvZBhkSlRQNyyQqkkmI+xxFm2mZzC2AV",
+	"yeGP/2Y8Y7l5dgJgftMfk+YB4IaQSAkg8SkUyG9BcgbLa/3oGrccpgpniP9szt5Jb3xNrECyfDwi+oSt",
+	"YbxuOVzWUEb6mQNXDd4NNiNJk3pdSZr4iSdp0pxekibmw1E2VzCvYiK9JRrRDK+Zxp2Yez+1UiGgqx4R",
+	"ytBC6UoVT0I70ZITThFS0vbtDuvBr9inY1P9rqWmaZYxY9O8DuaNVk3aEQeqj1A1FzUpNKRdBWTNtFKT",
+	"7CpXqC1QGJiRUF6gUsRJkRyKTFPQBTe/a/WQAWG8UlAUhmtDmrKKsSnLpxnoR5tu/S9AS/JSK9okDd2P",
+	"p8MIARkbW7tCMzDyqR6opCnJGGo9Qb45OPqaLJeyOebRcWxQKCkrmmPRwRXlFfC/XuXrgfvn5lDD2FDT",
+	"Jb9UDJqDXcEyz6hUVXOEr4YbrKH67WcD8r9xLjtsj4ICpsJYkvUI/3VyRI6H5PT0lAyPyHDYHOjkOGap",
+	"dEjUC9QOM4VGR9RcmwMvQc7jRp4RjltNTK8dBlsNKzdk/eG0OccYB/qgR8QE0Sc6DWY/EaIAyhuk01mY",
+	"oc7drV20kKLGrjHZonsbk5v4hdTNeuNaq9tKxnrXNsjG5rm+4moiAeYYajORLcYzr5AwALD9jM3s4osz",
+	"0bs3xv/GAyyKV9Nk9NvmtbgXPqXtPanqoTrGi3PztZA9Q4nLKsJB5tqg1Cq8jvGt9Dr5DvRrP9dd3Xtc",
+	"3zW7WrM8gwbJbtQYN6DnrZLOEXJLJAXxoqO0n8pDMfgk3UL0N4tkhFu6C0+sBc+cUmmdv6JqiT8500ho",
+	"maId+4iV0z5N83Lsmz+0BGcn5NJ26ciEcW3OZ85oDrX9DECRLxpB2QrdEzE1kUEOUKDL/OWg5bPuuKlp",
+	"8qJcWNO5RVI+ar67h4PvcFHGvIJfhNJ6vARFrqGYg/YuAC1ofKuAFcjsjFxThSFQTtF3I6UAdOcCHvOB",
+	"7dQGyX/WI1X9ES78UoW2DS6WMCOlcphh5F7b3fHxt+rBHpWwST3OC0rlq8UefiPINyZGt3WJC5AunhdG",
+	"PkrGl0tFZkuujby5KCtF5voVfkaEF95rUVCeo1vhvM815LlPltSzFctJEUyVL8uJ2S8J2l8Enu0QbtQn",
+	"oK0P7b5gFJHxHB33bLmUap+Jdc9NxnfrHMjMTEPviiUGTZHaKbVnhvNiVaq1F52So/gHvIW8TZ3+4h/U",
+	"b9lgap+jikxg/FSJlK8NeJG7051rznIe6TVmEFzwxj6B0R0bJ8Ktwj/OYDLBYHR9/MYL1ZTYGiH6bNOD",
+	"tLM0DqSZRmLJOuohLpkqII+ehtuQIJaaGhFhkj72iMRiJpaZ0mKvYjyryDXlXCviGbsi+OEmJTSUTgaW",
+	"29pOlhnCe8wZ5V16NO+TnFLVZIFNDItvx78ZWVWK0asJuyJjscikfndgRxj7pJw1gEOuwGAsenczKN1g",
+	"g+CorNGh/13bhZo7TTwHve5cQLZd1aH5GaiC0AA3TNYSwg0lEFC8J4OQd2Ia1Oij23v4Vq89GiP2BVcS",
+	"5nPrK+9h20nIYvp0TKdBXCsDshYy1+p0JYScsKszlBI5qyrG8/EIV+TjbjTTEgYlhBUzWnKExFOPbvjc",
+	"DrSdYsx04zuwEiCnNmHTTmoYed3hpQyUNV8jMRKpj0oByURbFwQamodW3kRkH5PUJ7Fsqthm4t5HbeIS",
+	"4p7sCoosJS7TZ7KcqEuALFDxWg0yHJGxNdb44GTAl2UJcrwDKXGXZUvN9vjNiG/umubQ4+l2F/CM8pLO",
+	"tbRFOERKjAeif9Lij11lLuK8ZEofGzSo47skTX5O0uQfSZqcJ2nyPLp3mYC4I53DBJaayVnVd7LEPJP5",
+	"vJOJmX4PON9x9Kjz0HvqdevElFwWDLgakTFmqe0fxikZ2x9HF8vh8OSSZfhf0H+xr7T+gClgOhGcQxn5",
+	"c3SWs40uwluXnJ6hFuyh6bjVaalhU9xFj2oei2c1aucj+gUpChvy9zK46w+2Q/N9SYe+dAMiDcxMV4Hu",
+	"7U8mRoZGjW4W6gnIfs8cGgbk4wdUaXtg6y6uQK4FzOMjfKyUTfR0t4ddZbvb/kpATnleLZa8Z6kclLbB",
+	"aCYhTizOjAvFYLW8vITK2ATTZQVaP08pK3Y2CXAVTUa2vngSfLFJUCGDelKqN6tfqt3eFjDC8dHYAn+v",
+	"3cO+XFwmqoqhba2fTAkXwiJujALxdDhnBpwRhF9On24N2vxkIq934/Z7WFNkJ6daltMCdaQN93Y8rqaY",
+	"C0JX9+F+O1W8M/H8w1Fzh3z2sJVnTUhPvWPBhGKU8pPLn96WBdyBPxoeeMlgef2mThXsYRHfBgGTw0Tr",
+	"BsioWkYy8TUEzBl23755OSCv+ATmgFEVmiOUk1KenZEcYIqO48kRyeASyknAmVeUyo7TuAnsutFM2LTI",
+	"RtSxSf+bXnNiSNMACpUeDYN/OyNaB2kDsVISYHEFiHmrFlq2V6QUuTERN6eh3Jd6dPd4UvEx+eIlZCAL",
+	"yrMvUVczXq3H5ItvocjZH//9ZWiITioDp6vWPclpWbIrfk53itQEz3aizcGs/W7tlY1Cer/fAH8E/+yj",
+	"G6VJ9hrbGvP6lfWYtqYFYvbbeRuYZGysGbtCxsE4lAcUVcqacDcKUD9gVqKL9LMpeG+4pJgP6sK01oCY",
+	"qzWDmy70Znk/Q1V1DH8fkrrT2LlHep4O8X8B3PMoFkC9jQzf7EG9a+B5DODPL0Mfngsjr6GY2kDyjYmT",
+	"8ZlYRvjjBQ+CAAZoaEQFhmre/PDs4Pj0K68pJiZIZiKBXz2JotvJuWdlbV1oNkYwxwVHRJJFcFkfN/ig",
+	"mQAnE7hGlMcMSlx+FOaI8Pe+tc77rFbEETRwc4ZWBuSHGqpiZ8Mq5Bb8N/vU3sarWKAAi+ACDeg8gFBh",
+	"jBK3NUiHuIjxGT6paaIQYqHQ07QR37g9emfqpMF7/XwdWOkPZB49rNWxty3+2pRDGADnhxfmlSMrbdyv",
+	"XQv3zs6t16DfaMSbw8TT3hMJ9vyPf3Mju5D/V1BkwBGubGpDbBJ1Apg7gSIzCMepWCqjdbW4zqDO+ln+",
+	"tEM+Kwr9uP6/HlqLxguOshElEsWMixNgBk+tF4fpMZOR0dJrBoVWiVAQLd15DCZ2uRMYLhr+bZeZmS1w",
+	"kwoH9rUnFthWQyKNoMEaLIOEwz9G8G4B29vja5rne3oTz4qKHA+PTg+GJwfDb24QDWzqsm0LHOwltftj",
+	"Da6U7fSpVT47hB967PzuZ38EQA+KTq9hzXIP3bbjWurTzhZKaO1cIRAAbEWUjeJt+OZG38L7E9EBpCji",
+	"p+i8QRvC8CfBzOTHehviQ7ZlT8vfpJwcESUU+frkaF8Crs2HAlgWS1R/2iyNqj01i6mz2OQlugnbigxv",
+	"HBv7q5FU39dilH7GO6mKUOg21MXpFnXREvl2zf77/QI+hKftvqcTXxWyBa+sn9oqMM4DXwWJ9tq6K9Yw",
+	"NDVoDge8hhxF4FwsyDhafjY2lF/MXby7rp4zOImuGbm3Yxd3W92M8XsdT3UHDzCSq9i0wz+LFp082UQl",
+	"abLk7F9LsH9WcgnGmURLMpb7P6/LlGiOKQ5TZOfWaZKx4Li/lsLqGgBjSYFpujmk1AOV8xF3S3KN+cbI",
+	"+pWFI/QCGWypgcjNKYWlHS4r6x3EJtUvRO7Dml1WR5DH7vFnL/B9esOoTA9SKcAWHTCThG/YaWENWpED",
+	"z+A1Tm737/fiPWqkjsnB+y1jFQFZApCJ1oEIxmmiNcYjLMcExllOmn8ywZUaNY9vu9yZTfT7VBqriOCt",
+	"Zw32wz5pfonUfOGrizNSCmmQVloDX2MBSxB/q5eXpHcCOHEhNrenjhjSmmSipNpMXDaJLWdZvCy4WTij",
+	"H7M/2zK+JuyNcfXVkygarCcNUVLOplCpbd/W5+Ce3fGLvZhzveViz9pLczbA43xeWxjocWjpZZ0PDIJb",
+	"DBdVZ4QvC0dw2n6LcD3Ic5rHeX4B8idqsXERMyakETtM8E6MJJCCJLuK5rg2tnJwMCxN9kgZOBQ6VDwO",
+	"BxTLzBpGu0iMaDAgsoZYSNCvKji22Oqdp3wDf9P2HHD+kSvSiDug7uGoCzpjIDf5oWu44G4ArSvQpfTV",
+	"x9yhPXucyr2dr22piS0BrjCghkatnXrbbKfezQ7qW1oRrvtxl+4o/9LwkbaNF3WZjD+UkvFECpC/Liv9",
+	"M6oF/cMKZKkpt2BXc3hdaCaySBr0bcb93tX+NU6ve4tuf/7bd+SbJ6dfd8VUjTnr1pVJKeQ+wAMPeYsh",
+	"Y3wRQgRgzFQBG/A1YTHYUvJRZa33ke14MGL46a3CB//qp+K+uxFq5gNZzV3Tq9zD3t68NTtELewjZ6TQ",
+	"LOL5giEEb5mr/qrlfWrTTEweG7j0goxDhE0/xNlpejsFdObHerrfgw/xaJ6h3XBDmPFk/Bze2aYbORgL",
+	"S+pX9SnSUlu6KwG5Qedc663CP2nTqS72RcN/gT+2Z2CrfXPIJM17DOUNiG4v4WOI7p0Am9oK356ObkQy",
+	"t4D1tbNVXc6W197l2IlC3wWvbQV/BLMO08IBFMrjny2jdObVy2u3runzUZC9oR9I+6Z7D+HLMIkSVBzc",
+	"Bgbyc0x9mGqIEo2N8YjU7hwWNgTNCgrgDsDq3TyCZpv189DhQawfaJ/K/mTyYbaU3A2AIW5ladbW8s8A",
+	"Xaq6+ip1zhiOUSM/gZ+Z8GQYkDZzMRh9nwZ0TQUWkq3o5UfrhhUin2B0herJI+jNzOss+n6zIMNsVGKb",
+	"WkCFLr6eOmo2/EyUjQP0zR3Ufhmbrd+q7lazG9pqFrFnpvsQukRC76xj9AmsoFIst+Jwm4+0c0eh26Wi",
+	"kRbp5nWHXTBceLRT6tfbGqMrzu5U0e4IsdugLNdbSrnThHl4wiada/EFCP4Nd0K7IXNRql008SbgX1kn",
+	"UzdNw4EUbzUPEUTONp2Nj7ChvFyxijWdSEfcmyPjodr/CbZuNHKZDE+NZBi+c3n5Rn1qCY2eKC5H5DRD",
+	"s61dRqlEEbZH/5mw5c5sAyx8U9+/GG7aV9ptzPa65/auU+srN9svABwuuI4AFy5ouiXO+zCmTRfX2kp+",
+	"1+ZOrNyrNUUvv2LWwJugqdBtDB6n2R4N2jXIDd1e1e6bMso1l+dx8KD9+Hm05CFWNYOUWwJgyyJsb4QD",
+	"OASghYdZe2anlPeuqO7AhdmnfNoYrBZ4GeXMV+1KY9fI0azPvLgTO/aHZW+UjGrTblO87JcECgGF3UxQ",
+	"g71Dmmh81JPSBhK/tbNSN+14JLz7S1jr3WvjuRYG3jMyXQ5a9fYDgqkzSiWntu1gQNYIt7HbnRIFhQ2h",
+	"anbTzHVN1QW3hWFnZCbAtRHmS3zGhFptbbyfSTx2GkYOohGoOnrQ3XExd6vU5oGL98bN1TpgEf1MGJiI",
+	"wCjrvXGNG0OVieFlwbP4lzuhjXiyMQyaRJ9YieKaVtUmAnApJLdngEX1tq62/mciStfO2Ia9j0/0oWNo",
+	"tKebQacs9Ebxn3oN7VhQZ5fiPLAJxfKDAIKCs1FkbPPXJc1N6uTMoogKxFsjsifILbk0UgMa8vXJ0Tbj",
+	"95dNPRX8Zo1HpK5LTzFlbUPnxqvMzmLV94iPMJYa+uyN/W7VVBveaxutJrUbHIvJAkd7D2ZQ+8O0OGu7",
+	"VgidpdSE0ATY8ey87EG3079iWuecPWUGsz4jawZkbCyyMY4VEMd41BBO1knoOq+uJQWGFM0CLeoJ04Fl",
+	"I15xt/HLWFjjH0E49mFC1H1JkU3h5x3N17uMLaMOaeHobOtqBMWLnMwN3A44+QKfsrU/RutYTjWUrtWL",
+	"sE6LEvCl+WYYOh77oLz3cBCpDr4nLZksmQIettpGiyun1Gb8/n/U23zAFhOYLKpeVaWWS+msm8cW/9bk",
+	"f5dR8LcmtrsLFL43X4DIN1OMiopZS2rLD6anTCPtE9YQWBdoAZKJDHExE8gF58BHqMRMaRUAv+ArP1GX",
+	"wrRfz8BkxMfm95ciY/l4QHyJkZH6ejSXPg75xvWntoS9C8L6VjWRN6tYrMl3zxz0QxTzdWiqQd29/Uha",
+	"ae3GTr1jV3P1bGpS15bYf9T/9rK3xUfan1tu8dO2jh9amcDlUjL18Y1e85a2hprQnr1+ceBRlZSTP/79",
+	"x78DsJPz4B00PihMImMltD2g5Y8p7TPDlHRhaBG3HSMLQGWYdZ4ptTBd9BmfioBQ8dxN4WLictd/XVYg",
+	"qwEXEhbFx6BHa+uCBC1GZGFHr0aHhzlTs+VkcCnKQzeW/yFaRWAsotpky6DeB8OVjRiomJpKIYOTtw0L",
+	"LN+jgxYqVLR0s3ax1gVHoVP4ZActGpVZc+W+Eun629vxFyusfEYUZEEDYOYFN/a2BeygAGGVImuRSdqQ",
+	"L65rkFbB2YC8dc5MQOx66ldT5aRnBuT4BEFsV5TKjOYpCj9LF5nFg0ZsxcEFv+DPm/ZHHjYHcKlvxjXp",
+	"6dVj+0N7JJoCuRDZSBsjKC+Pjo5T8hZYwXLyiz5wMnw6HB4cD4dDIqYpYfyCvy2oTU+l5Ojro2OcxLNp",
+	"tZDUeZamCdoELJoR+OgCk4DPi7lPC9oO3Q4wHVzzMB6Qv6E+M+wx7ruCYoxGAX6KeeMSr97IEQ1zdsFJ",
+	"AJ8COaO0UNZvMraE3rDaABjgHIGT16/e/GJxanPTXAz9DNNwu1JB9sxrF+8lfDHGF8dfDsgLl9lIcXMt",
+	"AMdvwPHwSK9Az7J1P8iZK0w4Hh67NkjePP3PAEb3n1breW/MUwKW36E9iYaaRNTXARm37rYZ67WBXfKo",
+	"zlo40WY+7koMsT6TYGgmzGO4b6KDZP/NIT706torWFnNbHKSQTGm4MrA1iAov1zDCm3q3C7hefA3Q0Mm",
+	"AjcK89xpnahOfe45rRPFA/KtZQ1PpcZBHX84MMONbcxphkhfYmry0eoM+8bNQJnD1Y45AxQ2dnID8krM",
+	"7QzX/mPaLh/5S2++2HZHBZJw/zUVX6bu0hxEfBUFjE1QrOsLFCzHEOyT4ROnnK59AXtdfFCwS+AVqmur",
+	"KJ7/4/WPB0eD446igOWiGMDy8GhwfMiLwwBoVd++s7AI5JW7wcXeUoZpPeB0wZJRcjIYDk5sAzHUvIcz",
+	"oIWamdgaajdtTqAEeJElo6QAqIKGtK1bbI6Hww2X2Ox3eU3wlcj1NZ5wOUCp6pO00Na7uMUmTU6HJw+9",
+	"HO248mXg2tpFITzj7lbmLzeKv+YP9RDvJQqttGT02/s0qZZlSeVH0xknCM1IDLwrmlcIcEYSfK9fP1wd",
+	"HU7CWw/yWIL3raTU9NUZczp2XSuNU4jpGAvacYIcBb3lo8q2gzBCwagQPzMXxLMawndvPbvg9iIwjEpp",
+	"Da31F0bg9RQMZ7ZYQLuq9Q0OzQv2ejp5148c2uu9PqU7PLnLU/ZCP/3kXhdjec/QQYhucDVWeH/fV9uu",
+	"73t/j8KiPo6eq66yILrt6fBP5SfPQX7ueN2TgeCbFHvASjXvvNd+q8vD/eaxUp7L8kYL/bgQ1xQctNrv",
+	"kPDjuzRvW9ORndnk/b2qLL+lO5ChT+j9+SQYlltWqZYOK1HkQtrso2mVZynRtvJr06FF6r3/lCYLUUWI",
+	"TnuQ34eN8+BfS6jUtyL7eGcH0G5O9KkZjrDlja3zP7r78+9R8XVJK6uC3Mfd0EDzDtlNb/nnbk03z8OW",
+	"/npFej2mYfKO1NIRWoe/s+yTUTIFxIq0z6mxkha0Iq5XU9NcQuwRWv/em2s7gE+G3wzIOVobaytssUvn",
+	"oKPtfRvZkHb30/jhrbUR+fNkS/kzq+pettnjkBfNcw867e4lJzY4GPe01cOHZ/VHcmB//Ds4sf2k+VLF",
+	"G3qYxvzY00vTqHbDjR2u+Q9x6Ob+LsOdLglhmdT4yhxtYdv4HTgGMlNiLnDDLtSgn/yVXfEL7tl7UrCr",
+	"lW3HxrHnxNq1agtzXzHT3XSHvkvyunsdFrtFZyc9Nvxz9Fju5vsYRZNrB76/RmJB//5+I9p3+X8sXuB9",
+	"yjy/2M/LuDVVr+480ckykYKIm+VPvUUddXVKaOB2t8A1F6xszNFEXUuoI1Qpxl8xkFz4jEaAuzOpkKDN",
+	"HAo2TmlpCpLr214QzNBqS2eGw3u9tHGJbr8rQPaXyXqoK3B7rygGsC1OyERbwruNbJtwbNKHXcxRIgfX",
+	"K9tb3U0ExVhc8bg7ml0/gSJj2/tubH3FtN3bzjS8ww53F5xVaacZ3oishdkbi+Dzy7MoBXNeGL/FxwIM",
+	"hamy0hqHiGmQjybYtd7Gks3aTS30NbW1Y0GC7ILXddI2mzQXpTojhaiqILZcl3GZ0plcz08PFlNQ+mBs",
+	"F8ybSpT39+laudtIHlYfhV/tKKOe64+uaWVQEn+ud3WX7uUu2xCgOj5vt9KuB8UD1yyLt0bLZW7uKtxT",
+	"ZreUuncye12QWzLhdoV93w7KDsTyONTzDxb+7RDY9uDRF7iDUz6s+631m3H+0qf7PO30pnFVpP1Wz0K9",
+	"U7iyOwq6buhiF4vl9yYbfLcvd7UoWgZukrgSfdDD1Chli/s/HfZN0zaViWYfTofN7nt/Yv7BEtAOhrGt",
+	"ZXgsYd+g/CG8K68RA74j+/i8eb2fhXqSHAxZZ9iGvzDZc7EgUMwplZjQRZPYG5HOSiWBiaoZxNRx1fbs",
+	"mcEqIQTFADeAe5O22aIn7NBDXrSMVgciQcPNoCsd5MOZnq7i0SAnEfLRGcaES/S7cwPeR+SLKx+wdjxS",
+	"irNkR2hbWswHBlHUNUCIWxCLwQX/ue4JTguzt2GNQKl3kS9dJFT/HS3/VuFLjogENHKRZdFWj1ioHKA0",
+	"X3xG+UPox/syZUOWfThTtl9QnLfaStXUbXu/r/Eaqbon2eOItXRlG2ncrXkT/V3flpT3lYH7RhPY67Ai",
+	"L5+/JF+fHp0MyHPXqqvbcIIw7qBByrSl8CAyN57t0asfPPf4w7rnvCIrdjU1V6L0QQPcZU/788at0v22",
+	"CbZ3VbHspgH/xGDdSlJqYnUxdduqiL51UrZ3imFHggkoCVOV+qojW+MPBvriEJWmCGinGvu+5dX378dX",
+	"5q4OODnea0FGleGGZzTv+/iK8saHt9a99n3Nn+6Gjymh9vrYvboiliG2WUetgus/X769Y2Au8kYkYQ5r",
+	"ZuI5OWSU8rQBSWpHEnvCzL6PjRN2ZXgzVr+HUl+g9WjxRpY86yYxWmgyc/Mzg5JyawPlQb2SLSOKUbCt",
+	"cIrY/bZEpt0E4F5puN7/zzH47c9kc/S7psUbmPcvMGyqjVJ0RxFZ7wH79YmnLrQsCjTZhUPqDogZwZcU",
+	"2+wh+FZZzjwamSIlNOxt1QN02m42THrNyEEdoGVoWwrA6jPDKHS34BCh3hc8vPfP3DdhLtW2nRXCoH2z",
+	"nQw2wdpixUdDwe7ilPvj+Xe2bc8O9rhHr/8dPt6zbe5v+XtY/E7jszHq9rRpCMiQZl088GeHmo8fYifO",
+	"695STXcbtwPjO1iLGFya1ug//HmHpUMZULoOVP7WnD1FadsE2B6Wvn+BcN9x6Z0o6xGBZhqXvQYuetA0",
+	"+obHbqswBm7/eg/9lS3XuOWpxOuNtUztVmVGzmYNZALV5Uyyq5VvKKun9uz1C4J1JHfF2c/wUueD7wRX",
+	"UhQHz4pCXB+8kixnfIPZUdLcgLvrORoff9CwItuOz91WQ3S2qb8aonVHef/pN66evje+DD8T5812m0d7",
+	"JYszf9qXszyWCHe3R6Wp+zRBImuxu2KpnrOqgn5u/T6a7/r22F00r5yZbXwZGjDxaILvh7cbNdX9CO9V",
+	"mfgd/xydsgARtMEn86R3A5fsJwSomPp4047HQk/sv4XRvgF548ux2619gnY+troK3bpWxaR2kDI4MK1k",
+	"qWzeCqp9srrdFTf3Z9Z1qc3eQn3u0Bsfvvt/yh3ybXQe1htqfLYbgff9sVyZ7f9UX2jHfWg4Q8RdF/0/",
+	"x/MJWzY0Uzu7iKiWIt3u6dw/r9+3p7Mb3TwiV6fOjtz2ZA9rxKO5JS2mnX6RMFfd7nAW8E9AuvZafzHJ",
+	"7Xj3EGkgtdxF88K0EKq6mQtCnF1wmwM36ks/KcS8kzwKkaID8tLBSn0vfpKjxKun46uRI2pLv2MJ4QW/",
+	"f4DRZ6beXtRk8sB5+N2FekgNd8arD6SfziHAHj+YhroLbeMPwN90eAdSadXov9aLUnJNHy2izkLVETSj",
+	"fV4TbFCXM2v62DyFM+KhcXcGUUDWTAuSvxs3JGitxhmoC54JbWrTfilmOobYdrmNY3MNL01vzzImf+zn",
+	"Hkabfn4CKOjI92gFkD3C7HOUPgG1f47Sp76Mx4BPGpxtOwHdWDQFfcY3xJTcU/eLJrpXO9gt4bPriRB0",
+	"GqwiUZoUzcfMlcL6S4/3LIPu1UN1G65iarnFFhpppmE1tjS4kddD1RD1ycAUazlVhp11qtn8n+OUrEVG",
+	"m+2+MgYXHCTi6VjVrrMFYiovfL+qSHzGtm28z9Swb6v/0K0dsGau+fneE6vvk/i8ff6w1WZJ5zepo3X8",
+	"s1NfB2wgZeu+DXeZa9qp8u3w6ovGRV4Xjd+Nn2ZGvoGftk9jBzd/Uz3oJcfjUX7hocfM71s0dqgFxF3s",
+	"752rqM1c/YgiNcERpa7+J2sqjH04tZnQDNrv/vZeb3sFctXbGcqonWKJoROvoEzbTpN6K+nljHFIiQK+",
+	"Zle+JQs2/4QC7dq6veHo8PDo+OvBcDAcHI2ePjke4snbpXTyWe076YJcR9aT52ihgTF7lMYyJ2bUKNAj",
+	"GKTO+HdH+V4KBa4K3I5VZ32MX2cBbJRyrH1xjU2h1W62/qAH0ne/9850lcxhAthUXQqeta6ZDAaqW4pF",
+	"Zh50gwqtIAK8757HQSNdiAQXLXkzBKNJNHjD5Fs/vf/0fwMAAP//",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

@@ -34,6 +34,8 @@ var (
 	problemAccept  = problem{"niet-acceptabel", http.StatusNotAcceptable, "Niet acceptabel", "Antwoorden zijn application/json of application/problem+json; accepteer beide.", nil}
 	problemMedia   = problem{"mediatype", http.StatusUnsupportedMediaType, "Mediatype wordt niet ondersteund", "Stuur de inhoud als application/json.", nil}
 	problemSize    = problem{"te-groot", http.StatusRequestEntityTooLarge, "Te groot", "De inhoud is te groot. Verdeel haar over meer verzoeken.", nil}
+	problemUser    = problem{"bestaat-al", http.StatusConflict, "Deze gebruiker is er al", "Wijzig hem, of kies een ander id.", nil}
+	problemOwns    = problem{"heeft-signalen", http.StatusConflict, "De gebruiker heeft nog signalen", "Draag zijn signalen over aan een collega, en verwijder hem daarna.", nil}
 	problemReplay  = problem{"idempotentie", http.StatusConflict, "Sleutel al gebruikt", "Deze Idempotency-Key hoort bij een ander verzoek. Kies voor elk verzoek een nieuwe.", nil}
 	problemBusy    = problem{"bezig", http.StatusConflict, "Er loopt al een verlenging", "Wacht tot de vorige verlenging van dit signaal klaar is.", nil}
 	problemNotLive = problem{"toestand", http.StatusConflict, "Het signaal staat niet", "Alleen een signaal dat bij het register staat is te verlengen. Meld het kind anders opnieuw aan.", nil}
@@ -68,6 +70,8 @@ func problemOf(err error) *problem {
 		{gateway.ErrAccess, &problemToken},
 		{gateway.ErrPerson, &problemPerson},
 		{gateway.ErrNotFound, &problemID},
+		{gateway.ErrUserExists, &problemUser},
+		{gateway.ErrUserOwns, &problemOwns},
 		{gateway.ErrReplay, &problemReplay},
 		{gateway.ErrBusy, &problemBusy},
 		{gateway.ErrNotLive, &problemNotLive},

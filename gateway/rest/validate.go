@@ -126,12 +126,15 @@ func commas(text []byte) (n int) {
 // bodies are what the operations read, for what kin-openapi lets pass: a field
 // that stands there twice, or something behind the value.
 var bodies = map[string]func() any{
-	"maakSignaal":    func() any { return new(NieuwSignaal) },
-	"trekSignaalIn":  func() any { return new(Intrekking) },
-	"verlengSignaal": func() any { return new(Verlenging) },
-	"maakMelding":    func() any { return new(NieuweMelding) },
-	"maakImport":     func() any { return new(NieuweImport) },
-	"neemRegelsAan":  func() any { return new(NieuweRegels) },
+	"maakSignaal":     func() any { return new(NieuwSignaal) },
+	"trekSignaalIn":   func() any { return new(Intrekking) },
+	"verlengSignaal":  func() any { return new(Verlenging) },
+	"maakMelding":     func() any { return new(NieuweMelding) },
+	"maakGebruiker":   func() any { return new(NieuweGebruiker) },
+	"wijzigGebruiker": func() any { return new(GewijzigdeGebruiker) },
+	"maakSleutel":     func() any { return new(NieuweSleutel) },
+	"maakImport":      func() any { return new(NieuweImport) },
+	"neemRegelsAan":   func() any { return new(NieuweRegels) },
 }
 
 // dropEmpty takes a parameter without a value for one that is not there, as
