@@ -24,6 +24,7 @@ const connectionHelp = `
 Verbinding
   -url URL        adres van de poort; anders http://` + gateway.DefaultListen + `
   -token BESTAND  bestand met de API-sleutel; anders keys/token
+  -namens H       voor welke hulpverlener, als de sleutel niet van een van hen is
   --json          antwoord als JSON, precies zoals de API het geeft
 `
 
@@ -104,14 +105,15 @@ type console struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 
-	url, token string
-	json       bool
+	url, token, person string
+	json               bool
 }
 
 func (c *console) flags(name string) *flag.FlagSet {
 	fs := flags(name)
 	fs.StringVar(&c.url, "url", "http://"+gateway.DefaultListen, "")
 	fs.StringVar(&c.token, "token", filepath.Join("keys", gateway.FileToken), "")
+	fs.StringVar(&c.person, "namens", "", "")
 	fs.BoolVar(&c.json, "json", false, "")
 	return fs
 }
@@ -139,6 +141,9 @@ func (c *console) client() (*rest.ClientWithResponses, error) {
 		rest.WithHTTPClient(&http.Client{Timeout: patience}),
 		rest.WithRequestEditorFn(func(_ context.Context, r *http.Request) error {
 			r.Header.Set("Authorization", "Bearer "+token)
+			if c.person != "" {
+				r.Header.Set("Seinhuis-Hulpverlener", c.person)
+			}
 			return nil
 		}))
 }

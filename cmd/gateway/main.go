@@ -31,7 +31,12 @@ Beheer
       Maakt de sleutel waaronder de poort alles bewaart. Zonder dit bestand is de
       opslag onleesbaar; bewaar het nooit in de map van de opslag.
   gateway serve -config BESTAND
-      Draait de poort tot SIGTERM of SIGINT. SIGHUP leest manifest en gids opnieuw.
+      Draait de poort tot SIGTERM of SIGINT. SIGHUP leest manifest, gids en het bestand
+      token opnieuw.
+
+Toegang, bij een poort die draait
+  gateway token     API-sleutels maken, tonen en intrekken
+  gateway log       het logboek van inzagen
 
 Handelingen, bij een poort die draait
   gateway signal    een kind signaleren
@@ -133,6 +138,10 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return c.withdraw(rest)
 	case "renew":
 		return c.renew(rest)
+	case "token":
+		return c.tokens(rest)
+	case "log":
+		return c.log(rest)
 	case "-h", "-help", "--help", "help":
 		fmt.Fprint(stdout, usage)
 		return nil
