@@ -318,7 +318,7 @@ func (p *Party) register(b *batch, now time.Time, id identity.Identity, t Terms,
 	}
 	reg.Job = reg.ID
 	job := Job{
-		ID: reg.ID, Kind: JobSignal, Created: reg.Created, Registration: reg.ID, Import: from.Import, Card: t.Card,
+		ID: reg.ID, Kind: JobSignal, Created: reg.Created, Registration: reg.ID, Import: from.Import, Report: from.Report, Card: t.Card,
 		TermDays: t.TermDays, Identity: secret, Cohort: id.Cohort(),
 	}
 	b.put(p.key.registration(reg.ID), reg)

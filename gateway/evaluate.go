@@ -88,7 +88,7 @@ func (e *evaluation) current(m *manifest.Manifest) bool {
 // manifest's commitments; who gives a false one is named and left out.
 //
 // Its errors are errStale and *waitError.
-func (p *Party) evaluate(ctx context.Context, m *manifest.Manifest, e *evaluation) error {
+func (p *Party) evaluate(ctx context.Context, m *manifest.Manifest, l lane, e *evaluation) error {
 	if e.outputs != nil {
 		return nil
 	}
@@ -104,19 +104,28 @@ func (p *Party) evaluate(ctx context.Context, m *manifest.Manifest, e *evaluatio
 			order = append(order, who)
 		}
 	}
+	p.able(m, order, l, len(e.request.Elements))
 	answers := make(chan answer, len(order)) // so that nobody who is late stays behind
+	var failed failures
 	asked, pending := 0, 0
 	ask := func() {
-		if asked == len(order) {
+		for asked < len(order) {
+			who := order[asked]
+			asked++
+			answered, ok := p.asks(m, who, l, len(e.request.Elements))
+			if !ok {
+				failed.add(api.Refuse(api.CodeBudget, errBudget))
+				continue
+			}
+			pending++
+			go func() {
+				partial, err := p.askEvaluator(ctx, who, e)
+				code := api.CodeOf(err)
+				answered(err == nil || code == api.CodeUnavailable || code == api.CodeInternal) // or may have been
+				answers <- answer{partial, err}
+			}()
 			return
 		}
-		who := order[asked]
-		asked++
-		pending++
-		go func() {
-			partial, err := p.askEvaluator(ctx, who, e)
-			answers <- answer{partial, err}
-		}()
 	}
 	for range m.Threshold - len(e.partials) {
 		ask()
@@ -124,7 +133,6 @@ func (p *Party) evaluate(ctx context.Context, m *manifest.Manifest, e *evaluatio
 	hedge := time.NewTicker(hedgeAfter)
 	defer hedge.Stop()
 
-	var failed failures
 	for len(e.partials) < m.Threshold {
 		if pending == 0 {
 			return failed.verdict()
@@ -168,7 +176,7 @@ func (f *failures) add(err error) {
 		f.stale = true
 	case api.CodeBudget:
 		f.budget = true
-		if e, ok := errors.AsType[*api.Error](err); ok && (f.until == 0 || e.RetryAfter < f.until) {
+		if e, ok := errors.AsType[*api.Error](err); ok && e.RetryAfter > 0 && (f.until == 0 || e.RetryAfter < f.until) {
 			f.until = e.RetryAfter
 		}
 	}

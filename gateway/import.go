@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/seinhuis/seinhuis/crypto/identity"
+	"github.com/seinhuis/seinhuis/manifest"
 )
 
 // Limits of an import.
@@ -410,8 +411,12 @@ func (p *Party) importStatus(row Import) ImportStatus {
 	}
 	if s.WaitFor == WaitBudget {
 		s.PerSecond, s.Left = 0, 0
-		if m, _ := p.g.roots.known(); m != nil {
-			s.Days = daysOf((row.Total-row.Done())*len(m.Open()), s.Next.Sub(p.g.now()), m.Policy.DailyBudget, m.Policy.MonthlyBudget)
+		if m, d := p.g.roots.known(); m != nil {
+			daily, monthly := m.Policy.DailyBudget, m.Policy.MonthlyBudget
+			for _, g := range p.grants(d) {
+				daily, monthly = daily+g.Daily, monthly+g.Monthly
+			}
+			s.Days = daysOf((row.Total-row.Done())*len(m.Open()), s.Next.Sub(p.g.now()), daily, monthly)
 		}
 	}
 	return s
@@ -435,10 +440,19 @@ func daysOf(evaluations int, wait time.Duration, daily, monthly int) int {
 	return days
 }
 
+// grants are the party's own that are in force.
+func (p *Party) grants(d *manifest.Directory) []manifest.Grant {
+	if d == nil {
+		return nil
+	}
+	self, _ := d.Party(p.id)
+	return self.GrantsAt(p.g.now())
+}
+
 // holdUp is what the queue waits for, and until when; a spent budget goes before
 // servers that cannot be reached.
 func (p *Party) holdUp(now time.Time) (WaitFor, time.Time) {
-	cohorts := p.queue.evaluates()
+	waiting := p.queue.waiting()
 	t := &p.trouble
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -446,8 +460,12 @@ func (p *Party) holdUp(now time.Time) (WaitFor, time.Time) {
 	if worst.Failures == 0 {
 		worst = t.imports
 	}
+	single, imported := lane{stage: submitting}, lane{stage: submitting, imported: true}
+	if t.quota.Failures > 0 && (waiting[single] || waiting[imported]) {
+		worst = t.quota
+	}
 	for l, w := range t.cohorts {
-		if !cohorts[l] {
+		if !waiting[l] {
 			continue // of a cohort that has no jobs left, nobody asks any more
 		}
 		if worst.Failures == 0 || w.For == WaitBudget && worst.For != WaitBudget {
@@ -463,15 +481,13 @@ func (p *Party) holdUp(now time.Time) (WaitFor, time.Time) {
 	return worst.For, worst.Until.UTC()
 }
 
-// evaluates are the cohorts that have jobs for the evaluators.
-func (q *queue) evaluates() map[lane]bool {
+// waiting are the lanes that have jobs, and the cohorts that a turn has in its hands.
+func (q *queue) waiting() map[lane]bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	lanes := map[lane]bool{}
 	for l := range q.lanes {
-		if l.stage == evaluating {
-			lanes[l] = true
-		}
+		lanes[l] = true
 	}
 	for l, c := range q.cohorts {
 		if c.busy {

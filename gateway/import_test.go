@@ -418,7 +418,7 @@ func TestImportWaitsForBudget(t *testing.T) {
 	if s.Next != w.Now().UTC().Truncate(24*time.Hour).AddDate(0, 0, 1) {
 		t.Errorf("it goes on at %s", s.Next)
 	}
-	if words := s.Words(); !strings.Contains(words, "Het tegoed bij de sleutelhouders is op; de poort gaat vanzelf verder op 5 maart 2027 om 01.00 uur.") || !strings.Contains(words, " Met dit tegoed duurt het nog ongeveer ") {
+	if words := s.Words(); !strings.Contains(words, "Het tegoed van de organisatie is op; de poort gaat vanzelf verder op 5 maart 2027 om 01.00 uur.") || !strings.Contains(words, " Met dit tegoed duurt het nog ongeveer ") {
 		t.Errorf("it says %q", words)
 	}
 	if want := (s.Counts.Queued + 4) / 5; s.Days != want {

@@ -63,10 +63,12 @@ func (p *Party) sendMany(ctx context.Context, t *turn, jobs []Job) {
 			rows = rows[n:]
 		}
 	}
-	if stored == 0 {
-		p.trouble.atImports(began, &waitError{For: WaitRegistry, Err: errReceipt})
-	} else {
+	switch {
+	case stored > 0:
 		p.trouble.atImports(began, nil)
+		p.trouble.atQuota(began, nil)
+	case !slices.ContainsFunc(answers, func(a api.Imported) bool { return a.Code == api.CodeBudget }):
+		p.trouble.atImports(began, &waitError{For: WaitRegistry, Err: errReceipt})
 	}
 }
 
@@ -153,9 +155,10 @@ func refusedLine(a api.Imported) error {
 	return api.Refuse(api.CodeUnavailable, errors.New("gateway: a line of an import has no answer that the protocol knows"))
 }
 
-// alone is tried, for a job that others were with: a refusal is of this job.
+// alone is tried, for a job that others were with: a refusal is of this job, but for a
+// quota that is spent.
 func (p *Party) alone(t *turn, job ID, began time.Time, err error) {
-	if e, ok := errors.AsType[*waitError](err); ok {
+	if e, ok := errors.AsType[*waitError](err); ok && e.For != WaitBudget {
 		e.Alone = true
 	}
 	p.tried(t, job, began, err)

@@ -54,7 +54,7 @@ type Party struct {
 	clients clients
 	queue   *queue
 	trouble trouble
-	spent   spent
+	budgets budgets
 }
 
 func openParty(g *Gateway, c PartyConfig) (*Party, error) {

@@ -41,7 +41,7 @@ type cohortBatch struct {
 	evaluations []*evaluation       // one per open epoch, oldest first
 }
 
-func newCohortBatch(m *manifest.Manifest, cohort int, jobs []Job, ids []identity.Identity) (*cohortBatch, error) {
+func newCohortBatch(m *manifest.Manifest, of lane, jobs []Job, ids []identity.Identity) (*cohortBatch, error) {
 	b := &cohortBatch{jobs: jobs, ids: ids}
 	for _, epoch := range m.Open() {
 		inputs := make([][]byte, len(ids))
@@ -51,18 +51,16 @@ func newCohortBatch(m *manifest.Manifest, cohort int, jobs []Job, ids []identity
 				return nil, err
 			}
 		}
-		e, err := newEvaluation(m, epoch.Number, cohort, inputs)
+		e, err := newEvaluation(m, epoch.Number, int(of.cohort), inputs)
 		if err != nil {
 			return nil, err
+		}
+		if of.report {
+			e.request.Purpose = api.PurposeReport
 		}
 		b.evaluations = append(b.evaluations, e)
 	}
 	return b, nil
-}
-
-// answered tells whether some evaluator has debited something of the batch.
-func (b *cohortBatch) answered() bool {
-	return slices.ContainsFunc(b.evaluations, func(e *evaluation) bool { return len(e.partials) > 0 })
 }
 
 // current tells whether the batch is for the epochs that are open, as their keys
@@ -220,49 +218,55 @@ func (p *Party) prepareCohort(ctx context.Context, t *turn, jobs []Job) error {
 }
 
 // evaluateCohort has a batch evaluated; nil when none of its jobs can be. Evaluators
-// answer a batch wholly or not at all, so one that is over the budget is halved until
-// what is left of the budget is used. A batch that some have answered stays as it is:
-// they have debited it.
+// answer a batch wholly or not at all, so it is made as large as fits what enough of
+// them have left, and when they have less than was known it is made again, smaller:
+// also when one has debited it, for the day may be long. Only when not one job fits
+// does it stay as it is, with what was answered.
 func (p *Party) evaluateCohort(ctx context.Context, m *manifest.Manifest, c *cohort, jobs []Job) (*cohortBatch, error) {
 	queued := func(job Job) bool { return p.queue.has(job.ID) }
+	if c.of.imported { // nobody waits: not above what is left
+		p.askBudgets(ctx, m, budgetsFor)
+	}
 	for {
 		if c.begun == nil || !c.begun.current(m) || !slices.ContainsFunc(c.begun.jobs, queued) {
 			c.begun = nil
+			if p.fits(m, c.of) < len(jobs) {
+				p.askBudgets(ctx, m, 0)
+			}
+			jobs = jobs[:min(len(jobs), p.fits(m, c.of))]
+			if len(jobs) == 0 {
+				return nil, p.spent(m, c.of)
+			}
 			var ids []identity.Identity
 			var err error
 			if jobs, ids, err = p.identities(m, jobs); err != nil || len(jobs) == 0 {
 				return nil, err
 			}
-			if c.begun, err = newCohortBatch(m, int(c.of.cohort), jobs, ids); err != nil {
+			if c.begun, err = newCohortBatch(m, c.of, jobs, ids); err != nil {
 				return nil, err
 			}
 		}
 		err := p.evaluateBatch(ctx, m, c)
-		if e, ok := errors.AsType[*waitError](err); !ok || e.For != WaitBudget || c.begun.answered() {
+		if e, ok := errors.AsType[*waitError](err); !ok || e.For != WaitBudget {
 			return c.begun, err
 		}
-		n := len(c.begun.jobs)
-		c.begun = nil
-		if n == 1 {
+		p.askBudgets(ctx, m, 0)
+		fits := p.fits(m, c.of)
+		if n := len(c.begun.jobs); fits >= n { // an evaluator that does not say what it has left
+			fits = n / 2
+		}
+		if fits == 0 {
 			return nil, err
 		}
-		jobs = jobs[:min(n/2, len(jobs))]
+		jobs, c.begun = c.begun.jobs[:fits], nil
 	}
 }
 
 func (p *Party) evaluateBatch(ctx context.Context, m *manifest.Manifest, c *cohort) error {
-	now := p.g.now()
-	if c.of.imported && !c.begun.answered() && !p.spent.leaves(m.Policy, len(c.begun.jobs), len(c.begun.evaluations), now) {
-		return &waitError{For: WaitBudget, Until: untilTomorrow(now), Err: errReserve}
-	}
 	for _, e := range c.begun.evaluations {
-		if e.outputs != nil {
-			continue
-		}
-		if err := p.evaluate(ctx, m, e); err != nil {
+		if err := p.evaluate(ctx, m, c.of, e); err != nil {
 			return err
 		}
-		p.spent.add(len(e.outputs), now)
 	}
 	return nil
 }

@@ -58,6 +58,7 @@ const (
 type lane struct {
 	stage    stage // submitting for all prepared signals
 	imported bool  // of an import: nobody waits for one of these
+	report   bool  // while evaluating: of a report, for which evaluators have a reserve
 	cohort   int16 // while evaluating
 }
 
@@ -103,7 +104,7 @@ func newQueue() *queue {
 func laneOf(job Job) lane {
 	switch {
 	case len(job.Identity) > 0:
-		return lane{stage: evaluating, imported: !job.Import.IsZero(), cohort: int16(job.Cohort)}
+		return lane{stage: evaluating, imported: !job.Import.IsZero(), report: !job.Report.IsZero(), cohort: int16(job.Cohort)}
 	case job.Kind == JobSignal:
 		return lane{stage: submitting, imported: !job.Import.IsZero()}
 	}

@@ -161,6 +161,7 @@ type Job struct {
 	Created      time.Time `json:"created"`
 	Registration ID        `json:"registration"`
 	Import       ID        `json:"import,omitzero"` // the import that it comes from: single acts go first
+	Report       ID        `json:"report,omitzero"` // the report that it comes from
 	SID          api.SID   `json:"sid,omitzero"`    // of the signal, where it stands already
 	Card         Card      `json:"card,omitzero"`
 	TermDays     int       `json:"termDays,omitempty"`

@@ -133,7 +133,11 @@ func (p *Party) notTaken(ctx context.Context, began time.Time, job Job, err erro
 	}
 	switch code {
 	case api.CodeBudget:
-		wait.For = WaitBudget
+		// Of signals all have to wait, of acts this one; a withdrawal never has to.
+		wait.For, wait.Alone = WaitBudget, job.Kind != JobSignal
+		if wait.Until == 0 {
+			wait.Until = untilTomorrow(p.g.now())
+		}
 		return wait
 	case api.CodeUnauthenticated, api.CodeForbidden:
 		p.g.log.Error("registry does not know this party's tls key", "party", string(p.id), "code", code)

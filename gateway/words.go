@@ -236,7 +236,7 @@ func (s ImportStatus) Words() string {
 	}
 	switch s.WaitFor {
 	case WaitBudget:
-		words += " Het tegoed bij de sleutelhouders is op; de poort gaat vanzelf verder op " + moment(s.Next) + "."
+		words += " Het tegoed van de organisatie is op; de poort gaat vanzelf verder op " + moment(s.Next) + "."
 		if s.Days > 1 {
 			words += fmt.Sprintf(" Met dit tegoed duurt het nog ongeveer %d dagen.", s.Days)
 		}

@@ -49,6 +49,7 @@ type trouble struct {
 	jobs     map[ID]wait   // jobs that fail alone
 	registry wait
 	imports  wait      // the registry has no room for another one
+	quota    wait      // the registry takes no more signals of ours today; acts it does
 	oneByOne time.Time // until then it takes none
 }
 
@@ -61,6 +62,8 @@ func (t *trouble) of(job Job) wait {
 		return w
 	case len(job.Identity) > 0:
 		return t.cohorts[laneOf(job)]
+	case t.registry.Failures == 0 && t.quota.Failures > 0 && job.Kind == JobSignal:
+		return t.quota
 	case t.registry.Failures == 0 && !job.Import.IsZero():
 		return t.imports
 	}
@@ -102,6 +105,12 @@ func (t *trouble) atImports(began time.Time, e *waitError) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.imports.since(began, e)
+}
+
+func (t *trouble) atQuota(began time.Time, e *waitError) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.quota.since(began, e)
 }
 
 // sendOneByOne is for a registry that does not take many at a time.
@@ -204,7 +213,10 @@ func (q *queue) send(now time.Time, tr *trouble, waits func(time.Time) bool) *tu
 	}
 	alone := tr.oneByOne.After(now)
 	noImports := alone || !q.free(importing) || waits(tr.imports.Until)
-	singles := len(q.lanes[single]) // that go one by one
+	singles, n := len(q.lanes[single]), len(q.lanes[imported]) // singles that go one by one
+	if waits(tr.quota.Until) {
+		singles, n = 0, 0
+	}
 	together := singles >= manySignals && !noImports
 	if together {
 		singles = 0
@@ -219,7 +231,7 @@ func (q *queue) send(now time.Time, tr *trouble, waits func(time.Time) bool) *tu
 		if asking > 0 {
 			return nil // one finds out for all, and not always the same
 		}
-		others := singles > 0 || together || len(q.lanes[imported]) > 0 && (alone || !noImports)
+		others := singles > 0 || together || n > 0 && (alone || !noImports)
 		act = act && (!others || rand.IntN(2) == 0)
 	}
 	if act && q.running[submitting] == 0 && q.free(acting) {
@@ -233,7 +245,6 @@ func (q *queue) send(now time.Time, tr *trouble, waits func(time.Time) bool) *tu
 		q.owed = max(q.owed-1, 0)
 		return q.begin(submitting, 1, single)
 	}
-	n := len(q.lanes[imported])
 	switch {
 	case together:
 		return q.begin(importing, importLines, single)
@@ -347,6 +358,9 @@ func (p *Party) sendOne(ctx context.Context, t *turn, job Job) {
 	err := p.send(ctx, job)
 	if err == nil {
 		p.trouble.atRegistry(began, nil)
+		if job.Kind == JobSignal {
+			p.trouble.atQuota(began, nil)
+		}
 	}
 	p.tried(t, job.ID, began, err)
 }
@@ -364,6 +378,8 @@ func (p *Party) tried(t *turn, job ID, began time.Time, err error) {
 		return
 	case errors.Is(err, context.Canceled):
 		return
+	case waits && e.For == WaitBudget && !e.Alone:
+		p.trouble.atQuota(began, e)
 	case waits && !e.Alone:
 		p.trouble.atRegistry(began, e)
 	case waits:
