@@ -32,6 +32,9 @@ type Config struct {
 	Manifest   string        `json:"manifest"`   // file to start from; later ones are fetched
 	Directory  string        `json:"directory"`  // file to start from; later ones are fetched
 	Parties    []PartyConfig `json:"parties"`
+
+	Webhooks WebhooksConfig `json:"webhooks"`
+	Mail     *MailConfig    `json:"mail"`
 }
 
 // PartyConfig is one party that the gateway serves.
@@ -40,6 +43,8 @@ type PartyConfig struct {
 	Keys  string      `json:"keys"`  // folder made by keygen
 	Token string      `json:"token"` // file with the party's API token; "token" in Keys if left out
 	Card  CardConfig  `json:"card"`  // for who sends none
+	Link  string      `json:"link"`  // prefix of links into the case system; the id of a registration follows it
+	News  NewsConfig  `json:"news"`
 }
 
 // CardConfig is a contact card in the configuration.
@@ -70,7 +75,11 @@ func LoadConfig(path string) (Config, error) {
 		return Config{}, fmt.Errorf("%s: gateway: storageKey lies inside data; whoever copies the store must not copy what opens it", path)
 	}
 	folder := filepath.Dir(path)
-	for _, p := range []*string{&c.Data, &c.StorageKey, &c.Pins, &c.Manifest, &c.Directory} {
+	paths := []*string{&c.Data, &c.StorageKey, &c.Pins, &c.Manifest, &c.Directory, &c.Webhooks.Roots}
+	if c.Mail != nil {
+		paths = append(paths, &c.Mail.Password, &c.Mail.Roots)
+	}
+	for _, p := range paths {
 		*p = under(folder, *p)
 	}
 	for i := range c.Parties {
@@ -117,6 +126,9 @@ func (c Config) check() error {
 		seen[p.ID] = true
 		if p.Keys == "" {
 			return fmt.Errorf("gateway: party %s has no %q", p.ID, "keys")
+		}
+		if err := p.checkSending(); err != nil {
+			return err
 		}
 		if card := seal.Card(p.Card); card != (seal.Card{}) {
 			if err := card.Validate(); err != nil {

@@ -187,6 +187,9 @@ func (p *Party) keep(messages []Message, cursor string) error {
 		b.put(p.key.event(msg.ID), msg.Seq)
 		kept = append(kept, msg)
 	}
+	if err := p.addressMail(b, kept); err != nil {
+		return err
+	}
 	at.Cursor = cursor
 	b.put(p.key.feed(), at)
 	if err := p.commit(b); err != nil {
@@ -201,6 +204,7 @@ func (p *Party) keep(messages []Message, cursor string) error {
 	}
 	if len(kept) > 0 {
 		p.inbox.notify()
+		p.outbox.wake()
 	}
 	return nil
 }

@@ -17,6 +17,8 @@ import (
 
 	"github.com/seinhuis/seinhuis/api"
 	"github.com/seinhuis/seinhuis/crypto/encoding"
+	"github.com/seinhuis/seinhuis/gateway/mail"
+	"github.com/seinhuis/seinhuis/gateway/webhook"
 	"github.com/seinhuis/seinhuis/keys"
 	"github.com/seinhuis/seinhuis/logging"
 	"github.com/seinhuis/seinhuis/manifest"
@@ -40,6 +42,9 @@ type Gateway struct {
 	log     *slog.Logger
 	metrics *metrics
 	now     func() time.Time
+
+	webhooks *webhook.Client
+	mailer   *mail.Sender // nil: no mail is sent
 }
 
 // Open reads the keys, opens the store, and verifies the manifest and directory.
@@ -58,6 +63,10 @@ func Open(c Config, o Options) (*Gateway, error) {
 	}
 	g := &Gateway{config: c, parties: map[api.PartyID]*Party{}, log: o.Log, metrics: newMetrics(o.Metrics), now: o.Now}
 
+	o.Metrics.MustRegister(newUndelivered(g))
+	if err := g.openSenders(); err != nil {
+		return nil, err
+	}
 	root, err := keys.Secret(c.StorageKey)
 	if err != nil {
 		return nil, err
@@ -135,6 +144,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	for _, p := range g.order {
 		loops.Go(func() { p.work(ctx) })
 		loops.Go(func() { p.readFeed(ctx) })
+		loops.Go(func() { p.deliver(ctx) })
 	}
 	loops.Go(func() { g.keepRoots(ctx) })
 	loops.Go(func() { g.keepSweeping(ctx) })
@@ -147,6 +157,7 @@ func (g *Gateway) Close() error {
 	for _, p := range g.order {
 		p.closeClients()
 	}
+	g.webhooks.Close()
 	return g.store.close()
 }
 

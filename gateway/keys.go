@@ -34,6 +34,8 @@ import (
 //	t P id                     APIKey
 //	a P id                     LogRow
 //	x P H(who or what) id      nothing: a LogRow about a professional, an object or a sid
+//	t P target                 Target
+//	x P target seq             DeadLetter; of the message with that seq, 8 bytes
 //
 // Registrations, jobs, reports and imports have ids that grow with time, so a scan is in
 // order of arrival. H is HMAC-SHA-256[:16] under a key derived from the storage
@@ -60,6 +62,8 @@ const (
 	tableAPIKey       = 't'
 	tableLog          = 'a'
 	tableLogIndex     = 'x'
+	tableTarget       = 't'
+	tableDeadLetter   = 'x'
 )
 
 // partyKey is a party's part of every key.
@@ -113,6 +117,12 @@ func (p partyKey) user(h [16]byte) []byte     { return join(tableUser, p[:], h[:
 func (p partyKey) apiKey(id ID) []byte        { return join(tableAPIKey, p[:], id[:]) }
 func (p partyKey) logAbout(h [16]byte) []byte { return join(tableLogIndex, p[:], h[:]) }
 func (p partyKey) ownedBy(h [16]byte) []byte  { return join(tableOwned, p[:], h[:]) }
+
+func (p partyKey) target(id ID) []byte      { return join(tableTarget, p[:], id[:]) }
+func (p partyKey) deadLetters(id ID) []byte { return join(tableDeadLetter, p[:], id[:]) }
+func (p partyKey) deadLetter(id ID, seq uint64) []byte {
+	return binary.BigEndian.AppendUint64(p.deadLetters(id), seq)
+}
 
 // table is the prefix of all rows of a party in a table.
 func (p partyKey) table(table byte) []byte { return join(table, p[:]) }

@@ -20,6 +20,7 @@ type metrics struct {
 	manifestEnds     prometheus.Gauge
 	directoryVersion prometheus.Gauge
 	rootsRefused     prometheus.Counter
+	deliveries       *prometheus.CounterVec // kind of target, result
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -51,6 +52,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		manifestVersion:  gauge("manifest_version", "Version of the manifest in use."),
 		manifestEnds:     gauge("manifest_not_after_seconds", "Until when the manifest is in force, in Unix time."),
 		directoryVersion: gauge("directory_version", "Version of the directory in use."),
+		deliveries:       counters("deliveries_total", "Attempts to send a message on, by kind of target and result.", "kind", "result"),
 		rootsRefused:     counter("roots_refused_total", "Manifests and directories fetched and refused. Any is an alarm."),
 	}
 	m.queue = prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "seinhuis", Subsystem: "gateway", Name: "queue_jobs",

@@ -35,6 +35,10 @@ type Party struct {
 	key  partyKey
 	card Card // the default; zero if there is none
 
+	link string   // prefix of links into the case system; may be empty
+	desk []string // addresses that are mailed of everything
+	news string   // the link in mails; may be empty
+
 	sign   ed25519.PrivateKey
 	signID encoding.KeyID
 	hpke   map[encoding.KeyID]*ecdh.PrivateKey
@@ -53,6 +57,7 @@ type Party struct {
 
 	clients clients
 	queue   *queue
+	outbox  outbox
 	trouble trouble
 	budgets budgets
 }
@@ -62,6 +67,7 @@ func openParty(g *Gateway, c PartyConfig) (*Party, error) {
 		id: c.ID, key: partyKeyOf(c.ID), card: Card(c.Card), g: g,
 		hpke: map[encoding.KeyID]*ecdh.PrivateKey{}, nudge: make(chan struct{}, 1),
 		clients: clients{of: map[endpoint]*http.Client{}}, queue: newQueue(),
+		outbox: newOutbox(), link: c.Link, desk: c.News.Desk, news: c.News.Link,
 	}
 	var err error
 	if p.sign, err = keys.ReadSigning(filepath.Join(c.Keys, FileSign)); err != nil {

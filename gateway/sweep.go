@@ -42,6 +42,9 @@ func (p *Party) sweep() error {
 	if err := p.sweepRest(); err != nil {
 		return err
 	}
+	if err := p.sweepTargets(); err != nil {
+		return err
+	}
 	return p.g.store.scrub(p.key)
 }
 
@@ -145,8 +148,12 @@ func (p *Party) sweepRest() error {
 	if err := errors.Join(p.sweepReports(b, v), p.sweepLog(b, v)); err != nil {
 		return err
 	}
+	delivered, err := p.deliveredUpTo(v)
+	if err != nil {
+		return err
+	}
 	err = scan(v, p.key.table(tableMessage), nil, false, func(key []byte, msg Message) (bool, error) {
-		if !msg.Received.Before(old) {
+		if !msg.Received.Before(old) || msg.Seq > delivered {
 			return true, nil
 		}
 		_, err := get[Signal](v, p.key.signal(msg.SID))

@@ -3,10 +3,15 @@
 package gateway
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/seinhuis/seinhuis/api"
+	"github.com/seinhuis/seinhuis/gateway/mail"
+	"github.com/seinhuis/seinhuis/gateway/webhook"
 )
 
 // A Code names a fault, a warning or a problem, in Dutch because the API and the
@@ -79,6 +84,12 @@ const (
 	FieldFirst     = "eerste"
 	FieldTotal     = "aantalRegels"
 	FieldContent   = "inhoud"
+	FieldURL       = "url"
+	FieldLink      = "dossierLink"
+	FieldName      = "naam"
+	FieldKinds     = "soorten"
+	FieldOwners    = "hulpverleners"
+	FieldTeams     = "teams"
 )
 
 // A Fault says which field breaks which rule. It never holds the value.
@@ -134,6 +145,13 @@ var faultWords = map[Fault]string{
 	{FieldTotal, CodeMissing}:       "Geef aan hoeveel regels de import in het geheel heeft.",
 	{FieldContent, CodeForm}:        "Geef de SHA-256 van het bestand als 64 hexadecimale tekens, en dan geen kenmerk.",
 	{FieldTotal, CodeForm}:          "Een import heeft minstens 1 en hooguit 5.000.000 regels.",
+	{FieldURL, CodeMissing}:         "Vul het adres in waar de berichten heen moeten.",
+	{FieldURL, CodeForm}:            "Het adres begint met https://, en heeft geen gebruiker en geen # erin.",
+	{FieldLink, CodeForm}:           "Een link begint met https:// of http:// en heeft geen gebruiker en geen # erin.",
+	{FieldKinds, CodeUnknown}:       "Kies uit de soorten van berichten.",
+	{FieldOwners, CodeForm}:         "Gebruik hooguit 64 letters, cijfers, punten, streepjes, onderstrepingen of apenstaartjes.",
+	{FieldOwners, CodeLength}:       "Noem hooguit 200 hulpverleners, of noem hun teams.",
+	{FieldTeams, CodeLength}:        "Noem hooguit 200 teams.",
 	{"", CodeMissing}:               "Dit veld is verplicht.",
 	{"", CodeUnknown}:               "Deze waarde is niet bekend.",
 	{"", CodeLength}:                "Deze tekst is te lang of te kort.",
@@ -263,6 +281,41 @@ var messageWords = map[api.EventKind]string{
 	api.EventEnded:  "Er is geen match meer rond dit kind.",
 	api.EventCard:   "%s heeft een nieuwe contactkaart.",
 }
+
+// kindNames are how the API names kinds of events.
+var kindNames = map[api.EventKind]string{
+	api.EventJoined: "aangesloten", api.EventLeft: "vertrokken", api.EventEnded: "beeindigd", api.EventCard: "kaartVernieuwd",
+	api.EventAnswer: "antwoord",
+}
+
+const kindUnknown = "overig"
+
+// KindName is how the API names a kind of events.
+func KindName(kind api.EventKind) string {
+	return cmp.Or(kindNames[kind], kindUnknown)
+}
+
+// KindNames are all that KindName gives.
+func KindNames() []string { return append(slices.Collect(maps.Values(kindNames)), kindUnknown) }
+
+// resultWords say what came of sending a message on.
+var resultWords = map[Result]string{
+	Result(webhook.Delivered):   "Afgeleverd.",
+	Result(webhook.Gone):        "De ontvanger wil niets meer ontvangen (410); het abonnement staat uit.",
+	Result(webhook.Busy):        "De ontvanger heeft het te druk (429 of 503), of de mailserver neemt nu niets aan.",
+	Result(webhook.Refused):     "De ontvanger weigert het bericht (4xx), of de mailserver dit adres (5xx).",
+	Result(webhook.Failed):      "Er is een fout bij de ontvanger (5xx), of de mailserver neemt geen mail van de poort aan.",
+	Result(webhook.Redirected):  "De ontvanger verwijst door, en dat volgt de poort niet. Pas het adres aan.",
+	Result(webhook.TimedOut):    "De ontvanger antwoordt niet op tijd.",
+	Result(webhook.Unreachable): "De ontvanger is niet te bereiken.",
+	Result(webhook.Forbidden):   "Het adres ligt in een netwerk dat de instellingen van de poort niet toestaan.",
+	Result(webhook.Untrusted):   "Het certificaat van de ontvanger is niet te vertrouwen.",
+	Result(mail.Sent):           "Verstuurd.",
+	NoAddress:                   "Er is geen adres meer om naartoe te mailen.",
+}
+
+// Words says a result in Dutch.
+func (r Result) Words() string { return resultWords[r] }
 
 // Words says a message in Dutch.
 func (m Message) Words() string {

@@ -46,5 +46,10 @@ var Events = map[string]Fields{
 	"event not verified":                                                               {"party": PartyID, "event": ID, "problem": Word},
 	"job not done":                                                                     {"party": PartyID, "cause": Failure},
 	"sweep failed":                                                                     {"party": PartyID, "cause": Failure},
+	"delivery given up":                                                                {"party": PartyID, "target": ID, "kind": Word, "result": Word},
+	"subscription turned off":                                                          {"party": PartyID, "target": ID, "reason": Word},
+	"delivery not begun":                                                               {"party": PartyID, "cause": Failure},
+	"delivery not recorded":                                                            {"party": PartyID, "cause": Failure},
+	"delivery not measured":                                                            {"party": PartyID, "cause": Failure},
 	"identity in the queue not readable":                                               {"party": PartyID, "cause": Failure},
 }

@@ -27,6 +27,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/seinhuis/seinhuis/api"
 	"github.com/seinhuis/seinhuis/api/edge"
@@ -61,7 +62,8 @@ type World struct {
 	Faults   [Evaluators]*Fault // of each evaluator
 	Registry *Fault
 	Matcher  *matcher.Matcher
-	Log      *Log // of all gateways
+	Log      *Log                  // of all gateways
+	Change   func(*gateway.Config) // what a test wants otherwise
 
 	t       testing.TB
 	folder  string
@@ -447,8 +449,9 @@ func (l *Log) Logger() *slog.Logger {
 // A House is a gateway that runs.
 type House struct {
 	*gateway.Gateway
-	Config gateway.Config
-	FS     vfs.FS
+	Config  gateway.Config
+	FS      vfs.FS
+	Metrics *prometheus.Registry
 
 	w      *World
 	cancel context.CancelFunc
@@ -475,9 +478,9 @@ func (w *World) RunOn(fs vfs.FS, parties ...int) *House {
 // OpenOn opens a gateway that does not run: its queue stands still.
 func (w *World) OpenOn(fs vfs.FS, parties ...int) *House {
 	w.t.Helper()
-	h := &House{Config: w.Configure(parties...), FS: fs, w: w}
+	h := &House{Config: w.Configure(parties...), FS: fs, Metrics: prometheus.NewRegistry(), w: w}
 	var err error
-	h.Gateway, err = gateway.Open(h.Config, gateway.Options{Log: w.Log.Logger(), Now: w.Now, FS: fs})
+	h.Gateway, err = gateway.Open(h.Config, gateway.Options{Log: w.Log.Logger(), Now: w.Now, FS: fs, Metrics: h.Metrics})
 	w.must(err)
 	return h
 }
@@ -504,6 +507,9 @@ func (w *World) Configure(parties ...int) gateway.Config {
 			ID: Party(i), Keys: w.KeysOf(i), Token: filepath.Join(w.KeysOf(i), gateway.FileToken),
 			Card: gateway.CardConfig{Desk: fmt.Sprintf("Balie %d", i), Phone: fmt.Sprintf("+31 20 555 01 %02d", i)},
 		})
+	}
+	if w.Change != nil {
+		w.Change(&c)
 	}
 	return c
 }
