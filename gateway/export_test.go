@@ -35,3 +35,20 @@ var (
 	Term    = term
 	Backoff = backoff
 )
+
+// Tables have letters of their own: a key that stands here twice does not compile.
+var _ = map[byte]bool{
+	tableFormat: true, tableManifest: true, tableDirectory: true, tableRegistration: true, tableSignal: true, tableOwner: true,
+	tableJob: true, tableReport: true, tableReportKey: true, tableImport: true, tableImportKey: true, tableImportRows: true,
+	tableReplay: true, tableMessage: true, tableEvent: true, tableFeed: true, tableOwned: true, tableUser: true, tableAPIKey: true,
+	tableLog: true, tableLogIndex: true, tableTarget: true, tableDeadLetter: true,
+}
+
+// WakeOutbox has the outbox look at the clock.
+func (p *Party) WakeOutbox() { p.outbox.wake() }
+
+// RetryDelay and TypeName are tested by themselves.
+var (
+	RetryDelay = retryDelay
+	TypeName   = typeName
+)

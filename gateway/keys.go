@@ -34,8 +34,8 @@ import (
 //	t P id                     APIKey
 //	a P id                     LogRow
 //	x P H(who or what) id      nothing: a LogRow about a professional, an object or a sid
-//	t P target                 Target
-//	x P target seq             DeadLetter; of the message with that seq, 8 bytes
+//	v P target                 Target
+//	f P target seq             DeadLetter; of the message with that seq, 8 bytes
 //
 // Registrations, jobs, reports and imports have ids that grow with time, so a scan is in
 // order of arrival. H is HMAC-SHA-256[:16] under a key derived from the storage
@@ -62,8 +62,8 @@ const (
 	tableAPIKey       = 't'
 	tableLog          = 'a'
 	tableLogIndex     = 'x'
-	tableTarget       = 't'
-	tableDeadLetter   = 'x'
+	tableTarget       = 'v'
+	tableDeadLetter   = 'f'
 )
 
 // partyKey is a party's part of every key.
