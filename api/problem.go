@@ -51,10 +51,10 @@ type Refusal struct {
 }
 
 var refusals = map[Code]Refusal{
-	CodeMalformed:       {http.StatusBadRequest, "Malformed request", "The request is not what the description of this operation asks for. Compare it, field by field, with docs/spec.md."},
+	CodeMalformed:       {http.StatusBadRequest, "Malformed request", "The request is not what the description of this operation asks for. Correct what errors names; where it names nothing, the signed bytes are not of the form in docs/spec.md."},
 	CodeTooLarge:        {http.StatusRequestEntityTooLarge, "Request too large", "The body is over the limit of this operation. Send less at a time."},
-	CodeMediaType:       {http.StatusUnsupportedMediaType, "Unsupported media type", "Send the body as application/json."},
-	CodeNotAcceptable:   {http.StatusNotAcceptable, "Not acceptable", "Answers are application/json or application/problem+json; accept both."},
+	CodeMediaType:       {http.StatusUnsupportedMediaType, "Unsupported media type", "Send the body in the media type that this operation describes, without Content-Encoding."},
+	CodeNotAcceptable:   {http.StatusNotAcceptable, "Not acceptable", "Accept admits nothing that this operation could answer. Refusals are application/problem+json whatever it says."},
 	CodeNotFound:        {http.StatusNotFound, "Not found", "There is nothing at this path. Paths have no trailing slash."},
 	CodeMethod:          {http.StatusMethodNotAllowed, "Method not allowed", "The Allow header lists the methods of this path."},
 	CodeUnauthenticated: {http.StatusUnauthorized, "Unknown client certificate", "The certificate's key is not a current tls key of any party in the directory."},
@@ -93,6 +93,7 @@ type Error struct {
 	Code       Code
 	Cause      error
 	RetryAfter time.Duration // when asking again makes sense; zero says nothing
+	Faults     []Fault       // all that is wrong with the input, with CodeMalformed
 }
 
 // Refuse makes an Error; cause may be nil.
@@ -102,6 +103,9 @@ func Refuse(code Code, cause error) error { return &Error{Code: code, Cause: cau
 func RefuseFor(code Code, cause error, wait time.Duration) error {
 	return &Error{Code: code, Cause: cause, RetryAfter: wait}
 }
+
+// RefuseInput makes an Error of CodeMalformed that tells what is wrong with the input.
+func RefuseInput(faults []Fault) error { return &Error{Code: CodeMalformed, Faults: faults} }
 
 func (e *Error) Error() string {
 	if e.Cause == nil {
@@ -129,11 +133,21 @@ type Problem struct {
 	Errors []Fault `json:"errors,omitempty"`
 }
 
+// Rules of the description that input can break: the Code of a Fault.
+const (
+	FaultMissing      = "missing"       // it has to be there, and not empty
+	FaultForm         = "form"          // another type, pattern, bound or format; or not JSON as it is read here
+	FaultLength       = "length"        // too long, or too many
+	FaultDate         = "date"          // no date
+	FaultUnknownField = "unknown-field" // a field that there is not
+	FaultUnknownValue = "unknown-value" // none of the values that there are
+)
+
 // A Fault is one fault of the input: where it is, which field, and which rule
 // it breaks. It never holds the value.
 type Fault struct {
-	In     string `json:"in"` // body, query, path or header
-	Name   string `json:"name"`
+	In     string `json:"in"`   // body, query, path or header
+	Name   string `json:"name"` // a parameter, or the place in the body from the outside in: elements.3
 	Code   string `json:"code"`
 	Detail string `json:"detail,omitempty"`
 }

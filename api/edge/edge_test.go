@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -15,6 +16,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gorilla/mux"
+	"github.com/oapi-codegen/runtime"
+
 	"github.com/seinhuis/seinhuis/api"
 )
 
@@ -22,42 +26,142 @@ type question struct {
 	N int `json:"n"`
 }
 
-type answer struct {
-	Twice int `json:"twice"`
+// described has every kind of operation.
+const described = `
+openapi: 3.0.3
+info: {title: test, version: 1.0.0}
+x-maxBytes: 64
+servers: [{url: https://test.example/v1}]
+security: [{party: []}]
+paths:
+  /doubles:
+    post:
+      operationId: double
+      requestBody:
+        required: true
+        content: {application/json: {schema: {$ref: '#/components/schemas/Question'}}}
+      responses: {'201': {description: twice, content: {application/json: {schema: {type: object}}}}}
+  /ones/{id}:
+    parameters:
+      - {name: id, in: path, required: true, schema: {type: string, maxLength: 4}}
+    get:
+      operationId: one
+      security: []
+      parameters:
+        - {name: wait, in: query, schema: {type: integer, maximum: 60}}
+        - {name: Key, in: header, schema: {type: string, minLength: 1}}
+      responses: {'200': {description: one, content: {application/json: {schema: {type: object}}}}}
+    put:
+      operationId: replace
+      requestBody:
+        required: true
+        x-maxBytes: 65536
+        content: {application/json: {schema: {$ref: '#/components/schemas/Question'}}}
+      responses: {'200': {description: one, content: {application/json: {schema: {type: object}}}}}
+  /notes:
+    get:
+      operationId: note
+      responses: {'200': {description: a note, content: {'text/plain; charset=utf-8': {schema: {type: string}}}}}
+    post:
+      operationId: lines
+      requestBody:
+        required: true
+        content: {application/x-ndjson: {schema: {type: string}}}
+      responses: {'200': {description: how many, content: {application/json: {schema: {type: object}}}}}
+components:
+  securitySchemes: {party: {type: http, scheme: test}}
+  schemas:
+    Question:
+      type: object
+      additionalProperties: false
+      required: [n]
+      properties:
+        n: {type: integer, format: int64}
+        day: {type: string, format: date}
+        kind: {type: string, enum: [a, b]}
+        raw: {type: string, format: byte, maxLength: 8}
+        list: {type: array, minItems: 1, items: {type: string, minLength: 1}}
+`
+
+// testService serves it as generated code would; what it logs goes to logged.
+func testService(t testing.TB, logged io.Writer) (*Service, func(*mux.Router)) {
+	t.Helper()
+	description, err := Load([]byte(described))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &Service{
+		Description: description, Log: slog.New(slog.NewTextHandler(logged, nil)),
+		Who: func(_ http.ResponseWriter, r *http.Request, _ *Operation) (context.Context, func(), error) {
+			if r.Header.Get("Stranger") != "" {
+				return nil, nil, api.Refuse(api.CodeUnauthenticated, nil)
+			}
+			return r.Context(), nil, nil
+		},
+	}
+	answer := func(w http.ResponseWriter, status int, text string) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, text)
+	}
+	return s, func(r *mux.Router) {
+		r.HandleFunc("/doubles", func(w http.ResponseWriter, r *http.Request) {
+			var q question
+			if err := runtime.BindJSONBody(r, &q); err != nil {
+				s.Unbound(w, r, err)
+				return
+			}
+			switch q.N {
+			case 13:
+				s.Fail(w, r, api.RefuseFor(api.CodeBudget, errors.New("spent"), 1500*time.Millisecond))
+			case 14:
+				s.Fail(w, r, errors.New("disk on fire"))
+			case 15:
+				panic("a value that nobody may see")
+			default:
+				answer(w, http.StatusCreated, fmt.Sprintf(`{"twice":%d}`, 2*q.N))
+			}
+		}).Methods(http.MethodPost)
+		r.HandleFunc("/ones/{id}", func(w http.ResponseWriter, r *http.Request) { answer(w, http.StatusOK, `{"twice":1}`) }).Methods(http.MethodGet)
+		r.HandleFunc("/ones/{id}", func(w http.ResponseWriter, r *http.Request) { answer(w, http.StatusOK, `{"twice":1}`) }).Methods(http.MethodPut)
+		r.HandleFunc("/notes", func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+			_, _ = io.WriteString(w, "note\n")
+		}).Methods(http.MethodGet)
+		r.HandleFunc("/notes", func(w http.ResponseWriter, r *http.Request) {
+			lines, err := ReadLines[question](r.Body, 3)
+			if err != nil {
+				s.Fail(w, r, err)
+				return
+			}
+			bad := 0
+			for _, l := range lines {
+				if l.Fault != nil {
+					bad++
+				}
+			}
+			answer(w, http.StatusOK, fmt.Sprintf(`{"lines":%d,"bad":%d}`, len(lines), bad))
+		}).Methods(http.MethodPost)
+	}
 }
 
-// testHandler has every kind of route; what it logs goes to logged.
-func testHandler(logged io.Writer) http.Handler {
-	log := slog.New(slog.NewTextHandler(logged, nil))
-	r := Router()
-	v1 := r.PathPrefix("/v1").Subrouter()
-	v1.Handle("/doubles", JSON(64, log, func(_ context.Context, _ *http.Request, q question) (int, answer, error) {
-		switch q.N {
-		case 13:
-			return 0, answer{}, api.RefuseFor(api.CodeBudget, errors.New("spent"), 1500*time.Millisecond)
-		case 14:
-			return 0, answer{}, errors.New("disk on fire")
-		case 15:
-			panic("a value that nobody may see")
-		}
-		return http.StatusCreated, answer{2 * q.N}, nil
-	})).Methods(http.MethodPost)
-	v1.Handle("/ones/{id}", Get(log, func(context.Context, *http.Request) (int, answer, error) {
-		return http.StatusOK, answer{1}, nil
-	})).Methods(http.MethodGet, http.MethodHead)
-	v1.Handle("/ones/{id}", JSON(64, log, func(context.Context, *http.Request, question) (int, answer, error) {
-		return http.StatusOK, answer{1}, nil
-	})).Methods(http.MethodPut)
-	v1.Handle("/note", Text(log, func(context.Context, *http.Request) ([]byte, error) {
-		return []byte("note\n"), nil
-	})).Methods(http.MethodGet)
-	return Headers(r)
+func testHandler(t testing.TB, logged io.Writer) http.Handler {
+	s, register := testService(t, logged)
+	return Headers(s.Router(register, nil))
 }
 
 // TestGolden holds what a caller sees, status by status.
 func TestGolden(t *testing.T) {
 	const jsonType, problemType = "application/json", "application/problem+json"
 	post := http.Header{"Content-Type": {jsonType}}
+	lines := http.Header{"Content-Type": {"application/x-ndjson"}}
+	faults := func(list ...string) (all []api.Fault) { // in name code
+		for _, f := range list {
+			part := strings.Split(f, " ")
+			all = append(all, api.Fault{In: part[0], Name: part[1], Code: part[2]})
+		}
+		return all
+	}
 	with := func(h http.Header, key, value string) http.Header {
 		h = h.Clone()
 		h.Set(key, value)
@@ -72,41 +176,63 @@ func TestGolden(t *testing.T) {
 		code               api.Code          // of the problem
 		answer             string            // or the whole body
 		more               map[string]string // headers
+		faults             []api.Fault
 	}{
-		{"post", "POST", "/v1/doubles", post, `{"n":2}`, 201, jsonType, "", `{"twice":4}`, nil},
-		{"post/charset", "POST", "/v1/doubles", with(post, "Content-Type", "application/json; charset=UTF-8"), `{"n":2}`, 201, jsonType, "", `{"twice":4}`, nil},
-		{"get", "GET", "/v1/ones/1", nil, "", 200, jsonType, "", `{"twice":1}`, map[string]string{"Content-Length": "11"}},
-		{"text", "GET", "/v1/note", nil, "", 200, "text/plain; charset=utf-8", "", "note\n", nil},
-		{"accept/any", "GET", "/v1/ones/1", http.Header{"Accept": {"text/html, */*;q=0.1"}}, "", 200, jsonType, "", `{"twice":1}`, nil},
-		{"accept/kind", "GET", "/v1/ones/1", http.Header{"Accept": {"application/*"}}, "", 200, jsonType, "", `{"twice":1}`, nil},
+		{"post", "POST", "/v1/doubles", post, `{"n":2}`, 201, jsonType, "", `{"twice":4}`, nil, nil},
+		{"post/charset", "POST", "/v1/doubles", with(post, "Content-Type", "application/json; charset=UTF-8"), `{"n":2}`, 201, jsonType, "", `{"twice":4}`, nil, nil},
+		{"post/large_number", "POST", "/v1/doubles", post, `{"n":4611686018427387903}`, 201, jsonType, "", `{"twice":9223372036854775806}`, nil, nil},
+		{"get", "GET", "/v1/ones/1", nil, "", 200, jsonType, "", `{"twice":1}`, nil, nil},
+		{"get/empty_parameters", "GET", "/v1/ones/1?wait=", http.Header{"Key": {""}}, "", 200, jsonType, "", `{"twice":1}`, nil, nil},
+		{"text", "GET", "/v1/notes", nil, "", 200, "text/plain; charset=utf-8", "", "note\n", nil, nil},
+		{"lines", "POST", "/v1/notes", lines, "{\"n\":1}\n{\"m\":1}\n{\"n\":2}", 200, jsonType, "", `{"lines":3,"bad":1}`, nil, nil},
+		{"accept/any", "GET", "/v1/ones/1", http.Header{"Accept": {"text/html, */*;q=0.1"}}, "", 200, jsonType, "", `{"twice":1}`, nil, nil},
+		{"accept/kind", "GET", "/v1/ones/1", http.Header{"Accept": {"application/*"}}, "", 200, jsonType, "", `{"twice":1}`, nil, nil},
 
-		{"404", "GET", "/v1/none", nil, "", 404, problemType, api.CodeNotFound, "", nil},
-		{"404/trailing_slash", "POST", "/v1/doubles/", post, `{"n":2}`, 404, problemType, api.CodeNotFound, "", nil},
-		{"404/double_slash", "POST", "//v1/doubles", post, `{"n":2}`, 404, problemType, api.CodeNotFound, "", nil},
-		{"404/options", "OPTIONS", "/v1/none", nil, "", 404, problemType, api.CodeNotFound, "", nil},
-		{"405/get", "GET", "/v1/doubles", nil, "", 405, problemType, api.CodeMethod, "", map[string]string{"Allow": "POST, OPTIONS"}},
-		{"405/head", "HEAD", "/v1/note", nil, "", 405, problemType, api.CodeMethod, "", map[string]string{"Allow": "GET, OPTIONS"}},
-		{"405/several", "DELETE", "/v1/ones/1", nil, "", 405, problemType, api.CodeMethod, "", map[string]string{"Allow": "GET, HEAD, PUT, OPTIONS"}},
-		{"options", "OPTIONS", "/v1/ones/1", nil, "", 204, "", "", "", map[string]string{"Allow": "GET, HEAD, PUT, OPTIONS"}},
+		{"404", "GET", "/v1/none", nil, "", 404, problemType, api.CodeNotFound, "", nil, nil},
+		{"404/without_version", "POST", "/doubles", post, `{"n":2}`, 404, problemType, api.CodeNotFound, "", nil, nil},
+		{"404/trailing_slash", "POST", "/v1/doubles/", post, `{"n":2}`, 404, problemType, api.CodeNotFound, "", nil, nil},
+		{"404/double_slash", "POST", "//v1/doubles", post, `{"n":2}`, 404, problemType, api.CodeNotFound, "", nil, nil},
+		{"404/options", "OPTIONS", "/v1/none", nil, "", 404, problemType, api.CodeNotFound, "", nil, nil},
+		{"405/get", "GET", "/v1/doubles", nil, "", 405, problemType, api.CodeMethod, "", map[string]string{"Allow": "POST, OPTIONS"}, nil},
+		{"405/head", "HEAD", "/v1/notes", nil, "", 405, problemType, api.CodeMethod, "", map[string]string{"Allow": "GET, POST, OPTIONS"}, nil},
+		{"405/several", "DELETE", "/v1/ones/1", nil, "", 405, problemType, api.CodeMethod, "", map[string]string{"Allow": "GET, HEAD, PUT, OPTIONS"}, nil},
+		{"options", "OPTIONS", "/v1/ones/1", nil, "", 204, "", "", "", map[string]string{"Allow": "GET, HEAD, PUT, OPTIONS"}, nil},
 
-		{"406", "GET", "/v1/ones/1", http.Header{"Accept": {"text/html"}}, "", 406, problemType, api.CodeNotAcceptable, "", nil},
-		{"406/q=0", "GET", "/v1/ones/1", http.Header{"Accept": {"*/*, application/json;q=0"}}, "", 406, problemType, api.CodeNotAcceptable, "", nil},
-		{"406/note_as_json", "GET", "/v1/note", http.Header{"Accept": {"application/json"}}, "", 406, problemType, api.CodeNotAcceptable, "", nil},
-		{"415/none", "POST", "/v1/doubles", nil, `{"n":2}`, 415, problemType, api.CodeMediaType, "", nil},
-		{"415/text", "POST", "/v1/doubles", with(post, "Content-Type", "text/json"), `{"n":2}`, 415, problemType, api.CodeMediaType, "", nil},
-		{"415/charset", "POST", "/v1/doubles", with(post, "Content-Type", "application/json; charset=latin1"), `{"n":2}`, 415, problemType, api.CodeMediaType, "", nil},
-		{"415/gzip", "POST", "/v1/doubles", with(post, "Content-Encoding", "gzip"), `{"n":2}`, 415, problemType, api.CodeMediaType, "", nil},
-		{"413", "POST", "/v1/doubles", post, `{"n":2` + strings.Repeat(" ", 64) + `}`, 413, problemType, api.CodeTooLarge, "", nil},
+		{"401/before_all_else", "POST", "/v1/doubles", http.Header{"Stranger": {"x"}, "Accept": {"text/html"}}, `{`, 401, problemType, api.CodeUnauthenticated, "", nil, nil},
+		{"406", "GET", "/v1/ones/1", http.Header{"Accept": {"text/html"}}, "", 406, problemType, api.CodeNotAcceptable, "", nil, nil},
+		{"406/q=0", "GET", "/v1/ones/1", http.Header{"Accept": {"*/*, application/json;q=0"}}, "", 406, problemType, api.CodeNotAcceptable, "", nil, nil},
+		{"406/note_as_json", "GET", "/v1/notes", http.Header{"Accept": {"application/json"}}, "", 406, problemType, api.CodeNotAcceptable, "", nil, nil},
+		{"406/before_415", "POST", "/v1/doubles", http.Header{"Accept": {"text/html"}}, "", 406, problemType, api.CodeNotAcceptable, "", nil, nil},
+		{"415/none", "POST", "/v1/doubles", nil, `{"n":2}`, 415, problemType, api.CodeMediaType, "", nil, nil},
+		{"415/text", "POST", "/v1/doubles", with(post, "Content-Type", "text/json"), `{"n":2}`, 415, problemType, api.CodeMediaType, "", nil, nil},
+		{"415/charset", "POST", "/v1/doubles", with(post, "Content-Type", "application/json; charset=latin1"), `{"n":2}`, 415, problemType, api.CodeMediaType, "", nil, nil},
+		{"415/gzip", "POST", "/v1/doubles", with(post, "Content-Encoding", "gzip"), `{"n":2}`, 415, problemType, api.CodeMediaType, "", nil, nil},
+		{"415/lines_as_json", "POST", "/v1/notes", post, `{"n":2}`, 415, problemType, api.CodeMediaType, "", nil, nil},
+		{"415/before_413", "POST", "/v1/doubles", nil, strings.Repeat(" ", 65), 415, problemType, api.CodeMediaType, "", nil, nil},
+		{"413", "POST", "/v1/doubles", post, `{"n":2` + strings.Repeat(" ", 64) + `}`, 413, problemType, api.CodeTooLarge, "", nil, nil},
+		{"413/lines", "POST", "/v1/notes", lines, strings.Repeat(" ", 65), 413, problemType, api.CodeTooLarge, "", nil, nil},
+		{"413/too_many_lines", "POST", "/v1/notes", lines, strings.Repeat("{}\n", 4), 413, problemType, api.CodeTooLarge, "", nil, nil},
+		{"413/too_many_values", "PUT", "/v1/ones/1", post, `{"list":[1` + strings.Repeat(",1", 1000) + `]}`, 413, problemType, api.CodeTooLarge, "", nil, nil},
 
-		{"400/unknown_key", "POST", "/v1/doubles", post, `{"n":2,"m":1}`, 400, problemType, api.CodeMalformed, "", nil},
-		{"400/key_twice", "POST", "/v1/doubles", post, `{"n":2,"n":2}`, 400, problemType, api.CodeMalformed, "", nil},
-		{"400/key_in_another_case", "POST", "/v1/doubles", post, `{"N":2}`, 400, problemType, api.CodeMalformed, "", nil},
-		{"400/trailing_data", "POST", "/v1/doubles", post, `{"n":2}{}`, 400, problemType, api.CodeMalformed, "", nil},
-		{"400/empty", "POST", "/v1/doubles", post, ``, 400, problemType, api.CodeMalformed, "", nil},
+		{"400/unknown_key", "POST", "/v1/doubles", post, `{"n":2,"secret":1}`, 400, problemType, api.CodeMalformed, "", nil, faults("body  unknown-field")},
+		{"400/key_twice", "POST", "/v1/doubles", post, `{"n":2,"n":2}`, 400, problemType, api.CodeMalformed, "", nil, faults("body n form")},
+		{"400/key_in_another_case", "POST", "/v1/doubles", post, `{"N":2}`, 400, problemType, api.CodeMalformed, "", nil, faults("body  unknown-field", "body n missing")},
+		{"400/trailing_data", "POST", "/v1/doubles", post, `{"n":2}{}`, 400, problemType, api.CodeMalformed, "", nil, faults("body  form")},
+		{"400/empty", "POST", "/v1/doubles", post, ``, 400, problemType, api.CodeMalformed, "", nil, faults("body  form")},
+		{"400/cut_off", "POST", "/v1/doubles", post, `{"list":["a",`, 400, problemType, api.CodeMalformed, "", nil, faults("body list.0 form")},
+		{"400/null", "POST", "/v1/doubles", post, `{"n":null}`, 400, problemType, api.CodeMalformed, "", nil, faults("body n form")},
+		{"400/not_utf8", "POST", "/v1/doubles", post, "{\"kind\":\"\xff\"}", 400, problemType, api.CodeMalformed, "", nil, faults("body kind form")},
+		{"400/a_list", "POST", "/v1/doubles", post, `[]`, 400, problemType, api.CodeMalformed, "", nil, faults("body  form")},
+		{"400/fraction", "POST", "/v1/doubles", post, `{"n":1.5}`, 400, problemType, api.CodeMalformed, "", nil, faults("body n form")},
+		{"400/overflow", "POST", "/v1/doubles", post, `{"n":9223372036854775808}`, 400, problemType, api.CodeMalformed, "", nil, faults("body  form")},
+		{"400/all_at_once", "PUT", "/v1/ones/secret?wait=61", with(post, "Key", "k"), `{"day":"2012-02-40","kind":"secret","raw":"AAAAAAAAAAAA","list":[]}`, 400, problemType, api.CodeMalformed, "", nil,
+			faults("path id length", "body day date", "body kind unknown-value", "body list missing", "body raw length", "body n missing")},
+		{"400/loose_base64", "POST", "/v1/doubles", post, `{"n":1,"raw":"AAB="}`, 400, problemType, api.CodeMalformed, "", nil, faults("body raw form")},
+		{"400/query", "GET", "/v1/ones/1?wait=secret", nil, "", 400, problemType, api.CodeMalformed, "", nil, faults("query wait form")},
 
-		{"429", "POST", "/v1/doubles", post, `{"n":13}`, 429, problemType, api.CodeBudget, "", map[string]string{"Retry-After": "2"}},
-		{"500", "POST", "/v1/doubles", post, `{"n":14}`, 500, problemType, api.CodeInternal, "", nil},
-		{"500/panic", "POST", "/v1/doubles", post, `{"n":15}`, 500, problemType, api.CodeInternal, "", nil},
+		{"429", "POST", "/v1/doubles", post, `{"n":13}`, 429, problemType, api.CodeBudget, "", map[string]string{"Retry-After": "2"}, nil},
+		{"500", "POST", "/v1/doubles", post, `{"n":14}`, 500, problemType, api.CodeInternal, "", nil, nil},
+		{"500/panic", "POST", "/v1/doubles", post, `{"n":15}`, 500, problemType, api.CodeInternal, "", nil, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := httptest.NewRecorder()
@@ -115,7 +241,7 @@ func TestGolden(t *testing.T) {
 			if r.Header == nil {
 				r.Header = http.Header{}
 			}
-			testHandler(io.Discard).ServeHTTP(w, r)
+			testHandler(t, io.Discard).ServeHTTP(w, r)
 			if w.Code != c.status {
 				t.Fatalf("status %d, want %d: %s", w.Code, c.status, w.Body)
 			}
@@ -145,7 +271,9 @@ func TestGolden(t *testing.T) {
 				}
 				return
 			}
-			problem, err := json.Marshal(c.code.Problem())
+			told := c.code.Problem()
+			told.Errors = c.faults
+			problem, err := json.Marshal(told)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -160,12 +288,12 @@ func TestLog(t *testing.T) {
 	for n, want := range map[string][]string{
 		`{"n":13}`: nil, // a refusal is the caller's affair
 		`{"n":14}`: {"level=ERROR", "route=/v1/doubles", "code=internal", "disk on fire"},
-		`{"n":15}`: {"level=ERROR", "panic of type string in", "edge.testHandler"},
+		`{"n":15}`: {"level=ERROR", "panic of type string in", "edge.testService"},
 	} {
 		var logged bytes.Buffer
 		r := httptest.NewRequest("POST", "/v1/doubles", strings.NewReader(n))
 		r.Header.Set("Content-Type", "application/json")
-		testHandler(&logged).ServeHTTP(httptest.NewRecorder(), r)
+		testHandler(t, &logged).ServeHTTP(httptest.NewRecorder(), r)
 		for _, s := range want {
 			if !strings.Contains(logged.String(), s) {
 				t.Errorf("%s: %q is not in the log: %s", n, s, &logged)
@@ -185,6 +313,6 @@ func FuzzAccept(f *testing.F) {
 	f.Fuzz(func(t *testing.T, accept string) {
 		r := httptest.NewRequest("GET", "/", nil)
 		r.Header["Accept"] = []string{accept}
-		acceptable(r, "application/json")
+		Accepts(r, "application/json")
 	})
 }

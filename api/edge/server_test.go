@@ -6,13 +6,14 @@ import (
 	"context"
 	"crypto/tls"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"github.com/gorilla/mux"
 
 	"github.com/seinhuis/seinhuis/keys"
 )
@@ -111,20 +112,23 @@ func TestPeerKeyWithoutTLS(t *testing.T) {
 
 // A long poll ends when the server closes; a POST that has begun is finished.
 func TestServeEnds(t *testing.T) {
-	log := slog.New(slog.DiscardHandler)
 	begun := make(chan struct{}, 2)
 	finish := make(chan struct{})
-	router := Router()
-	router.Handle("/poll", Get(log, func(ctx context.Context, _ *http.Request) (int, answer, error) {
-		begun <- struct{}{}
-		<-ctx.Done()
-		return 0, answer{}, ctx.Err()
-	})).Methods(http.MethodGet)
-	router.Handle("/post", JSON(64, log, func(ctx context.Context, _ *http.Request, _ question) (int, answer, error) {
-		begun <- struct{}{}
-		<-finish
-		return http.StatusOK, answer{}, ctx.Err()
-	})).Methods(http.MethodPost)
+	service, _ := testService(t, io.Discard)
+	router := service.Router(func(r *mux.Router) {
+		r.HandleFunc("/ones/{id}", func(w http.ResponseWriter, r *http.Request) {
+			begun <- struct{}{}
+			<-r.Context().Done()
+			service.Fail(w, r, r.Context().Err())
+		}).Methods(http.MethodGet)
+		r.HandleFunc("/doubles", func(w http.ResponseWriter, r *http.Request) {
+			begun <- struct{}{}
+			<-finish
+			if err := r.Context().Err(); err != nil {
+				service.Fail(w, r, err)
+			}
+		}).Methods(http.MethodPost)
+	}, nil)
 	addr, stop := serve(t, &http.Server{Handler: router})
 
 	status := func(resp *http.Response, err error) int {
@@ -137,9 +141,9 @@ func TestServeEnds(t *testing.T) {
 		return resp.StatusCode
 	}
 	polled, posted, stopped := make(chan int, 1), make(chan int, 1), make(chan error, 1)
-	go func() { polled <- status(http.Get("http://" + addr + "/poll")) }()
+	go func() { polled <- status(http.Get("http://" + addr + "/v1/ones/1")) }()
 	go func() {
-		posted <- status(http.Post("http://"+addr+"/post", "application/json", strings.NewReader(`{}`)))
+		posted <- status(http.Post("http://"+addr+"/v1/doubles", "application/json", strings.NewReader(`{"n":1}`)))
 	}()
 	<-begun
 	<-begun
@@ -154,7 +158,7 @@ func TestServeEnds(t *testing.T) {
 	if err := <-stopped; err != nil {
 		t.Errorf("Serve: %v", err)
 	}
-	if _, err := http.Get("http://" + addr + "/poll"); err == nil {
+	if _, err := http.Get("http://" + addr + "/v1/ones/1"); err == nil {
 		t.Error("it still serves")
 	}
 }
@@ -173,7 +177,7 @@ func TestServeTellsFailure(t *testing.T) {
 // A body that does not fit, or a header that does not, ends the request even on
 // a real connection.
 func TestGreedyClients(t *testing.T) {
-	addr, _ := serve(t, &http.Server{Handler: testHandler(io.Discard)})
+	addr, _ := serve(t, &http.Server{Handler: testHandler(t, io.Discard)})
 	big := strings.Repeat("x", 2*maxHeader)
 	r, err := http.NewRequest(http.MethodGet, "http://"+addr+"/v1/ones/1", nil)
 	if err != nil {
@@ -200,7 +204,7 @@ func TestGreedyClients(t *testing.T) {
 
 // A route for GET and HEAD answers HEAD with the headers of GET and no body.
 func TestHead(t *testing.T) {
-	addr, _ := serve(t, &http.Server{Handler: testHandler(io.Discard)})
+	addr, _ := serve(t, &http.Server{Handler: testHandler(t, io.Discard)})
 	resp, err := http.Head("http://" + addr + "/v1/ones/1")
 	if err != nil {
 		t.Fatal(err)

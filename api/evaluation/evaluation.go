@@ -3,15 +3,20 @@
 // Package evaluation is an evaluator's HTTP side.
 //
 //	listener    who may call                   what
-//	evaluation  parties, by client key         POST /v1/evaluations, GET /v1/budget
-//	public      anybody                        GET /health
+//	evaluation  parties, by client key         POST /v1/evaluations, GET /v1/budget, and what is public
+//	public      anybody                        GET /health, GET /v1/openapi.json
 //	operations  whoever runs the evaluator     GET /metrics, GET /health
 //
 // One evaluator and the registry together could join what they see on party and
 // time, and learn the birth year of a signal. So nothing here writes down a
 // request: logs and metrics hold sums over whole minutes and over all parties,
 // and change once a minute.
+//
+// What may be asked is described in api/openapi.yaml (tags evaluator and public),
+// from which server.gen.go is generated.
 package evaluation
+
+//go:generate go tool oapi-codegen -config oapi-codegen.yaml ../openapi.yaml
 
 import (
 	"context"
@@ -21,6 +26,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/gorilla/mux"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -39,6 +45,7 @@ type Server struct {
 	now       func() time.Time
 	log       *slog.Logger
 
+	service *edge.Service
 	minute  minute
 	gather  *prometheus.Registry
 	metrics metrics
@@ -49,6 +56,11 @@ type Server struct {
 func New(e *evaluator.Evaluator, directory func() *manifest.Directory, now func() time.Time, log *slog.Logger) *Server {
 	s := &Server{evaluator: e, directory: directory, now: now, log: log, gather: prometheus.NewRegistry()}
 	s.metrics = newMetrics(s.gather)
+	description, err := edge.Load(api.OpenAPI)
+	if err != nil { // it is compiled in
+		panic(err)
+	}
+	s.service = &edge.Service{Description: description, Log: log, Who: s.caller, More: s.countMalformed}
 	return s
 }
 
@@ -60,71 +72,84 @@ func (s *Server) Known(spki [32]byte) bool {
 
 // Evaluation is the handler for parties, to be served with edge.ServerTLS and
 // Known.
-func (s *Server) Evaluation() http.Handler {
-	router := edge.Router()
-	router.Handle("/v1/evaluations", edge.JSON(api.MaxBody, s.log, s.evaluate)).Methods(http.MethodPost)
-	router.Handle("/v1/budget", edge.Get(s.log, s.budget)).Methods(http.MethodGet)
-	return edge.Headers(router)
-}
+func (s *Server) Evaluation() http.Handler { return edge.Headers(s.router(nil)) }
 
 // Public is the handler for anybody.
-func (s *Server) Public() http.Handler {
-	router := edge.Router()
-	router.Handle("/health", edge.Get(s.log, s.health)).Methods(http.MethodGet, http.MethodHead)
-	return edge.Headers(router)
-}
+func (s *Server) Public() http.Handler { return edge.Headers(s.router(edge.Public)) }
 
 // Operations is the handler for who runs the evaluator.
 func (s *Server) Operations() http.Handler {
-	router := edge.Router()
+	router := s.router(func(op *edge.Operation) bool { return op.ID == "readHealth" })
 	router.Handle("/metrics", promhttp.HandlerFor(s.gather, promhttp.HandlerOpts{})).Methods(http.MethodGet)
-	router.Handle("/health", edge.Get(s.log, s.health)).Methods(http.MethodGet, http.MethodHead)
 	return edge.Headers(router)
 }
 
-func (s *Server) evaluate(_ context.Context, r *http.Request, q api.Evaluate) (int, api.Evaluated, error) {
+func (s *Server) router(admits func(*edge.Operation) bool) *mux.Router {
+	strict := NewStrictHandlerWithOptions(operations{s}, nil, StrictHTTPServerOptions{
+		RequestErrorHandlerFunc: s.service.Unbound, ResponseErrorHandlerFunc: s.service.Fail,
+	})
+	return s.service.Router(func(r *mux.Router) {
+		HandlerWithOptions(strict, GorillaServerOptions{BaseRouter: r, ErrorHandlerFunc: s.service.Unbound})
+	}, admits)
+}
+
+type contextKey int
+
+const partyInContext contextKey = 0
+
+// caller is the party whose key the connection was made with. It is asked anew at
+// every request: a key may have been revoked while the connection stood.
+func (s *Server) caller(_ http.ResponseWriter, r *http.Request, _ *edge.Operation) (context.Context, func(), error) {
 	party, ok := s.directory().ByTLS(edge.PeerKey(r), s.now())
 	if !ok {
 		s.minute.count(unauthenticated, 0)
-		return 0, api.Evaluated{}, api.Refuse(api.CodeUnauthenticated, nil)
+		return nil, nil, api.Refuse(api.CodeUnauthenticated, nil)
 	}
-	if q.Purpose != "" && q.Purpose != api.PurposeReport {
-		s.minute.count(malformed, 0)
-		return 0, api.Evaluated{}, api.Refuse(api.CodeMalformed, nil)
-	}
+	return context.WithValue(r.Context(), partyInContext, party), nil, nil
+}
+
+func (s *Server) countMalformed(_ *http.Request, _ *edge.Operation, _ []byte, faults []api.Fault) []api.Fault {
+	s.minute.count(malformed, 0)
+	return faults
+}
+
+func partyOf(ctx context.Context) manifest.Party {
+	return ctx.Value(partyInContext).(manifest.Party)
+}
+
+// operations are what the description names, for the party that asks.
+type operations struct{ *Server }
+
+func (o operations) Evaluate(ctx context.Context, r EvaluateRequestObject) (EvaluateResponseObject, error) {
+	q := r.Body
 	elements := make([][]byte, len(q.Elements))
 	for i, e := range q.Elements {
 		elements[i] = e
 	}
-	a, err := s.evaluator.Evaluate(party, evaluator.Request{
+	a, err := o.evaluator.Evaluate(partyOf(ctx), evaluator.Request{
 		Epoch: q.Epoch, Cohort: q.Cohort, Sharing: q.Sharing, Elements: elements, Report: q.Purpose == api.PurposeReport,
 	})
 	if err != nil {
 		became, refused := refusal(err)
-		s.minute.count(became, 0)
-		return 0, api.Evaluated{}, refused
+		o.minute.count(became, 0)
+		return nil, refused
 	}
-	s.minute.count(answered, len(elements))
+	o.minute.count(answered, len(elements))
 	answer := api.Evaluated{Index: a.Index, Sharing: q.Sharing, Proof: a.Proof, Elements: make([]encoding.Base64, len(a.Elements))}
 	for i, e := range a.Elements {
 		answer.Elements[i] = e
 	}
-	return http.StatusOK, answer, nil
+	return Evaluate200JSONResponse{Body: answer}, nil
 }
 
-// budget tells a party what it has left here.
-func (s *Server) budget(_ context.Context, r *http.Request) (int, api.Budget, error) {
-	party, ok := s.directory().ByTLS(edge.PeerKey(r), s.now())
-	if !ok {
-		return 0, api.Budget{}, api.Refuse(api.CodeUnauthenticated, nil)
-	}
-	b, err := s.evaluator.Balance(party)
+func (o operations) ReadBudget(ctx context.Context, _ ReadBudgetRequestObject) (ReadBudgetResponseObject, error) {
+	b, err := o.evaluator.Balance(partyOf(ctx))
 	if err != nil {
-		return 0, api.Budget{}, api.Refuse(api.CodeInternal, err)
+		return nil, api.Refuse(api.CodeInternal, err)
 	}
-	return http.StatusOK, api.Budget{
+	return ReadBudget200JSONResponse{Body: api.Budget{
 		Left: b.Left, Day: api.Limit(b.Day), Month: api.Limit(b.Month), Reserve: api.Limit(b.Reserve),
-	}, nil
+	}}, nil
 }
 
 func refusal(err error) (outcome, error) {
@@ -142,20 +167,22 @@ func refusal(err error) (outcome, error) {
 	return fault, api.Refuse(api.CodeInternal, err)
 }
 
-type health struct {
-	Status string `json:"status"`
+func (o operations) ReadDescription(context.Context, ReadDescriptionRequestObject) (ReadDescriptionResponseObject, error) {
+	return ReadDescription200JSONResponse{
+		Body: o.service.Description.JSON(), Headers: ReadDescription200ResponseHeaders{AccessControlAllowOrigin: "*"},
+	}, nil
 }
 
-// health is 503 when every request, or every request for some cohort, is refused
+// ReadHealth is 503 when every request, or every request for some cohort, is refused
 // for a reason that whoever runs the evaluator must take away.
-func (s *Server) health(context.Context, *http.Request) (int, health, error) {
+func (o operations) ReadHealth(context.Context, ReadHealthRequestObject) (ReadHealthResponseObject, error) {
 	switch {
-	case !s.evaluator.InForce():
-		return http.StatusServiceUnavailable, health{"manifest not in force"}, nil
-	case len(s.evaluator.Missing()) > 0:
-		return http.StatusServiceUnavailable, health{"shares missing"}, nil
+	case !o.evaluator.InForce():
+		return ReadHealth503JSONResponse{Body: Health{Status: "manifest not in force"}}, nil
+	case len(o.evaluator.Missing()) > 0:
+		return ReadHealth503JSONResponse{Body: Health{Status: "shares missing"}}, nil
 	}
-	return http.StatusOK, health{"ok"}, nil
+	return ReadHealth200JSONResponse{Body: Health{Status: "ok"}}, nil
 }
 
 // An outcome is what became of a request.

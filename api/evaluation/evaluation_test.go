@@ -210,27 +210,33 @@ func TestEvaluate(t *testing.T) {
 func TestRefusals(t *testing.T) {
 	w := newWorld(t, nil)
 	element := blind(t, 1).Elements()[0]
+	malformed := func(name, code string) []api.Fault { return []api.Fault{{In: "body", Name: name, Code: code}} }
 	for reason, c := range map[string]struct {
-		body string
-		code api.Code
+		body   string
+		code   api.Code
+		faults []api.Fault
 	}{
-		"another_sharing":   {body(t, 1, 2012, 5, element), api.CodeSharing},
-		"unknown_epoch":     {body(t, 2, 2012, 4, element), api.CodeEpoch},
-		"unknown_cohort":    {body(t, 1, 2013, 4, element), api.CodeEpoch},
-		"identity_element":  {body(t, 1, 2012, 4, element, make([]byte, 32)), api.CodeElement},
-		"element_too_short": {body(t, 1, 2012, 4, element[:31]), api.CodeElement},
-		"not_an_element":    {body(t, 1, 2012, 4, bytes.Repeat([]byte{0xff}, 32)), api.CodeElement},
-		"no_elements":       {body(t, 1, 2012, 4), api.CodeMalformed}, // elements: null
-		"empty_elements":    {`{"epoch":1,"cohort":2012,"sharing":4,"elements":[]}`, api.CodeElement},
-		"65_elements":       {body(t, 1, 2012, 4, slices.Repeat([][]byte{element}, 65)...), api.CodeElement},
-		"negative_cohort":   {body(t, 1, -2012, 4, element), api.CodeEpoch},
-		"unknown_key":       {`{"epoch":1,"cohort":2012,"sharing":4,"elements":[],"party":"nl-brin:12AB"}`, api.CodeMalformed},
-		"loose_base64":      {`{"epoch":1,"cohort":2012,"sharing":4,"elements":["AAAA "]}`, api.CodeMalformed},
-		"too_large":         {body(t, 1, 2012, 4, slices.Repeat([][]byte{element}, 2000)...), api.CodeTooLarge},
+		"another_sharing":   {body(t, 1, 2012, 5, element), api.CodeSharing, nil},
+		"unknown_epoch":     {body(t, 2, 2012, 4, element), api.CodeEpoch, nil},
+		"unknown_cohort":    {body(t, 1, 2013, 4, element), api.CodeEpoch, nil},
+		"identity_element":  {body(t, 1, 2012, 4, element, make([]byte, 32)), api.CodeElement, nil},
+		"not_an_element":    {body(t, 1, 2012, 4, bytes.Repeat([]byte{0xff}, 32)), api.CodeElement, nil},
+		"element_of_31":     {body(t, 1, 2012, 4, element[:31]), api.CodeElement, nil},
+		"element_too_short": {body(t, 1, 2012, 4, element[:30]), api.CodeMalformed, malformed("elements.0", api.FaultLength)},
+		"element_too_long":  {body(t, 1, 2012, 4, element, append(element[:32:32], 0, 0)), api.CodeMalformed, malformed("elements.1", api.FaultLength)},
+		"no_elements":       {body(t, 1, 2012, 4), api.CodeMalformed, malformed("elements", api.FaultForm)}, // elements: null
+		"empty_elements":    {`{"epoch":1,"cohort":2012,"sharing":4,"elements":[]}`, api.CodeMalformed, malformed("elements", api.FaultMissing)},
+		"65_elements":       {body(t, 1, 2012, 4, slices.Repeat([][]byte{element}, 65)...), api.CodeMalformed, malformed("elements", api.FaultLength)},
+		"negative_cohort":   {body(t, 1, -2012, 4, element), api.CodeMalformed, malformed("cohort", api.FaultForm)},
+		"unknown_key":       {strings.Replace(body(t, 1, 2012, 4, element), "{", `{"party":"nl-brin:12AB",`, 1), api.CodeMalformed, malformed("", api.FaultUnknownField)},
+		"loose_base64":      {`{"epoch":1,"cohort":2012,"sharing":4,"elements":["` + strings.Repeat("A", 42) + `B="]}`, api.CodeMalformed, malformed("elements.0", api.FaultForm)},
+		"too_large":         {body(t, 1, 2012, 4, slices.Repeat([][]byte{element}, 2000)...), api.CodeTooLarge, nil},
 	} {
 		t.Run("rejects/"+reason, func(t *testing.T) {
 			resp, text := post(t, w.client(school), w.url, c.body)
-			want, err := json.Marshal(c.code.Problem())
+			problem := c.code.Problem()
+			problem.Errors = c.faults
+			want, err := json.Marshal(problem)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -313,7 +319,7 @@ func TestHealth(t *testing.T) {
 			if status == "ok" {
 				want = http.StatusOK
 			}
-			if got.Code != want || got.Body.String() != `{"status":"`+status+`"}` {
+			if got.Code != want || got.Body.String() != `{"status":"`+status+"\"}\n" {
 				t.Errorf("%d %s, want %d and %q", got.Code, got.Body, want, status)
 			}
 		}

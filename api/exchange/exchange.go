@@ -6,14 +6,18 @@
 // There are three listeners, because three kinds of callers meet here. Parties
 // come with a client certificate whose key the directory names, and are that
 // party and no other. Anybody may read what is public. Metrics are the operator's.
+//
+// What may be asked is described in api/openapi.yaml (tags registry and public), from
+// which server.gen.go is generated.
 package exchange
 
+//go:generate go tool oapi-codegen -config oapi-codegen.yaml ../openapi.yaml
+
 import (
+	"bytes"
 	"context"
-	"errors"
 	"log/slog"
 	"net/http"
-	"strconv"
 	"sync"
 	"time"
 
@@ -34,16 +38,48 @@ type Server struct {
 	// Notes gives the signed manifest and directory in force, as served.
 	Notes func() (manifest, directory []byte)
 
+	service   *edge.Service
 	metrics   *metrics
 	gather    *prometheus.Registry
 	importing chan struct{} // has a place for each that may be worked on
+	busy      sync.Map      // the parties of which an import is being read or worked on
 }
 
 // New makes a server and its metrics.
 func New(m *matcher.Matcher, log *slog.Logger, notes func() (manifest, directory []byte)) *Server {
 	s := &Server{Matcher: m, Log: log, Notes: notes, gather: prometheus.NewRegistry(), importing: make(chan struct{}, maxImports)}
+	s.service = Service(log, s.caller)
 	s.metrics = newMetrics(s.gather)
 	return s
+}
+
+// Service is what stands before the operations of a registry; who finds out who asks.
+func Service(log *slog.Logger, who func(*http.Request) (api.PartyID, error)) *edge.Service {
+	description, err := edge.Load(api.OpenAPI)
+	if err != nil { // it is compiled in
+		panic(err)
+	}
+	return &edge.Service{Description: description, Log: log, Who: func(_ http.ResponseWriter, r *http.Request, _ *edge.Operation) (context.Context, func(), error) {
+		party, err := who(r)
+		return context.WithValue(r.Context(), partyInContext, party), nil, err
+	}}
+}
+
+type contextKey int
+
+const partyInContext contextKey = 0
+
+// PartyOf is the party that asks.
+func PartyOf(ctx context.Context) api.PartyID { return ctx.Value(partyInContext).(api.PartyID) }
+
+// Router routes what admits lets through to operations.
+func Router(service *edge.Service, operations StrictServerInterface, admits func(*edge.Operation) bool) *mux.Router {
+	strict := NewStrictHandlerWithOptions(operations, nil, StrictHTTPServerOptions{
+		RequestErrorHandlerFunc: service.Unbound, ResponseErrorHandlerFunc: service.Fail,
+	})
+	return service.Router(func(r *mux.Router) {
+		HandlerWithOptions(strict, GorillaServerOptions{BaseRouter: r, ErrorHandlerFunc: service.Unbound})
+	}, admits)
 }
 
 // Known tells whether a key is a current tls key of a party: what the listener
@@ -55,42 +91,18 @@ func (s *Server) Known(spki [32]byte) bool {
 }
 
 // Parties is the handler behind client certificates.
-func (s *Server) Parties() http.Handler {
-	router := edge.Router()
-	v1 := router.PathPrefix("/v1").Subrouter()
-	v1.Handle("/signals", edge.JSON(api.MaxBody, s.Log, s.submit)).Methods(http.MethodPost)
-	v1.Handle("/imports", s.oneEach(edge.Lines(api.MaxImportBody, api.MaxImport, s.Log, s.imports))).Methods(http.MethodPost)
-	v1.Handle("/acts", edge.JSON(api.MaxBody, s.Log, s.act)).Methods(http.MethodPost)
-	v1.Handle("/events", edge.Get(s.Log, s.events)).Methods(http.MethodGet)
-	s.notes(v1)
-	return edge.Headers(router)
-}
+func (s *Server) Parties() http.Handler { return edge.Headers(Router(s.service, operations{s}, nil)) }
 
 // Public is the handler that anybody may call.
 func (s *Server) Public() http.Handler {
-	router := edge.Router()
-	router.Handle("/health", edge.Get(s.Log, s.health)).Methods(http.MethodGet)
-	s.notes(router.PathPrefix("/v1").Subrouter())
-	return edge.Headers(router)
+	return edge.Headers(Router(s.service, operations{s}, edge.Public))
 }
 
 // Operations is the handler for the operator's own network.
 func (s *Server) Operations() http.Handler {
-	router := edge.Router()
+	router := Router(s.service, operations{s}, func(op *edge.Operation) bool { return op.ID == "readHealth" })
 	router.Handle("/metrics", promhttp.HandlerFor(s.gather, promhttp.HandlerOpts{})).Methods(http.MethodGet)
-	router.Handle("/health", edge.Get(s.Log, s.health)).Methods(http.MethodGet)
 	return edge.Headers(router)
-}
-
-func (s *Server) notes(v1 *mux.Router) {
-	v1.Handle("/manifest", edge.Text(s.Log, func(context.Context, *http.Request) ([]byte, error) {
-		text, _ := s.Notes()
-		return text, nil
-	})).Methods(http.MethodGet)
-	v1.Handle("/directory", edge.Text(s.Log, func(context.Context, *http.Request) ([]byte, error) {
-		_, text := s.Notes()
-		return text, nil
-	})).Methods(http.MethodGet)
 }
 
 // caller is the party whose key the connection was made with. It is asked anew at
@@ -104,147 +116,70 @@ func (s *Server) caller(r *http.Request) (api.PartyID, error) {
 	return party.ID, nil
 }
 
-func (s *Server) submit(ctx context.Context, r *http.Request, sub api.Submission) (int, api.Accepted, error) {
-	return s.change(r, "signal", func(from api.PartyID) (matcher.Outcome, error) { return s.Matcher.Submit(ctx, from, sub) })
-}
+// operations are what the description names, for the party that asks.
+type operations struct{ *Server }
 
-func (s *Server) act(ctx context.Context, r *http.Request, req api.ActRequest) (int, api.Accepted, error) {
-	status, accepted, err := s.change(r, "act", func(from api.PartyID) (matcher.Outcome, error) { return s.Matcher.Act(ctx, from, req) })
-	if status == http.StatusCreated {
-		status = http.StatusOK // an act creates nothing
-	}
-	return status, accepted, err
-}
-
-func (s *Server) change(r *http.Request, what string, do func(api.PartyID) (matcher.Outcome, error)) (int, api.Accepted, error) {
-	start := time.Now()
-	from, err := s.caller(r)
+func (o operations) RegisterSignal(ctx context.Context, r RegisterSignalRequestObject) (RegisterSignalResponseObject, error) {
+	out, err := o.change("signal", func() (matcher.Outcome, error) { return o.Matcher.Submit(ctx, PartyOf(ctx), *r.Body) })
 	if err != nil {
-		return 0, api.Accepted{}, err
+		return nil, err
 	}
-	out, err := do(from)
+	if out.Created {
+		return RegisterSignal201JSONResponse{Body: out.Accepted}, nil
+	}
+	return RegisterSignal200JSONResponse{Body: out.Accepted}, nil
+}
+
+func (o operations) ActOnSignal(ctx context.Context, r ActOnSignalRequestObject) (ActOnSignalResponseObject, error) {
+	out, err := o.change("act", func() (matcher.Outcome, error) { return o.Matcher.Act(ctx, PartyOf(ctx), *r.Body) })
+	if err != nil {
+		return nil, err
+	}
+	return ActOnSignal200JSONResponse{Body: out.Accepted}, nil // an act creates nothing
+}
+
+func (s *Server) change(what string, do func() (matcher.Outcome, error)) (matcher.Outcome, error) {
+	start := time.Now()
+	out, err := do()
 	s.metrics.observe(what, out.Created, err, time.Since(start))
-	return statusOf(out.Created), out.Accepted, err
+	return out, err
 }
 
-// maxImports is how many imports are worked on at a time, which bounds how long
-// single signals wait behind them.
-const maxImports = 2
-
-// comeAgain is when a party may try an import again for which there is no room.
-const comeAgain = 2 * time.Second
-
-var errBusy = errors.New("exchange: busy with other imports")
-
-// oneEach lets one request of a party through at a time, which bounds the memory that
-// bodies take. Whoever does not finish his keeps nobody but himself waiting.
-func (s *Server) oneEach(next http.Handler) http.Handler {
-	var busy sync.Map
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		from, err := s.caller(r)
-		if err != nil {
-			edge.WriteProblem(w, api.CodeOf(err).Problem())
-			return
-		}
-		if _, already := busy.LoadOrStore(from, true); already {
-			w.Header().Set("Retry-After", strconv.Itoa(int(comeAgain/time.Second)))
-			edge.WriteProblem(w, api.CodeUnavailable.Problem())
-			return
-		}
-		defer busy.Delete(from)
-		next.ServeHTTP(w, r)
-	})
+func (o operations) ReadEvents(ctx context.Context, r ReadEventsRequestObject) (ReadEventsResponseObject, error) {
+	limit := r.Params.Limit
+	if limit == 0 { // it was not said
+		limit = api.MaxEvents
+	}
+	o.metrics.polls.Inc()
+	defer o.metrics.polls.Dec()
+	out, err := registry.Deliver(ctx, o.Matcher.Store, PartyOf(ctx), r.Params.Cursor, limit, time.Duration(r.Params.Wait)*time.Second, o.Matcher.Now())
+	o.metrics.delivered.Add(float64(len(out.Items)))
+	return ReadEvents200JSONResponse{Body: out}, err
 }
 
-// imports answers line by line, in the order of the submissions.
-func (s *Server) imports(ctx context.Context, r *http.Request, lines []edge.Line[api.Submission]) ([]api.Imported, error) {
-	from, err := s.caller(r)
-	if err != nil {
-		return nil, err
-	}
-	select {
-	case s.importing <- struct{}{}:
-		defer func() { <-s.importing }()
-	default:
-		return nil, api.RefuseFor(api.CodeUnavailable, errBusy, comeAgain)
-	}
-	start := time.Now()
-	subs := make([]api.Submission, len(lines))
-	for i, line := range lines {
-		subs[i] = line.Value
-	}
-	got, err := s.Matcher.Import(ctx, from, subs)
-	if err != nil {
-		return nil, err
-	}
-	answers := make([]api.Imported, len(lines))
-	for i, one := range got {
-		if lines[i].Fault != nil { // an empty submission was refused in its place
-			one.Refused = lines[i].Fault
-		}
-		s.metrics.observe("import", one.Created, one.Refused, time.Since(start))
-		if one.Refused != nil {
-			code := api.CodeOf(one.Refused)
-			answers[i] = api.Imported{Status: code.Refusal().Status, Code: code}
-			continue
-		}
-		answers[i] = api.Imported{Status: statusOf(one.Created), SID: one.SID, Rev: one.Rev, Receipt: &one.Receipt}
-	}
-	return answers, nil
+func (o operations) ReadManifest(context.Context, ReadManifestRequestObject) (ReadManifestResponseObject, error) {
+	text, _ := o.Notes()
+	return ReadManifest200TextplainCharsetUtf8Response{Body: bytes.NewReader(text), ContentLength: int64(len(text))}, nil
 }
 
-func statusOf(created bool) int {
-	if created {
-		return http.StatusCreated
-	}
-	return http.StatusOK
+func (o operations) ReadDirectory(context.Context, ReadDirectoryRequestObject) (ReadDirectoryResponseObject, error) {
+	_, text := o.Notes()
+	return ReadDirectory200TextplainCharsetUtf8Response{Body: bytes.NewReader(text), ContentLength: int64(len(text))}, nil
 }
 
-func (s *Server) events(ctx context.Context, r *http.Request) (int, api.Events, error) {
-	from, err := s.caller(r)
-	if err != nil {
-		return 0, api.Events{}, err
-	}
-	query := r.URL.Query()
-	wait, err := bounded(query.Get("wait"), 0, api.MaxWait)
-	if err != nil {
-		return 0, api.Events{}, err
-	}
-	limit, err := bounded(query.Get("limit"), api.MaxEvents, api.MaxEvents)
-	if err != nil || limit == 0 {
-		return 0, api.Events{}, api.Refuse(api.CodeMalformed, err)
-	}
-	s.metrics.polls.Inc()
-	defer s.metrics.polls.Dec()
-	out, err := registry.Deliver(ctx, s.Matcher.Store, from, query.Get("cursor"), limit, time.Duration(wait)*time.Second, s.Matcher.Now())
-	s.metrics.delivered.Add(float64(len(out.Items)))
-	return http.StatusOK, out, err
+func (o operations) ReadDescription(context.Context, ReadDescriptionRequestObject) (ReadDescriptionResponseObject, error) {
+	return ReadDescription200JSONResponse{
+		Body: o.service.Description.JSON(), Headers: ReadDescription200ResponseHeaders{AccessControlAllowOrigin: "*"},
+	}, nil
 }
 
-// bounded reads a whole number from 0 to most; an absent one is fallback.
-func bounded(text string, fallback, most int) (int, error) {
-	if text == "" {
-		return fallback, nil
+func (o operations) ReadHealth(ctx context.Context, _ ReadHealthRequestObject) (ReadHealthResponseObject, error) {
+	man, dir := o.Matcher.Trust()
+	if now := o.Matcher.Now(); now.After(man.NotAfter) || now.After(dir.NotAfter) {
+		return ReadHealth503JSONResponse{Body: Health{Status: "manifest or directory expired"}}, nil
 	}
-	n, err := strconv.Atoi(text)
-	if err != nil || n < 0 || n > most {
-		return 0, api.Refuse(api.CodeMalformed, errors.New("exchange: a number in the query is outside its bounds"))
+	if err := o.Matcher.Ready(ctx); err != nil {
+		return ReadHealth503JSONResponse{Body: Health{Status: "the epoch in force is not the store's"}}, nil
 	}
-	return n, nil
-}
-
-// Health is the body of /health.
-type Health struct {
-	Status string `json:"status"`
-}
-
-func (s *Server) health(ctx context.Context, _ *http.Request) (int, Health, error) {
-	man, dir := s.Matcher.Trust()
-	if now := s.Matcher.Now(); now.After(man.NotAfter) || now.After(dir.NotAfter) {
-		return http.StatusServiceUnavailable, Health{Status: "manifest or directory expired"}, nil
-	}
-	if err := s.Matcher.Ready(ctx); err != nil {
-		return http.StatusServiceUnavailable, Health{Status: "the epoch in force is not the store's"}, nil
-	}
-	return http.StatusOK, Health{Status: "ok"}, nil
+	return ReadHealth200JSONResponse{Body: Health{Status: "ok"}}, nil
 }

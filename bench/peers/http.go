@@ -18,6 +18,7 @@ import (
 
 	"github.com/seinhuis/seinhuis/api"
 	"github.com/seinhuis/seinhuis/api/edge"
+	"github.com/seinhuis/seinhuis/api/exchange"
 	"github.com/seinhuis/seinhuis/audit"
 	"github.com/seinhuis/seinhuis/crypto/atrest"
 	"github.com/seinhuis/seinhuis/keys"
@@ -33,6 +34,17 @@ type serveAt struct {
 	Cert, Key   string // files
 	Connections int
 	Sizes       sizesOf
+}
+
+// signals is the one operation that is measured.
+type signals struct {
+	exchange.StrictServerInterface
+	submit func(context.Context, api.PartyID, api.Submission) (api.Accepted, error)
+}
+
+func (s signals) RegisterSignal(ctx context.Context, r exchange.RegisterSignalRequestObject) (exchange.RegisterSignalResponseObject, error) {
+	accepted, err := s.submit(ctx, exchange.PartyOf(ctx), *r.Body)
+	return exchange.RegisterSignal201JSONResponse{Body: accepted}, err
 }
 
 // serve answers POST /v1/signals as the product does: the same listener, handlers
@@ -69,18 +81,14 @@ func (g *registry) serve(s serveAt) (url string, err error) {
 		free <- c
 	}
 	other := s.Sizes.blanks()
-	submit := func(ctx context.Context, r *http.Request, sub api.Submission) (int, api.Accepted, error) {
-		from, ok := adm.Directory.ByTLS(edge.PeerKey(r), s.Now)
-		if !ok {
-			return 0, api.Accepted{}, api.Refuse(api.CodeUnauthenticated, nil)
-		}
-		st, err := adm.Statement(from.ID, sub)
+	submit := func(ctx context.Context, from api.PartyID, sub api.Submission) (api.Accepted, error) {
+		st, err := adm.Statement(from, sub)
 		if err != nil {
-			return 0, api.Accepted{}, err
+			return api.Accepted{}, err
 		}
 		row, leaf, err := g.prepare(st, sub, s.Now)
 		if err != nil {
-			return 0, api.Accepted{}, err
+			return api.Accepted{}, err
 		}
 		conn := <-free
 		others, err := row.submit(ctx, conn, blanks{other.match, other.event, leaf.row}, leaf.id)
@@ -89,19 +97,25 @@ func (g *registry) serve(s serveAt) (url string, err error) {
 			err = fmt.Errorf("a new signal was not taken: %d", others)
 		}
 		if err != nil {
-			return 0, api.Accepted{}, err
+			return api.Accepted{}, err
 		}
 		receipt, err := api.Receipt{
 			Dep: s.Dep, Party: st.Party, SID: st.SID, Rev: st.Rev, Statement: sub.Hash(), Others: uint64(others),
 			Leaf: leaf.hash, Time: s.Now,
 		}.Encode()
 		if err != nil {
-			return 0, api.Accepted{}, err
+			return api.Accepted{}, err
 		}
-		return http.StatusCreated, api.Accepted{SID: st.SID, Rev: st.Rev, Receipt: api.Sign(sign, receipt)}, nil
+		return api.Accepted{SID: st.SID, Rev: st.Rev, Receipt: api.Sign(sign, receipt)}, nil
 	}
-	router := edge.Router()
-	router.Handle("/v1/signals", edge.JSON(api.MaxBody, slog.New(slog.DiscardHandler), submit)).Methods(http.MethodPost)
+	service := exchange.Service(slog.New(slog.DiscardHandler), func(r *http.Request) (api.PartyID, error) {
+		from, ok := adm.Directory.ByTLS(edge.PeerKey(r), s.Now)
+		if !ok {
+			return "", api.Refuse(api.CodeUnauthenticated, nil)
+		}
+		return from.ID, nil
+	})
+	router := exchange.Router(service, signals{submit: submit}, func(op *edge.Operation) bool { return op.ID == "registerSignal" })
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", err

@@ -15,6 +15,7 @@ import (
 
 	"github.com/getkin/kin-openapi/openapi3"
 
+	"github.com/seinhuis/seinhuis/api/edge"
 	"github.com/seinhuis/seinhuis/gateway"
 )
 
@@ -51,7 +52,7 @@ func rulesOf(spec *openapi3.T) (map[string]rule, error) {
 					ok = ok && text && slices.Contains(gateway.Roles, gateway.Role(role))
 				}
 				if !ok || len(list) == 0 || r.public {
-					return nil, fmt.Errorf("%w: x-rollen of %s %s", errSpec, method, path)
+					return nil, fmt.Errorf("%w: x-rollen of %s %s", edge.ErrDescription, method, path)
 				}
 			}
 			for _, parameter := range o.Parameters {
@@ -74,23 +75,13 @@ func accessOf(ctx context.Context) *gateway.Access {
 
 // authenticate finds who asks, and whether he may do this operation. What he asks ends
 // when his access does.
-func (s *server) authenticate(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, operation := s.operation(r)
-		rule := s.rules[operation.OperationID]
-		if rule.public {
-			next.ServeHTTP(w, r)
-			return
-		}
-		access, refused := s.access(w, r, rule)
-		if refused != nil {
-			writeProblem(w, refused)
-			return
-		}
-		ctx, end := access.While(r.Context())
-		defer end()
-		next.ServeHTTP(w, r.WithContext(context.WithValue(ctx, accessInContext, access)))
-	})
+func (s *server) authenticate(w http.ResponseWriter, r *http.Request, op *edge.Operation) (context.Context, func(), error) {
+	access, refused := s.access(w, r, s.rules[op.ID])
+	if refused != nil {
+		return nil, nil, refused
+	}
+	ctx, end := access.While(r.Context())
+	return context.WithValue(ctx, accessInContext, access), end, nil
 }
 
 func (s *server) access(w http.ResponseWriter, r *http.Request, rule rule) (*gateway.Access, *problem) {

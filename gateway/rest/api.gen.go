@@ -5,20 +5,16 @@ package rest
 
 import (
 	"bytes"
-	"compress/flate"
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
-	"path"
 	"strings"
 	"time"
 
-	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/gorilla/mux"
 	"github.com/oapi-codegen/runtime"
 	openapi_types "github.com/oapi-codegen/runtime/types"
@@ -5018,7 +5014,7 @@ type LeesOpenapiResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
-	JSON200 *map[string]interface{}
+	JSON200 *json.RawMessage
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Fout
 	// Headers200 the parsed response headers for an HTTP 200 response
@@ -6992,7 +6988,7 @@ func ParseLeesOpenapiResponse(rsp *http.Response) (*LeesOpenapiResponse, error) 
 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
-		var dest map[string]interface{}
+		var dest json.RawMessage
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -10207,7 +10203,7 @@ type LeesOpenapi200ResponseHeaders struct {
 }
 
 type LeesOpenapi200JSONResponse struct {
-	Body    map[string]interface{}
+	Body    json.RawMessage
 	Headers LeesOpenapi200ResponseHeaders
 }
 
@@ -11737,260 +11733,4 @@ func (sh *strictHandler) LeesSleutel(w http.ResponseWriter, r *http.Request, id 
 	} else if response != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
 	}
-}
-
-// Base64 encoded, compressed with deflate, json marshaled OpenAPI spec.
-// Stored as a slice of fixed-width chunks rather than one concatenated
-// const string: with thousands of chunks the chained `+` fold is several
-// times slower for the Go compiler than parsing a slice literal.
-var swaggerSpec = []string{
-	"7H17c9w2tudXQXFv1ST3Uq2WZCVO659xIk/incR2xRm7KpF3Gi2eZkNNAj0gumV3yh9o6n6MfLEtHDwI",
-	"kmA/9Ip8d6dqKpJFgnic9/mdg9+TS1EuBAeuqmT0ezIDmoHEH5+9fvEWZMUE179lUF1KtlD4a3IOZCWK",
-	"AjKWA1npp4CsKCcZrIE8e/1ikKRJdTmDkup34QMtFwUko+RoMBwMkzRRHxf610pJxvMkTT4c5OJA/+NB",
-	"NWeLA4HfocXBQjCuQCajKS0q+PQpTX4Ul1RF5/SOUklmoAilPIeS0rkCooAUsAZOWNWcU3MGn/TQCypp",
-	"Ccotn3JFi+5nfhCwAijITIh8yRRRIJe5/k4OK+BnZC14BjIlYkpKUGSYkjW74jgxkOR0qKfB9ED/WoL8",
-	"mKQJp6WeCTXfC+eYwZQuC5WMTodpUtIPrFyWyeh4qH9j3Pw29JupdyoHmeilfA8TuWRzkC+yyApAEZbh",
-	"eQFwkrtn/cwWVM3qibEsSRMJ/1oyCVkyUnIJ4SQXVCmQ+rX/89uzg1/pwXp48M3gn389eP/7UfrVk0//",
-	"0TluPcEN88qoIhmQhRBSkZxOU3JyTGbwgWZwyUpa6EOdA69uP93hwTf0YPr+95Pj3llCuRAK+OXHv8PH",
-	"7oyfAydrKKY5zIUmsqqApYKCZAxwa2cgZ7RgPNc/zYFPNIkiZQ6IPSIyYyBXQkiS6zcWICsheJUDkpNf",
-	"o+HLepXBzA701MIllvTDj8BzNUtGR8dPkVbc709jq3xJowx+TanMgIw5fFBjokld0/BKSM3zlKtrIWTm",
-	"6J1MIGccD65gV5V+TkhKeR+1c5psJaJ/IgkdHT/tOZ2XtAReRec+WxaLFcgCOEicCrlmQK6FzJTmU0lp",
-	"ng3IW5CLgl3OFKFFhaubgAQ2t6LMH+cYWA58rFl6rICWY8Iqoo+eXRHOQF3wCbsyBx5+d6YpeHDB+87w",
-	"DTA+W7Lq4IfgreT2vPWOXs5Uv+Cq4FIfGdcy61o/CpyIhV4vMJ4pAZWiPOs7OHyjR0oFQupks4zaXeJ/",
-	"0sxcLQSvAI/6b2KJa7sUXAHHH+lCnyJqhcOFFJMCyv+6qoyKqKf5HxKmySj5X4e1wjs0f60OX+NbUBo9",
-	"0OXxqViqlDBOkOYNWzY15UGgKmNfsk8fBkr1E37MTgGH0YyExy7FAqRiZsV6pfRSzSmVattCvgufxaVA",
-	"waE0w/ZqgUzzcwYSiJA55ayiikFK1kKzBS8O5qv56Oj45MnpV18/HXRJTtMGLSNKNU0qzQLRv2imLACq",
-	"S5FBd3K/QkUu2dUUZDUg7xiQCRSK6OdRxADISgHJpDY7hJCpXwIKIEqV+3OKf9cqBSRy6JzxzAsCLqDM",
-	"DIe29ML737/q4a5atfwWbO97/6iYXMElbv63KEy6iztwAmWEQoblnBbA3UmEIiTVUiaztpWWYDN2pc2t",
-	"FeW5uuAHVhyNiBBz/9ylNsxy+pcKZTYaH/opfJwWBYxHRP+n8+Hg7HFHgGve/S3BueqtAFomaaLfDZZb",
-	"n+i3IJkVPE0Cpo6uN1GuIf5PqdbfnR37tmBXU9Q/Wtvqs67lNcpvLnJ9uhWZi1JFSbSk6nIW1RWaeN0e",
-	"4FPR9wVXetcBOXwqZElVMkoyquBAsRJiryycVImaqqJsroCBtiWJ5nYpCpBaKk/1v4gFcODkmlYD8qv4",
-	"C/evTOAaVa1+tYpOumI9ZhaeqaEAWhCtvfRcJOSsUsYQjIxlyCW6h2Y8SnkJRcb0NiE56oEzpvyHZkJa",
-	"m0ZBWW0jied6UEqRKux0qJT0Y0OwdFgLrf+q0LbReIQs35VtjvZBhkSlRQNyyQqkkmI+xxFm2mZzC2AV",
-	"yeGP/2Y8Y7l5dgJgftMfk+YB4IaQSAkg8SkUyG9BcgbLa/3oGrccpgpniP9szt5Jb3xNrECyfDwi+oSt",
-	"YbxuOVzWUEb6mQNXDd4NNiNJk3pdSZr4iSdp0pxekibmw1E2VzCvYiK9JRrRDK+Zxp2Yez+1UiGgqx4R",
-	"ytBC6UoVT0I70ZITThFS0vbtDuvBr9inY1P9rqWmaZYxY9O8DuaNVk3aEQeqj1A1FzUpNKRdBWTNtFKT",
-	"7CpXqC1QGJiRUF6gUsRJkRyKTFPQBTe/a/WQAWG8UlAUhmtDmrKKsSnLpxnoR5tu/S9AS/JSK9okDd2P",
-	"p8MIARkbW7tCMzDyqR6opCnJGGo9Qb45OPqaLJeyOebRcWxQKCkrmmPRwRXlFfC/XuXrgfvn5lDD2FDT",
-	"Jb9UDJqDXcEyz6hUVXOEr4YbrKH67WcD8r9xLjtsj4ICpsJYkvUI/3VyRI6H5PT0lAyPyHDYHOjkOGap",
-	"dEjUC9QOM4VGR9RcmwMvQc7jRp4RjltNTK8dBlsNKzdk/eG0OccYB/qgR8QE0Sc6DWY/EaIAyhuk01mY",
-	"oc7drV20kKLGrjHZonsbk5v4hdTNeuNaq9tKxnrXNsjG5rm+4moiAeYYajORLcYzr5AwALD9jM3s4osz",
-	"0bs3xv/GAyyKV9Nk9NvmtbgXPqXtPanqoTrGi3PztZA9Q4nLKsJB5tqg1Cq8jvGt9Dr5DvRrP9dd3Xtc",
-	"3zW7WrM8gwbJbtQYN6DnrZLOEXJLJAXxoqO0n8pDMfgk3UL0N4tkhFu6C0+sBc+cUmmdv6JqiT8500ho",
-	"maId+4iV0z5N83Lsmz+0BGcn5NJ26ciEcW3OZ85oDrX9DECRLxpB2QrdEzE1kUEOUKDL/OWg5bPuuKlp",
-	"8qJcWNO5RVI+ar67h4PvcFHGvIJfhNJ6vARFrqGYg/YuAC1ofKuAFcjsjFxThSFQTtF3I6UAdOcCHvOB",
-	"7dQGyX/WI1X9ES78UoW2DS6WMCOlcphh5F7b3fHxt+rBHpWwST3OC0rlq8UefiPINyZGt3WJC5AunhdG",
-	"PkrGl0tFZkuujby5KCtF5voVfkaEF95rUVCeo1vhvM815LlPltSzFctJEUyVL8uJ2S8J2l8Enu0QbtQn",
-	"oK0P7b5gFJHxHB33bLmUap+Jdc9NxnfrHMjMTEPviiUGTZHaKbVnhvNiVaq1F52So/gHvIW8TZ3+4h/U",
-	"b9lgap+jikxg/FSJlK8NeJG7051rznIe6TVmEFzwxj6B0R0bJ8Ktwj/OYDLBYHR9/MYL1ZTYGiH6bNOD",
-	"tLM0DqSZRmLJOuohLpkqII+ehtuQIJaaGhFhkj72iMRiJpaZ0mKvYjyryDXlXCviGbsi+OEmJTSUTgaW",
-	"29pOlhnCe8wZ5V16NO+TnFLVZIFNDItvx78ZWVWK0asJuyJjscikfndgRxj7pJw1gEOuwGAsenczKN1g",
-	"g+CorNGh/13bhZo7TTwHve5cQLZd1aH5GaiC0AA3TNYSwg0lEFC8J4OQd2Ia1Oij23v4Vq89GiP2BVcS",
-	"5nPrK+9h20nIYvp0TKdBXCsDshYy1+p0JYScsKszlBI5qyrG8/EIV+TjbjTTEgYlhBUzWnKExFOPbvjc",
-	"DrSdYsx04zuwEiCnNmHTTmoYed3hpQyUNV8jMRKpj0oByURbFwQamodW3kRkH5PUJ7Fsqthm4t5HbeIS",
-	"4p7sCoosJS7TZ7KcqEuALFDxWg0yHJGxNdb44GTAl2UJcrwDKXGXZUvN9vjNiG/umubQ4+l2F/CM8pLO",
-	"tbRFOERKjAeif9Lij11lLuK8ZEofGzSo47skTX5O0uQfSZqcJ2nyPLp3mYC4I53DBJaayVnVd7LEPJP5",
-	"vJOJmX4PON9x9Kjz0HvqdevElFwWDLgakTFmqe0fxikZ2x9HF8vh8OSSZfhf0H+xr7T+gClgOhGcQxn5",
-	"c3SWs40uwluXnJ6hFuyh6bjVaalhU9xFj2oei2c1aucj+gUpChvy9zK46w+2Q/N9SYe+dAMiDcxMV4Hu",
-	"7U8mRoZGjW4W6gnIfs8cGgbk4wdUaXtg6y6uQK4FzOMjfKyUTfR0t4ddZbvb/kpATnleLZa8Z6kclLbB",
-	"aCYhTizOjAvFYLW8vITK2ATTZQVaP08pK3Y2CXAVTUa2vngSfLFJUCGDelKqN6tfqt3eFjDC8dHYAn+v",
-	"3cO+XFwmqoqhba2fTAkXwiJujALxdDhnBpwRhF9On24N2vxkIq934/Z7WFNkJ6daltMCdaQN93Y8rqaY",
-	"C0JX9+F+O1W8M/H8w1Fzh3z2sJVnTUhPvWPBhGKU8pPLn96WBdyBPxoeeMlgef2mThXsYRHfBgGTw0Tr",
-	"BsioWkYy8TUEzBl23755OSCv+ATmgFEVmiOUk1KenZEcYIqO48kRyeASyknAmVeUyo7TuAnsutFM2LTI",
-	"RtSxSf+bXnNiSNMACpUeDYN/OyNaB2kDsVISYHEFiHmrFlq2V6QUuTERN6eh3Jd6dPd4UvEx+eIlZCAL",
-	"yrMvUVczXq3H5ItvocjZH//9ZWiITioDp6vWPclpWbIrfk53itQEz3aizcGs/W7tlY1Cer/fAH8E/+yj",
-	"G6VJ9hrbGvP6lfWYtqYFYvbbeRuYZGysGbtCxsE4lAcUVcqacDcKUD9gVqKL9LMpeG+4pJgP6sK01oCY",
-	"qzWDmy70Znk/Q1V1DH8fkrrT2LlHep4O8X8B3PMoFkC9jQzf7EG9a+B5DODPL0Mfngsjr6GY2kDyjYmT",
-	"8ZlYRvjjBQ+CAAZoaEQFhmre/PDs4Pj0K68pJiZIZiKBXz2JotvJuWdlbV1oNkYwxwVHRJJFcFkfN/ig",
-	"mQAnE7hGlMcMSlx+FOaI8Pe+tc77rFbEETRwc4ZWBuSHGqpiZ8Mq5Bb8N/vU3sarWKAAi+ACDeg8gFBh",
-	"jBK3NUiHuIjxGT6paaIQYqHQ07QR37g9emfqpMF7/XwdWOkPZB49rNWxty3+2pRDGADnhxfmlSMrbdyv",
-	"XQv3zs6t16DfaMSbw8TT3hMJ9vyPf3Mju5D/V1BkwBGubGpDbBJ1Apg7gSIzCMepWCqjdbW4zqDO+ln+",
-	"tEM+Kwr9uP6/HlqLxguOshElEsWMixNgBk+tF4fpMZOR0dJrBoVWiVAQLd15DCZ2uRMYLhr+bZeZmS1w",
-	"kwoH9rUnFthWQyKNoMEaLIOEwz9G8G4B29vja5rne3oTz4qKHA+PTg+GJwfDb24QDWzqsm0LHOwltftj",
-	"Da6U7fSpVT47hB967PzuZ38EQA+KTq9hzXIP3bbjWurTzhZKaO1cIRAAbEWUjeJt+OZG38L7E9EBpCji",
-	"p+i8QRvC8CfBzOTHehviQ7ZlT8vfpJwcESUU+frkaF8Crs2HAlgWS1R/2iyNqj01i6mz2OQlugnbigxv",
-	"HBv7q5FU39dilH7GO6mKUOg21MXpFnXREvl2zf77/QI+hKftvqcTXxWyBa+sn9oqMM4DXwWJ9tq6K9Yw",
-	"NDVoDge8hhxF4FwsyDhafjY2lF/MXby7rp4zOImuGbm3Yxd3W92M8XsdT3UHDzCSq9i0wz+LFp082UQl",
-	"abLk7F9LsH9WcgnGmURLMpb7P6/LlGiOKQ5TZOfWaZKx4Li/lsLqGgBjSYFpujmk1AOV8xF3S3KN+cbI",
-	"+pWFI/QCGWypgcjNKYWlHS4r6x3EJtUvRO7Dml1WR5DH7vFnL/B9esOoTA9SKcAWHTCThG/YaWENWpED",
-	"z+A1Tm737/fiPWqkjsnB+y1jFQFZApCJ1oEIxmmiNcYjLMcExllOmn8ywZUaNY9vu9yZTfT7VBqriOCt",
-	"Zw32wz5pfonUfOGrizNSCmmQVloDX2MBSxB/q5eXpHcCOHEhNrenjhjSmmSipNpMXDaJLWdZvCy4WTij",
-	"H7M/2zK+JuyNcfXVkygarCcNUVLOplCpbd/W5+Ce3fGLvZhzveViz9pLczbA43xeWxjocWjpZZ0PDIJb",
-	"DBdVZ4QvC0dw2n6LcD3Ic5rHeX4B8idqsXERMyakETtM8E6MJJCCJLuK5rg2tnJwMCxN9kgZOBQ6VDwO",
-	"BxTLzBpGu0iMaDAgsoZYSNCvKji22Oqdp3wDf9P2HHD+kSvSiDug7uGoCzpjIDf5oWu44G4ArSvQpfTV",
-	"x9yhPXucyr2dr22piS0BrjCghkatnXrbbKfezQ7qW1oRrvtxl+4o/9LwkbaNF3WZjD+UkvFECpC/Liv9",
-	"M6oF/cMKZKkpt2BXc3hdaCaySBr0bcb93tX+NU6ve4tuf/7bd+SbJ6dfd8VUjTnr1pVJKeQ+wAMPeYsh",
-	"Y3wRQgRgzFQBG/A1YTHYUvJRZa33ke14MGL46a3CB//qp+K+uxFq5gNZzV3Tq9zD3t68NTtELewjZ6TQ",
-	"LOL5giEEb5mr/qrlfWrTTEweG7j0goxDhE0/xNlpejsFdObHerrfgw/xaJ6h3XBDmPFk/Bze2aYbORgL",
-	"S+pX9SnSUlu6KwG5Qedc663CP2nTqS72RcN/gT+2Z2CrfXPIJM17DOUNiG4v4WOI7p0Am9oK356ObkQy",
-	"t4D1tbNVXc6W197l2IlC3wWvbQV/BLMO08IBFMrjny2jdObVy2u3runzUZC9oR9I+6Z7D+HLMIkSVBzc",
-	"Bgbyc0x9mGqIEo2N8YjU7hwWNgTNCgrgDsDq3TyCZpv189DhQawfaJ/K/mTyYbaU3A2AIW5ladbW8s8A",
-	"Xaq6+ip1zhiOUSM/gZ+Z8GQYkDZzMRh9nwZ0TQUWkq3o5UfrhhUin2B0herJI+jNzOss+n6zIMNsVGKb",
-	"WkCFLr6eOmo2/EyUjQP0zR3Ufhmbrd+q7lazG9pqFrFnpvsQukRC76xj9AmsoFIst+Jwm4+0c0eh26Wi",
-	"kRbp5nWHXTBceLRT6tfbGqMrzu5U0e4IsdugLNdbSrnThHl4wiada/EFCP4Nd0K7IXNRql008SbgX1kn",
-	"UzdNw4EUbzUPEUTONp2Nj7ChvFyxijWdSEfcmyPjodr/CbZuNHKZDE+NZBi+c3n5Rn1qCY2eKC5H5DRD",
-	"s61dRqlEEbZH/5mw5c5sAyx8U9+/GG7aV9ptzPa65/auU+srN9svABwuuI4AFy5ouiXO+zCmTRfX2kp+",
-	"1+ZOrNyrNUUvv2LWwJugqdBtDB6n2R4N2jXIDd1e1e6bMso1l+dx8KD9+Hm05CFWNYOUWwJgyyJsb4QD",
-	"OASghYdZe2anlPeuqO7AhdmnfNoYrBZ4GeXMV+1KY9fI0azPvLgTO/aHZW+UjGrTblO87JcECgGF3UxQ",
-	"g71Dmmh81JPSBhK/tbNSN+14JLz7S1jr3WvjuRYG3jMyXQ5a9fYDgqkzSiWntu1gQNYIt7HbnRIFhQ2h",
-	"anbTzHVN1QW3hWFnZCbAtRHmS3zGhFptbbyfSTx2GkYOohGoOnrQ3XExd6vU5oGL98bN1TpgEf1MGJiI",
-	"wCjrvXGNG0OVieFlwbP4lzuhjXiyMQyaRJ9YieKaVtUmAnApJLdngEX1tq62/mciStfO2Ia9j0/0oWNo",
-	"tKebQacs9Ebxn3oN7VhQZ5fiPLAJxfKDAIKCs1FkbPPXJc1N6uTMoogKxFsjsifILbk0UgMa8vXJ0Tbj",
-	"95dNPRX8Zo1HpK5LTzFlbUPnxqvMzmLV94iPMJYa+uyN/W7VVBveaxutJrUbHIvJAkd7D2ZQ+8O0OGu7",
-	"VgidpdSE0ATY8ey87EG3079iWuecPWUGsz4jawZkbCyyMY4VEMd41BBO1knoOq+uJQWGFM0CLeoJ04Fl",
-	"I15xt/HLWFjjH0E49mFC1H1JkU3h5x3N17uMLaMOaeHobOtqBMWLnMwN3A44+QKfsrU/RutYTjWUrtWL",
-	"sE6LEvCl+WYYOh77oLz3cBCpDr4nLZksmQIettpGiyun1Gb8/n/U23zAFhOYLKpeVaWWS+msm8cW/9bk",
-	"f5dR8LcmtrsLFL43X4DIN1OMiopZS2rLD6anTCPtE9YQWBdoAZKJDHExE8gF58BHqMRMaRUAv+ArP1GX",
-	"wrRfz8BkxMfm95ciY/l4QHyJkZH6ejSXPg75xvWntoS9C8L6VjWRN6tYrMl3zxz0QxTzdWiqQd29/Uha",
-	"ae3GTr1jV3P1bGpS15bYf9T/9rK3xUfan1tu8dO2jh9amcDlUjL18Y1e85a2hprQnr1+ceBRlZSTP/79",
-	"x78DsJPz4B00PihMImMltD2g5Y8p7TPDlHRhaBG3HSMLQGWYdZ4ptTBd9BmfioBQ8dxN4WLictd/XVYg",
-	"qwEXEhbFx6BHa+uCBC1GZGFHr0aHhzlTs+VkcCnKQzeW/yFaRWAsotpky6DeB8OVjRiomJpKIYOTtw0L",
-	"LN+jgxYqVLR0s3ax1gVHoVP4ZActGpVZc+W+Eun629vxFyusfEYUZEEDYOYFN/a2BeygAGGVImuRSdqQ",
-	"L65rkFbB2YC8dc5MQOx66ldT5aRnBuT4BEFsV5TKjOYpCj9LF5nFg0ZsxcEFv+DPm/ZHHjYHcKlvxjXp",
-	"6dVj+0N7JJoCuRDZSBsjKC+Pjo5T8hZYwXLyiz5wMnw6HB4cD4dDIqYpYfyCvy2oTU+l5Ojro2OcxLNp",
-	"tZDUeZamCdoELJoR+OgCk4DPi7lPC9oO3Q4wHVzzMB6Qv6E+M+wx7ruCYoxGAX6KeeMSr97IEQ1zdsFJ",
-	"AJ8COaO0UNZvMraE3rDaABjgHIGT16/e/GJxanPTXAz9DNNwu1JB9sxrF+8lfDHGF8dfDsgLl9lIcXMt",
-	"AMdvwPHwSK9Az7J1P8iZK0w4Hh67NkjePP3PAEb3n1breW/MUwKW36E9iYaaRNTXARm37rYZ67WBXfKo",
-	"zlo40WY+7koMsT6TYGgmzGO4b6KDZP/NIT706torWFnNbHKSQTGm4MrA1iAov1zDCm3q3C7hefA3Q0Mm",
-	"AjcK89xpnahOfe45rRPFA/KtZQ1PpcZBHX84MMONbcxphkhfYmry0eoM+8bNQJnD1Y45AxQ2dnID8krM",
-	"7QzX/mPaLh/5S2++2HZHBZJw/zUVX6bu0hxEfBUFjE1QrOsLFCzHEOyT4ROnnK59AXtdfFCwS+AVqmur",
-	"KJ7/4/WPB0eD446igOWiGMDy8GhwfMiLwwBoVd++s7AI5JW7wcXeUoZpPeB0wZJRcjIYDk5sAzHUvIcz",
-	"oIWamdgaajdtTqAEeJElo6QAqIKGtK1bbI6Hww2X2Ox3eU3wlcj1NZ5wOUCp6pO00Na7uMUmTU6HJw+9",
-	"HO248mXg2tpFITzj7lbmLzeKv+YP9RDvJQqttGT02/s0qZZlSeVH0xknCM1IDLwrmlcIcEYSfK9fP1wd",
-	"HU7CWw/yWIL3raTU9NUZczp2XSuNU4jpGAvacYIcBb3lo8q2gzBCwagQPzMXxLMawndvPbvg9iIwjEpp",
-	"Da31F0bg9RQMZ7ZYQLuq9Q0OzQv2ejp5148c2uu9PqU7PLnLU/ZCP/3kXhdjec/QQYhucDVWeH/fV9uu",
-	"73t/j8KiPo6eq66yILrt6fBP5SfPQX7ueN2TgeCbFHvASjXvvNd+q8vD/eaxUp7L8kYL/bgQ1xQctNrv",
-	"kPDjuzRvW9ORndnk/b2qLL+lO5ChT+j9+SQYlltWqZYOK1HkQtrso2mVZynRtvJr06FF6r3/lCYLUUWI",
-	"TnuQ34eN8+BfS6jUtyL7eGcH0G5O9KkZjrDlja3zP7r78+9R8XVJK6uC3Mfd0EDzDtlNb/nnbk03z8OW",
-	"/npFej2mYfKO1NIRWoe/s+yTUTIFxIq0z6mxkha0Iq5XU9NcQuwRWv/em2s7gE+G3wzIOVobaytssUvn",
-	"oKPtfRvZkHb30/jhrbUR+fNkS/kzq+pettnjkBfNcw867e4lJzY4GPe01cOHZ/VHcmB//Ds4sf2k+VLF",
-	"G3qYxvzY00vTqHbDjR2u+Q9x6Ob+LsOdLglhmdT4yhxtYdv4HTgGMlNiLnDDLtSgn/yVXfEL7tl7UrCr",
-	"lW3HxrHnxNq1agtzXzHT3XSHvkvyunsdFrtFZyc9Nvxz9Fju5vsYRZNrB76/RmJB//5+I9p3+X8sXuB9",
-	"yjy/2M/LuDVVr+480ckykYKIm+VPvUUddXVKaOB2t8A1F6xszNFEXUuoI1Qpxl8xkFz4jEaAuzOpkKDN",
-	"HAo2TmlpCpLr214QzNBqS2eGw3u9tHGJbr8rQPaXyXqoK3B7rygGsC1OyERbwruNbJtwbNKHXcxRIgfX",
-	"K9tb3U0ExVhc8bg7ml0/gSJj2/tubH3FtN3bzjS8ww53F5xVaacZ3oishdkbi+Dzy7MoBXNeGL/FxwIM",
-	"hamy0hqHiGmQjybYtd7Gks3aTS30NbW1Y0GC7ILXddI2mzQXpTojhaiqILZcl3GZ0plcz08PFlNQ+mBs",
-	"F8ybSpT39+laudtIHlYfhV/tKKOe64+uaWVQEn+ud3WX7uUu2xCgOj5vt9KuB8UD1yyLt0bLZW7uKtxT",
-	"ZreUuncye12QWzLhdoV93w7KDsTyONTzDxb+7RDY9uDRF7iDUz6s+631m3H+0qf7PO30pnFVpP1Wz0K9",
-	"U7iyOwq6buhiF4vl9yYbfLcvd7UoWgZukrgSfdDD1Chli/s/HfZN0zaViWYfTofN7nt/Yv7BEtAOhrGt",
-	"ZXgsYd+g/CG8K68RA74j+/i8eb2fhXqSHAxZZ9iGvzDZc7EgUMwplZjQRZPYG5HOSiWBiaoZxNRx1fbs",
-	"mcEqIQTFADeAe5O22aIn7NBDXrSMVgciQcPNoCsd5MOZnq7i0SAnEfLRGcaES/S7cwPeR+SLKx+wdjxS",
-	"irNkR2hbWswHBlHUNUCIWxCLwQX/ue4JTguzt2GNQKl3kS9dJFT/HS3/VuFLjogENHKRZdFWj1ioHKA0",
-	"X3xG+UPox/syZUOWfThTtl9QnLfaStXUbXu/r/Eaqbon2eOItXRlG2ncrXkT/V3flpT3lYH7RhPY67Ai",
-	"L5+/JF+fHp0MyHPXqqvbcIIw7qBByrSl8CAyN57t0asfPPf4w7rnvCIrdjU1V6L0QQPcZU/788at0v22",
-	"CbZ3VbHspgH/xGDdSlJqYnUxdduqiL51UrZ3imFHggkoCVOV+qojW+MPBvriEJWmCGinGvu+5dX378dX",
-	"5q4OODnea0FGleGGZzTv+/iK8saHt9a99n3Nn+6Gjymh9vrYvboiliG2WUetgus/X769Y2Au8kYkYQ5r",
-	"ZuI5OWSU8rQBSWpHEnvCzL6PjRN2ZXgzVr+HUl+g9WjxRpY86yYxWmgyc/Mzg5JyawPlQb2SLSOKUbCt",
-	"cIrY/bZEpt0E4F5puN7/zzH47c9kc/S7psUbmPcvMGyqjVJ0RxFZ7wH79YmnLrQsCjTZhUPqDogZwZcU",
-	"2+wh+FZZzjwamSIlNOxt1QN02m42THrNyEEdoGVoWwrA6jPDKHS34BCh3hc8vPfP3DdhLtW2nRXCoH2z",
-	"nQw2wdpixUdDwe7ilPvj+Xe2bc8O9rhHr/8dPt6zbe5v+XtY/E7jszHq9rRpCMiQZl088GeHmo8fYifO",
-	"695STXcbtwPjO1iLGFya1ug//HmHpUMZULoOVP7WnD1FadsE2B6Wvn+BcN9x6Z0o6xGBZhqXvQYuetA0",
-	"+obHbqswBm7/eg/9lS3XuOWpxOuNtUztVmVGzmYNZALV5Uyyq5VvKKun9uz1C4J1JHfF2c/wUueD7wRX",
-	"UhQHz4pCXB+8kixnfIPZUdLcgLvrORoff9CwItuOz91WQ3S2qb8aonVHef/pN66evje+DD8T5812m0d7",
-	"JYszf9qXszyWCHe3R6Wp+zRBImuxu2KpnrOqgn5u/T6a7/r22F00r5yZbXwZGjDxaILvh7cbNdX9CO9V",
-	"mfgd/xydsgARtMEn86R3A5fsJwSomPp4047HQk/sv4XRvgF548ux2619gnY+troK3bpWxaR2kDI4MK1k",
-	"qWzeCqp9srrdFTf3Z9Z1qc3eQn3u0Bsfvvt/yh3ybXQe1htqfLYbgff9sVyZ7f9UX2jHfWg4Q8RdF/0/",
-	"x/MJWzY0Uzu7iKiWIt3u6dw/r9+3p7Mb3TwiV6fOjtz2ZA9rxKO5JS2mnX6RMFfd7nAW8E9AuvZafzHJ",
-	"7Xj3EGkgtdxF88K0EKq6mQtCnF1wmwM36ks/KcS8kzwKkaID8tLBSn0vfpKjxKun46uRI2pLv2MJ4QW/",
-	"f4DRZ6beXtRk8sB5+N2FekgNd8arD6SfziHAHj+YhroLbeMPwN90eAdSadXov9aLUnJNHy2izkLVETSj",
-	"fV4TbFCXM2v62DyFM+KhcXcGUUDWTAuSvxs3JGitxhmoC54JbWrTfilmOobYdrmNY3MNL01vzzImf+zn",
-	"Hkabfn4CKOjI92gFkD3C7HOUPgG1f47Sp76Mx4BPGpxtOwHdWDQFfcY3xJTcU/eLJrpXO9gt4bPriRB0",
-	"GqwiUZoUzcfMlcL6S4/3LIPu1UN1G65iarnFFhpppmE1tjS4kddD1RD1ycAUazlVhp11qtn8n+OUrEVG",
-	"m+2+MgYXHCTi6VjVrrMFYiovfL+qSHzGtm28z9Swb6v/0K0dsGau+fneE6vvk/i8ff6w1WZJ5zepo3X8",
-	"s1NfB2wgZeu+DXeZa9qp8u3w6ovGRV4Xjd+Nn2ZGvoGftk9jBzd/Uz3oJcfjUX7hocfM71s0dqgFxF3s",
-	"752rqM1c/YgiNcERpa7+J2sqjH04tZnQDNrv/vZeb3sFctXbGcqonWKJoROvoEzbTpN6K+nljHFIiQK+",
-	"Zle+JQs2/4QC7dq6veHo8PDo+OvBcDAcHI2ePjke4snbpXTyWe076YJcR9aT52ihgTF7lMYyJ2bUKNAj",
-	"GKTO+HdH+V4KBa4K3I5VZ32MX2cBbJRyrH1xjU2h1W62/qAH0ne/9850lcxhAthUXQqeta6ZDAaqW4pF",
-	"Zh50gwqtIAK8757HQSNdiAQXLXkzBKNJNHjD5Fs/vf/0fwMAAP//",
-}
-
-// decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,
-// after base64-decoding and flate-decompressing the embedded blob.
-func decodeSpec() ([]byte, error) {
-	encoded := strings.Join(swaggerSpec, "")
-	compressed, err := base64.StdEncoding.DecodeString(encoded)
-	if err != nil {
-		return nil, fmt.Errorf("error base64 decoding spec: %w", err)
-	}
-	zr := flate.NewReader(bytes.NewReader(compressed))
-	var buf bytes.Buffer
-	if _, err := buf.ReadFrom(zr); err != nil {
-		return nil, fmt.Errorf("read flate: %w", err)
-	}
-	if err := zr.Close(); err != nil {
-		return nil, fmt.Errorf("close flate reader: %w", err)
-	}
-
-	return buf.Bytes(), nil
-}
-
-var rawSpec = decodeSpecCached()
-
-// a naive cache of the decoded OpenAPI spec
-func decodeSpecCached() func() ([]byte, error) {
-	data, err := decodeSpec()
-	return func() ([]byte, error) {
-		return data, err
-	}
-}
-
-// Constructs a synthetic filesystem for resolving external references when loading openapi specifications.
-func PathToRawSpec(pathToFile string) map[string]func() ([]byte, error) {
-	res := make(map[string]func() ([]byte, error))
-	if len(pathToFile) > 0 {
-		res[pathToFile] = rawSpec
-	}
-
-	return res
-}
-
-// GetSpec returns the OpenAPI specification corresponding to the generated
-// code in this file. External references in the spec are resolved through
-// PathToRawSpec; externally-referenced files must be embedded in their
-// corresponding Go packages (via the import-mapping feature). URL-based
-// external refs are not supported.
-func GetSpec() (swagger *openapi3.T, err error) {
-	resolvePath := PathToRawSpec("")
-
-	loader := openapi3.NewLoader()
-	loader.IsExternalRefsAllowed = true
-	loader.ReadFromURIFunc = func(loader *openapi3.Loader, url *url.URL) ([]byte, error) {
-		pathToFile := url.String()
-		pathToFile = path.Clean(pathToFile)
-		getSpec, ok := resolvePath[pathToFile]
-		if !ok {
-			err1 := fmt.Errorf("path not found: %s", pathToFile)
-			return nil, err1
-		}
-		return getSpec()
-	}
-	var specData []byte
-	specData, err = rawSpec()
-	if err != nil {
-		return
-	}
-	swagger, err = loader.LoadFromData(specData)
-	if err != nil {
-		return
-	}
-	return
-}
-
-// GetSpecJSON returns the raw JSON bytes of the embedded OpenAPI
-// specification: decompressed but not unmarshaled. External references
-// are not resolved here; the bytes are the spec exactly as embedded by
-// codegen. The result is cached at package init time, so repeated calls
-// are cheap.
-func GetSpecJSON() ([]byte, error) {
-	return rawSpec()
-}
-
-// GetSwagger returns the OpenAPI specification corresponding to the
-// generated code in this file.
-//
-// Deprecated: GetSwagger predates kin-openapi renaming openapi3.Swagger
-// to openapi3.T. Use [GetSpec] instead. This wrapper is retained for
-// backwards compatibility.
-func GetSwagger() (*openapi3.T, error) {
-	return GetSpec()
 }

@@ -238,7 +238,7 @@ func (o *operations) LeesOrganisatie(ctx context.Context, _ LeesOrganisatieReque
 }
 
 func (o *operations) LeesOpenapi(context.Context, LeesOpenapiRequestObject) (LeesOpenapiResponseObject, error) {
-	return LeesOpenapi200JSONResponse{Body: o.json, Headers: LeesOpenapi200ResponseHeaders{AccessControlAllowOrigin: "*"}}, nil
+	return LeesOpenapi200JSONResponse{Body: o.service.Description.JSON(), Headers: LeesOpenapi200ResponseHeaders{AccessControlAllowOrigin: "*"}}, nil
 }
 
 func (o *operations) LeesGezondheid(ctx context.Context, _ LeesGezondheidRequestObject) (LeesGezondheidResponseObject, error) {

@@ -43,6 +43,7 @@ var (
 	problemImport  = problem{"import-anders", http.StatusConflict, "De import is anders", "Er is al een import met dit kenmerk, en de andere gegevens verschillen. Kies een ander kenmerk of stuur dezelfde gegevens.", nil}
 	problemRows    = problem{"regels-anders", http.StatusConflict, "De regels zijn anders", "Deze regels zijn al eerder aangeleverd, en waren toen anders. De import zegt met aangenomen na welke regel het verder gaat.", nil}
 	problemGap     = problem{"regels-gat", http.StatusConflict, "Er ontbreken regels", "Voor deze regels horen er nog andere. De import zegt met aangenomen na welke regel het verder gaat.", nil}
+	problemClosing = problem{"niet-beschikbaar", http.StatusServiceUnavailable, "Niet beschikbaar", "De poort sluit af. Probeer het straks opnieuw.", nil}
 	problemOurs    = problem{"intern", http.StatusInternalServerError, "Fout in de poort", "De fout is van ons en staat in het logboek. Probeer het later opnieuw.", nil}
 )
 
@@ -84,7 +85,21 @@ func problemOf(err error) *problem {
 			return known.problem
 		}
 	}
+	if e, ok := errors.AsType[*api.Error](err); ok {
+		if e.Code == api.CodeMalformed {
+			return inputProblem(inDutch(e.Faults))
+		}
+		if p, ok := atTheEdge[e.Code]; ok {
+			return p
+		}
+	}
 	return &problemOurs
+}
+
+// atTheEdge are the refusals that package edge gives.
+var atTheEdge = map[api.Code]*problem{
+	api.CodeNotFound: &problemPath, api.CodeMethod: &problemMethod, api.CodeNotAcceptable: &problemAccept,
+	api.CodeMediaType: &problemMedia, api.CodeTooLarge: &problemSize, api.CodeUnavailable: &problemClosing,
 }
 
 func faultsOf(faults []gateway.Fault) []Invoerfout {
