@@ -494,7 +494,7 @@ func (p *Party) Renew(id ID, s Subject, t Terms) (Status, error) {
 func (q *queue) renewing(sid api.SID) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return slices.ContainsFunc(q.on[sid], func(pl *place) bool { return !pl.withdraws })
+	return slices.ContainsFunc(q.on[sid], func(pl *place) bool { return !pl.withdraws && !pl.answers })
 }
 
 // once is a request under an idempotency key, or under none.

@@ -26,6 +26,7 @@ const (
 	LogCardChanged     LogEvent = "kaartGewijzigd"
 	LogCardRead        LogEvent = "kaartGelezen" // another party's
 	LogCodeRead        LogEvent = "codeGelezen"
+	LogMatchRead       LogEvent = "matchGelezen" // who is in it; cards and codes have events of their own
 	LogAnswered        LogEvent = "matchBeantwoord"
 	LogImport          LogEvent = "importAangeleverd"
 	LogOwnerAdded      LogEvent = "eigenaarToegevoegd"
@@ -43,7 +44,7 @@ const (
 // logActions has every event with the kind of act that it is.
 var logActions = map[LogEvent]audit.Action{
 	LogSignalRead: audit.Read, LogSignalMade: audit.Create, LogSignalWithdrawn: audit.Delete, LogSignalRenewed: audit.Update,
-	LogCardChanged: audit.Update, LogCardRead: audit.Read, LogCodeRead: audit.Read, LogAnswered: audit.Create,
+	LogCardChanged: audit.Update, LogCardRead: audit.Read, LogCodeRead: audit.Read, LogMatchRead: audit.Read, LogAnswered: audit.Create,
 	LogImport: audit.Create, LogOwnerAdded: audit.Update, LogOwnerReplaced: audit.Update, LogTransfer: audit.Execute,
 	LogUserMade: audit.Create, LogUserChanged: audit.Update, LogUserDeleted: audit.Delete,
 	LogKeyMade: audit.Create, LogKeyRevoked: audit.Delete, LogSubscription: audit.Update, LogRead: audit.Read,

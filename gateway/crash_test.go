@@ -83,6 +83,8 @@ func TestPowerCutAtEveryStage(t *testing.T) {
 		{"renew", "/v1/signals", true},
 		{"withdraw", "/v1/acts", false},
 		{"withdraw", "/v1/acts", true},
+		{"answer", "/v1/acts", false},
+		{"answer", "/v1/acts", true},
 	} {
 		for _, percent := range []int{0, 50} {
 			t.Run(fmt.Sprintf("%s%s/lost=%v/unsynced=%d", s.act, s.path, s.lost, percent), func(t *testing.T) {
@@ -96,6 +98,10 @@ func TestPowerCutAtEveryStage(t *testing.T) {
 				var id gateway.ID
 				if s.act != "signal" {
 					id = signal(t, h.Of(0), child(1), terms("jansen", "A-1")).ID
+				}
+				var met gateway.MatchStatus
+				if s.act == "answer" {
+					met = match(t, h.Of(0), func(m gateway.MatchStatus) bool { return m.Present() == 1 })
 				}
 				n := 1
 				if s.lost {
@@ -113,6 +119,8 @@ func TestPowerCutAtEveryStage(t *testing.T) {
 					_, err = h.Of(0).Renew(id, gateway.Subject{}, gateway.Terms{})
 				case "withdraw":
 					_, err = h.Of(0).Withdraw(id, api.ReasonEnded)
+				case "answer":
+					_, err = h.Of(0).Answer(met.Match.Match, "", api.AnswerWillCall, "")
 				}
 				if err != nil {
 					t.Fatal(err)
@@ -145,13 +153,18 @@ func TestPowerCutAtEveryStage(t *testing.T) {
 					if status.State != gateway.StateWithdrawn {
 						t.Errorf("it ended as %s", status.State)
 					}
+				case "answer":
+					got := match(t, again.Of(0), func(m gateway.MatchStatus) bool { return m.Settled() })
+					if o := got.Others[0]; o.Ours.Word != api.AnswerWillCall || o.Asked != (gateway.Asked{}) {
+						t.Errorf("it ended as %+v, %+v", o.Ours, o.Asked)
+					}
 				}
 				if jobs[0].Prepared != nil && status.SID != jobs[0].Prepared.SID {
 					t.Error("other bytes were sent than were stored")
 				}
 				want := map[string][]api.EventKind{
 					"signal": {api.EventJoined}, "renew": {api.EventJoined, api.EventCard},
-					"withdraw": {api.EventJoined, api.EventLeft, api.EventEnded},
+					"withdraw": {api.EventJoined, api.EventLeft, api.EventEnded}, "answer": {api.EventJoined, api.EventAnswer},
 				}[s.act]
 				var told []api.EventKind
 				for _, m := range inbox(t, b, len(want)) {

@@ -4,7 +4,10 @@ package gateway
 
 import (
 	"context"
+	"testing"
 	"time"
+
+	"github.com/cockroachdb/pebble/v2"
 )
 
 // Jobs lists what is still to be done for a party.
@@ -41,7 +44,7 @@ var _ = map[byte]bool{
 	tableFormat: true, tableManifest: true, tableDirectory: true, tableRegistration: true, tableSignal: true, tableOwner: true,
 	tableJob: true, tableReport: true, tableReportKey: true, tableImport: true, tableImportKey: true, tableImportRows: true,
 	tableReplay: true, tableMessage: true, tableEvent: true, tableFeed: true, tableOwned: true, tableUser: true, tableAPIKey: true,
-	tableLog: true, tableLogIndex: true, tableTarget: true, tableDeadLetter: true,
+	tableLog: true, tableLogIndex: true, tableTarget: true, tableDeadLetter: true, tableMatch: true, tableMatchName: true, tableMatchOn: true,
 }
 
 // WakeOutbox has the outbox look at the clock.
@@ -52,3 +55,34 @@ var (
 	RetryDelay = retryDelay
 	TypeName   = typeName
 )
+
+// MatchRows counts everything that is kept of matches.
+func MatchRows(g *Gateway) (n int) {
+	for _, table := range []byte{tableMatch, tableMatchName, tableMatchOn} {
+		it, err := g.store.db.NewIter(&pebble.IterOptions{LowerBound: []byte{table}, UpperBound: []byte{table + 1}})
+		if err != nil {
+			return -1
+		}
+		for it.First(); it.Valid(); it.Next() {
+			n++
+		}
+		it.Close()
+	}
+	return n
+}
+
+// ToFormatOne makes the store what it was before there were matches in it.
+func ToFormatOne(t testing.TB, g *Gateway) {
+	t.Helper()
+	b := g.store.batch()
+	defer b.close()
+	for _, table := range []byte{tableMatch, tableMatchName, tableMatchOn} {
+		if err := b.b.DeleteRange([]byte{table}, []byte{table + 1}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.put(keyFormat(), 1)
+	if err := b.commit(); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -114,6 +114,13 @@ func (p *Party) readEvent(m *manifest.Manifest, d *manifest.Directory, e api.Eve
 		msg.Problem = problem
 		return msg
 	}
+	if e.Kind == api.EventAnswer {
+		// The word is the registry's: the other's signature does not travel with it.
+		if msg.Answer, msg.Number = e.Answer, e.Other.Rev; e.Answer != "" && !e.Answer.Known() {
+			msg.Answer, msg.Problem = "", CodeEventKind
+		}
+		return msg
+	}
 	if len(e.Other.Card) == 0 { // the other's signal has ended since
 		return msg
 	}
@@ -156,7 +163,8 @@ func (p *Party) ownKeybox(m *manifest.Manifest, d *manifest.Directory, e api.Eve
 	return box, ""
 }
 
-// keep stores messages and the cursor behind them in one batch. An event that came
+// keep stores messages, what they make of their matches, and the cursor behind them in
+// one batch. An event that came
 // before is not kept again.
 func (p *Party) keep(messages []Message, cursor string) error {
 	p.mu.Lock()
@@ -165,7 +173,7 @@ func (p *Party) keep(messages []Message, cursor string) error {
 	if err != nil && !errors.Is(err, errAbsent) {
 		return err
 	}
-	b := p.g.store.batch()
+	b := p.g.store.indexed() // messages of one match follow on each other
 	defer b.close()
 	seen := map[api.EventID]bool{}
 	var kept []Message
@@ -185,6 +193,9 @@ func (p *Party) keep(messages []Message, cursor string) error {
 		}
 		b.put(p.key.message(msg.Seq), msg)
 		b.put(p.key.event(msg.ID), msg.Seq)
+		if err := p.follow(b, msg); err != nil {
+			return err
+		}
 		kept = append(kept, msg)
 	}
 	if err := p.addressMail(b, kept); err != nil {

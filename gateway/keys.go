@@ -36,8 +36,11 @@ import (
 //	x P H(who or what) id      nothing: a LogRow about a professional, an object or a sid
 //	v P target                 Target
 //	f P target seq             DeadLetter; of the message with that seq, 8 bytes
+//	y P id                     Match
+//	l P match                  the id of the Match that the registry has, or had, under this name
+//	h P sid id                 nothing: the Match is our signal's
 //
-// Registrations, jobs, reports and imports have ids that grow with time, so a scan is in
+// Registrations, jobs, reports, imports and matches have ids that grow with time, so a scan is in
 // order of arrival. H is HMAC-SHA-256[:16] under a key derived from the storage
 // key: a file number can be guessed, its HMAC not.
 const (
@@ -64,6 +67,9 @@ const (
 	tableLogIndex     = 'x'
 	tableTarget       = 'v'
 	tableDeadLetter   = 'f'
+	tableMatch        = 'y'
+	tableMatchName    = 'l'
+	tableMatchOn      = 'h'
 )
 
 // partyKey is a party's part of every key.
@@ -122,6 +128,13 @@ func (p partyKey) target(id ID) []byte      { return join(tableTarget, p[:], id[
 func (p partyKey) deadLetters(id ID) []byte { return join(tableDeadLetter, p[:], id[:]) }
 func (p partyKey) deadLetter(id ID, seq uint64) []byte {
 	return binary.BigEndian.AppendUint64(p.deadLetters(id), seq)
+}
+
+func (p partyKey) match(id ID) []byte              { return join(tableMatch, p[:], id[:]) }
+func (p partyKey) matchID(name api.MatchID) []byte { return join(tableMatchName, p[:], name[:]) }
+func (p partyKey) matchesOn(sid api.SID) []byte    { return join(tableMatchOn, p[:], sid[:]) }
+func (p partyKey) matchOn(sid api.SID, id ID) []byte {
+	return join(tableMatchOn, p[:], sid[:], id[:])
 }
 
 // table is the prefix of all rows of a party in a table.

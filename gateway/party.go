@@ -7,6 +7,7 @@ import (
 	"crypto/ed25519"
 	"crypto/sha256"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net/http"
 	"path/filepath"
@@ -163,7 +164,7 @@ func (p *Party) wake() {
 // commit makes a batch durable and tells the queue, and whoever waits for a change.
 // p.mu is held.
 func (p *Party) commit(b *batch) error {
-	if err := p.countImports(b); err != nil {
+	if err := errors.Join(p.countImports(b), p.endMatches(b)); err != nil {
 		return err
 	}
 	if err := b.commit(); err != nil {

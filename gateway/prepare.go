@@ -154,18 +154,22 @@ func (p *Party) tagInForce(m *manifest.Manifest, s Signal) (api.Tag, error) {
 
 // withdrawal makes the signed act that withdraws a signal.
 func (p *Party) withdrawal(m *manifest.Manifest, s Signal, reason string, now time.Time) (*Prepared, error) {
+	return p.act(m, s, api.Act{Act: api.ActWithdraw, Body: reason}, now)
+}
+
+// act signs an act on a signal, of which the rest is given.
+func (p *Party) act(m *manifest.Manifest, s Signal, act api.Act, now time.Time) (*Prepared, error) {
 	tag, err := p.tagInForce(m, s)
 	if err != nil {
 		return nil, err
 	}
-	act, err := api.Act{
-		Dep: m.Dep, Party: p.id, KeyID: p.signID, Act: api.ActWithdraw, SID: s.SID, Rev: s.Rev, Tag: tag,
-		Issued: now.UTC().Truncate(time.Second), Body: reason,
-	}.Encode()
+	act.Dep, act.Party, act.KeyID, act.SID, act.Rev, act.Tag = m.Dep, p.id, p.signID, s.SID, s.Rev, tag
+	act.Issued = now.UTC().Truncate(time.Second)
+	b, err := act.Encode()
 	if err != nil {
 		return nil, err
 	}
-	return &Prepared{SID: s.SID, Rev: s.Rev, Signed: api.Sign(p.sign, act)}, nil
+	return &Prepared{SID: s.SID, Rev: s.Rev, Signed: api.Sign(p.sign, b)}, nil
 }
 
 // faces are what is kept of a prepared statement.
@@ -352,9 +356,10 @@ func (p *Party) keepHeld(jobs ...Job) error {
 	return p.commit(b)
 }
 
-// prepareAct takes a renewal without an identity, or a withdrawal, from waiting to
-// prepared. It gives nil when there is nothing to send: a withdrawal of a signal
-// that has an owner again, or an act on one that has ended.
+// prepareAct takes a renewal without an identity, a withdrawal or an answer from waiting
+// to prepared. It gives nil when there is nothing to send: a withdrawal of a signal
+// that has an owner again, an act on one that has ended, an answer to a match that is
+// over.
 func (p *Party) prepareAct(ctx context.Context, job Job) (prepared *Job, err error) {
 	m, err := p.manifestFor(ctx, job)
 	if err != nil {
@@ -362,9 +367,12 @@ func (p *Party) prepareAct(ctx context.Context, job Job) (prepared *Job, err err
 	}
 	p.mu.Lock() // until it is stored: nobody joins a signal that is being withdrawn
 	defer p.mu.Unlock()
-	if job.Kind == JobRenew {
+	switch job.Kind {
+	case JobRenew:
 		prepared, err = p.prepareRenewal(m, job, nil)
-	} else {
+	case JobAnswer:
+		prepared, err = p.prepareAnswer(m, job)
+	default:
 		prepared, err = p.prepareWithdrawal(m, job)
 	}
 	if err != nil || prepared == nil {

@@ -48,7 +48,7 @@ type stage int8
 
 const (
 	evaluating stage = iota // the identity waits for the evaluators
-	acting                  // a renewal or withdrawal waits for the registry
+	acting                  // a renewal, withdrawal or answer waits for the registry
 	submitting              // a prepared signal does, alone
 	importing               // or together with others
 	stages
@@ -68,6 +68,7 @@ type place struct {
 	lane      lane
 	at        int32 // in the lane; -1 for not
 	withdraws bool
+	answers   bool
 	prepared  bool
 	turn      *turn // whose hands it is in
 }
@@ -118,7 +119,7 @@ func (q *queue) put(job Job) {
 	at, known := laneOf(job), false
 	pl := q.jobs[job.ID]
 	if known = pl != nil; !known {
-		pl = &place{id: job.ID, sid: job.SID, at: -1, withdraws: job.Kind == JobWithdraw}
+		pl = &place{id: job.ID, sid: job.SID, at: -1, withdraws: job.Kind == JobWithdraw, answers: job.Kind == JobAnswer}
 		q.jobs[pl.id] = pl
 		q.came++
 		if !pl.sid.IsZero() {

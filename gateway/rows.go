@@ -16,7 +16,7 @@ import (
 	"github.com/seinhuis/seinhuis/crypto/seal"
 )
 
-// An ID names a registration, job, report or import within its party: milliseconds (6
+// An ID names a registration, job, report, import or match within its party: milliseconds (6
 // bytes) ‖ sequence (2) ‖ random (8), so that ids grow with time. It is local:
 // the registry never sees it.
 type ID [16]byte
@@ -151,7 +151,11 @@ const (
 	JobSignal   JobKind = "signal"
 	JobRenew    JobKind = "renew"
 	JobWithdraw JobKind = "withdraw"
+	JobAnswer   JobKind = "answer"
 )
+
+// act tells whether the job sends an act, and not a statement.
+func (k JobKind) act() bool { return k == JobWithdraw || k == JobAnswer }
 
 // A Job is what a gateway still has to do. It is deleted in the batch that stores
 // its outcome.
@@ -159,13 +163,19 @@ type Job struct {
 	ID           ID        `json:"id"` // of a JobSignal: its registration's
 	Kind         JobKind   `json:"kind"`
 	Created      time.Time `json:"created"`
-	Registration ID        `json:"registration"`
+	Registration ID        `json:"registration"`    // zero of a JobAnswer
 	Import       ID        `json:"import,omitzero"` // the import that it comes from: single acts go first
 	Report       ID        `json:"report,omitzero"` // the report that it comes from
 	SID          api.SID   `json:"sid,omitzero"`    // of the signal, where it stands already
 	Card         Card      `json:"card,omitzero"`
 	TermDays     int       `json:"termDays,omitempty"`
 	Reason       string    `json:"reason,omitempty"` // of a withdrawal
+
+	// Of a JobAnswer: which match, which signal in it, what, and the job that goes first.
+	Match  ID         `json:"match,omitzero"`
+	Other  api.SID    `json:"other,omitzero"`
+	Answer api.Answer `json:"answer,omitempty"`
+	After  ID         `json:"after,omitzero"`
 
 	// Identity and Cohort are there while the job waits for the evaluators, and are
 	// erased in the batch that stores Prepared.
@@ -184,7 +194,7 @@ func (j Job) LogValue() slog.Value { return slog.StringValue(fmt.Sprintf("%v", j
 type Prepared struct {
 	SID     api.SID          `json:"sid"`
 	Rev     uint64           `json:"rev"`
-	Signed  api.Signed       `json:"signed"` // a statement, or the act of a withdrawal
+	Signed  api.Signed       `json:"signed"` // a statement or an act
 	Epochs  []uint64         `json:"epochs,omitempty"`
 	Faces   []api.SealedFace `json:"faces,omitempty"`
 	Expires encoding.Date    `json:"expires,omitzero"`
@@ -274,6 +284,8 @@ type Message struct {
 	SID      api.SID       `json:"sid"` // our own signal
 	Owners   []Ownership   `json:"owners,omitempty"`
 	Other    Other         `json:"other"`
+	Answer   api.Answer    `json:"answer,omitempty"`  // the other's last one; absent when it or we have left since
+	Number   uint64        `json:"number,omitempty"`  // of the answer
 	Problem  Code          `json:"problem,omitempty"` // why it was not verified or opened
 }
 

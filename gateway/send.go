@@ -34,7 +34,7 @@ func (p *Party) send(ctx context.Context, job Job) error {
 	e := endpoint{m.Registry.URL, m.Registry.TLS}
 	var accepted api.Accepted
 	began := time.Now()
-	if job.Kind == JobWithdraw {
+	if job.Kind.act() {
 		err = p.call(ctx, e, http.MethodPost, "/v1/acts", api.ActRequest{Signed: job.Prepared.Signed}, &accepted, maxAccepted)
 	} else {
 		err = p.call(ctx, e, http.MethodPost, "/v1/signals", submission(job), &accepted, maxAccepted)
@@ -51,6 +51,8 @@ func (p *Party) send(ctx context.Context, job Job) error {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		return p.ended(job, "done")
+	case JobAnswer:
+		return p.receiptedAnswer(job)
 	case JobRenew:
 		return p.renewed(job, accepted, receipt)
 	default:
@@ -150,6 +152,8 @@ func (p *Party) notTaken(ctx context.Context, began time.Time, job Job, err erro
 	wait.Alone = true
 
 	switch {
+	case job.Kind == JobAnswer:
+		return p.answerRefused(ctx, began, job, code, wait)
 	case job.Kind == JobWithdraw && (code == api.CodeGone || code == api.CodeUnknownSignal):
 		p.mu.Lock()
 		defer p.mu.Unlock()
@@ -198,7 +202,7 @@ func (p *Party) anew(job Job, wait *waitError) error {
 // not: their answers were lost, and then they could not be sent again.
 const lostRevisions = 8
 
-// nextRevision makes a withdrawal anew for one revision further. After the last it
+// nextRevision makes a withdrawal or answer anew for one revision further. After the last it
 // begins at the first, for a registry that was restored, and waits.
 func (p *Party) nextRevision(job Job, wait *waitError) error {
 	m, _ := p.g.roots.known()
@@ -206,6 +210,9 @@ func (p *Party) nextRevision(job Job, wait *waitError) error {
 	if errors.Is(err, errAbsent) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
+		if job.Kind == JobAnswer {
+			return p.unanswered(job, CodeMatchOver)
+		}
 		return p.ended(job, "gone")
 	}
 	if err != nil {
@@ -215,7 +222,11 @@ func (p *Party) nextRevision(job Job, wait *waitError) error {
 	if signal.Rev = job.Prepared.Rev + 1; round {
 		signal.Rev = 1
 	}
-	if job.Prepared, err = p.withdrawal(m, signal, job.Reason, p.g.now()); err != nil {
+	act, err := api.ParseAct(job.Prepared.Signed.Signed)
+	if err != nil {
+		return err
+	}
+	if job.Prepared, err = p.act(m, signal, act, p.g.now()); err != nil {
 		return err
 	}
 	if err := p.keepPrepared(job); err != nil {
@@ -229,7 +240,7 @@ func (p *Party) nextRevision(job Job, wait *waitError) error {
 
 func (p *Party) outdated(m *manifest.Manifest, job Job) bool {
 	now := p.g.now()
-	if job.Kind == JobWithdraw {
+	if job.Kind.act() {
 		act, err := api.ParseAct(job.Prepared.Signed.Signed)
 		if err != nil || act.KeyID != p.signID || now.Sub(act.Issued) > tooOld {
 			return true

@@ -17,6 +17,7 @@ type Status struct {
 	Registration
 	Signal *Signal    // absent when there is none, or none any more
 	Owners int        // of the signal
+	Match  *Match     // the signal's last one; absent when it never had one
 	Job    *JobStatus // absent when nothing is left to do
 }
 
@@ -42,7 +43,7 @@ func (s Status) Words() string {
 	case s.State.Stands() && s.Job != nil && s.Job.WaitFor != WaitNothing:
 		return stateWords[s.State] + " De verlenging staat nog in de wacht."
 	case s.State.Stands() && s.Signal != nil:
-		return stateWords[s.State] + " " + othersWords(s.Signal.Others)
+		return stateWords[s.State] + " " + s.matchWords()
 	}
 	return stateWords[s.State]
 }
@@ -147,7 +148,11 @@ func (p *Party) complete(v view, reg Registration) (Status, error) {
 	}
 	s.Signal = &signal
 	owners, err := p.owners(v, reg.SID)
+	if err != nil {
+		return Status{}, err
+	}
 	s.Owners = len(owners)
+	s.Match, err = p.currentMatch(v, reg.SID)
 	return s, err
 }
 

@@ -25,8 +25,6 @@ var ErrStore = errors.New("gateway: a row of the store does not open; is this th
 // errAbsent says that there is no such row.
 var errAbsent = errors.New("gateway: no such row")
 
-const storeFormat = 1
-
 // generation of the storage key; rows name it, so that a later one can stand
 // beside it.
 const generation = 1
@@ -88,23 +86,6 @@ func openStore(folder string, fs vfs.FS, root []byte) (*store, error) {
 }
 
 func (s *store) close() error { return s.db.Close() }
-
-// checkFormat also finds out at once whether the storage key is the right one.
-func (s *store) checkFormat() error {
-	format, err := get[int](s.view, keyFormat())
-	switch {
-	case errors.Is(err, errAbsent):
-		b := s.batch()
-		defer b.close()
-		b.put(keyFormat(), storeFormat)
-		return b.commit()
-	case err != nil:
-		return err
-	case format != storeFormat:
-		return fmt.Errorf("gateway: the store has format %d, this program reads %d", format, storeFormat)
-	}
-	return nil
-}
 
 // get reads a row; errAbsent when there is none.
 func get[T any](v view, key []byte) (row T, err error) {

@@ -14,7 +14,7 @@ import (
 
 const (
 	sweepEvery  = time.Hour
-	keepEnded   = 30 * 24 * time.Hour // registrations and messages, after the end
+	keepEnded   = 30 * 24 * time.Hour // registrations, messages and matches, after the end
 	keepReplays = 7 * 24 * time.Hour  // what idempotency keys led to
 
 	keepReportYears = 2 // reports with somebody who has no number
@@ -43,6 +43,12 @@ func (p *Party) sweep() error {
 		return err
 	}
 	if err := p.sweepTargets(); err != nil {
+		return err
+	}
+	v, release := p.g.store.snapshot()
+	err := p.sweepMatches(v)
+	release()
+	if err != nil {
 		return err
 	}
 	return p.g.store.scrub(p.key)

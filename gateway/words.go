@@ -46,6 +46,7 @@ const (
 	CodeNumberNeeded    Code = "nummerNodig"
 	CodeOtherChild      Code = "anderKind"
 	CodeLegalBasis      Code = "grondslagVervallen"
+	CodeMatchOver       Code = "matchVoorbij"
 )
 
 // Codes of warnings.
@@ -90,6 +91,8 @@ const (
 	FieldKinds     = "soorten"
 	FieldOwners    = "hulpverleners"
 	FieldTeams     = "teams"
+	FieldAnswer    = "antwoord"
+	FieldOther     = "deelnemer"
 )
 
 // A Fault says which field breaks which rule. It never holds the value.
@@ -152,6 +155,10 @@ var faultWords = map[Fault]string{
 	{FieldOwners, CodeForm}:         "Gebruik hooguit 64 letters, cijfers, punten, streepjes, onderstrepingen of apenstaartjes.",
 	{FieldOwners, CodeLength}:       "Noem hooguit 200 hulpverleners, of noem hun teams.",
 	{FieldTeams, CodeLength}:        "Noem hooguit 200 teams.",
+	{FieldAnswer, CodeUnknown}:      "Kies alInContact, gaBellen, nietMeerBetrokken of contactGehad.",
+	{FieldOther, CodeMissing}:       "Er zijn meer organisaties in deze match. Geef aan aan welke het antwoord is.",
+	{FieldOther, CodeUnknown}:       "Deze organisatie is niet in deze match.",
+	{"", CodeMatchOver}:             "De match is voorbij, of de andere organisatie is eruit; het antwoord is niet gegeven.",
 	{"", CodeMissing}:               "Dit veld is verplicht.",
 	{"", CodeUnknown}:               "Deze waarde is niet bekend.",
 	{"", CodeLength}:                "Deze tekst is te lang of te kort.",
@@ -201,15 +208,26 @@ var stateWords = map[State]string{
 	StateExpired:    "Verlopen.",
 }
 
-// othersWords say what the receipt told of others, and what that does not prove.
+// matchWords say what is known of others, and what that does not prove.
+func (s Status) matchWords() string {
+	switch {
+	case s.Match == nil:
+		return othersWords(s.Signal.Others)
+	case s.Match.Present() == 0 || !s.Match.Ended.IsZero():
+		return "Er is geen match meer; dat zegt niet dat niemand anders dit kind kent, want alleen wie signaleert is te zien."
+	}
+	return othersWords(uint64(s.Match.Present()))
+}
+
+// othersWords say what the receipt told of others.
 func othersWords(others uint64) string {
 	switch others {
 	case 0:
-		return "Nog geen match; dat zegt niet dat niemand anders dit kind kent, want alleen wie signaleert is te zien."
+		return NoMatch
 	case 1:
-		return "Er is een match met een andere organisatie; zie de berichten."
+		return "Er is een match met een andere organisatie; zie de matches."
 	}
-	return fmt.Sprintf("Er is een match met %d andere organisaties; zie de berichten.", others)
+	return fmt.Sprintf("Er is een match met %d andere organisaties; zie de matches.", others)
 }
 
 // A WaitFor says what a job is waiting for.
@@ -280,6 +298,7 @@ var messageWords = map[api.EventKind]string{
 	api.EventLeft:   "%s signaleert dit kind niet meer.",
 	api.EventEnded:  "Er is geen match meer rond dit kind.",
 	api.EventCard:   "%s heeft een nieuwe contactkaart.",
+	api.EventAnswer: "%s heeft geantwoord op de match.",
 }
 
 // kindNames are how the API names kinds of events.
@@ -317,6 +336,39 @@ var resultWords = map[Result]string{
 // Words says a result in Dutch.
 func (r Result) Words() string { return resultWords[r] }
 
+// answerWords say another party's answer; its name is filled in.
+var answerWords = map[api.Answer]string{
+	api.AnswerInContact:   "%s laat weten: wij zijn al met elkaar in contact.",
+	api.AnswerWillCall:    "%s gaat bellen.",
+	api.AnswerNotInvolved: "%s is niet meer betrokken bij dit kind.",
+	api.AnswerContactMade: "%s laat weten dat er contact is geweest.",
+}
+
+// Words says in Dutch what became of an answer of ours that has no receipt.
+func (a Asked) Words() string {
+	if a.Fault != "" {
+		return Fault{"", a.Fault}.Detail()
+	}
+	return "In de wacht: het antwoord wordt nog verstuurd."
+}
+
+// Words says in Dutch where a match stands, and what it does not prove.
+func (s MatchStatus) Words() string {
+	n := s.Present()
+	switch {
+	case s.Over:
+		return "De match is voorbij."
+	case n == 0:
+		return "Er is nu niemand anders in deze match; dat zegt niet dat niemand anders dit kind kent, want alleen wie signaleert is te zien."
+	case n == 1:
+		return "Een andere organisatie signaleert dit kind ook. Bel elkaar."
+	}
+	return fmt.Sprintf("%d andere organisaties signaleren dit kind ook. Bel elkaar.", n)
+}
+
+// NoMatch says in Dutch what it does not prove that there is no match.
+const NoMatch = "Nog geen match; dat zegt niet dat niemand anders dit kind kent, want alleen wie signaleert is te zien."
+
 // Words says a message in Dutch.
 func (m Message) Words() string {
 	name := m.Other.Name
@@ -328,6 +380,8 @@ func (m Message) Words() string {
 		return "Er is nieuws over een match, dat deze versie van de poort niet kent."
 	case m.Kind == api.EventEnded:
 		return words
+	case m.Answer != "":
+		return fmt.Sprintf(answerWords[m.Answer], name)
 	default:
 		return fmt.Sprintf(words, name)
 	}

@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package gateway
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/seinhuis/seinhuis/api"
+	"github.com/seinhuis/seinhuis/crypto/identity"
+	"github.com/seinhuis/seinhuis/manifest"
+)
+
+// ErrMatchOver says that a match has ended, or that the other has left it.
+var ErrMatchOver = errors.New("gateway: the match is over, or the other has left it")
+
+// Answer has one other party in a match told how it stands: api.AnswerWillCall and its
+// like. Without a party there must be one other only. When it returns the answer is on
+// disk; the worker signs it once and sends it until there is a receipt, or until the
+// match is over. An answer that is not signed yet gives way to a later one; one that is
+// goes first. key is an idempotency key, or empty.
+func (p *Party) Answer(name api.MatchID, other api.PartyID, word api.Answer, key string) (MatchStatus, error) {
+	return p.answer(nil, name, other, word, key)
+}
+
+// Answer is as the party's, in a match within reach.
+func (a *Access) Answer(name api.MatchID, other api.PartyID, word api.Answer, key string) (MatchStatus, error) {
+	return a.Party.answer(a, name, other, word, key)
+}
+
+func (p *Party) answer(by *Access, name api.MatchID, other api.PartyID, word api.Answer, key string) (MatchStatus, error) {
+	if !word.Known() {
+		return MatchStatus{}, &InputError{[]Fault{{FieldAnswer, CodeUnknown}}}
+	}
+	now := p.g.now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s, err := p.matchByName(p.g.store.view, name)
+	if err != nil {
+		return MatchStatus{}, err
+	}
+	if by != nil {
+		if _, ok := by.sight(s); !ok {
+			return MatchStatus{}, ErrNotFound
+		}
+	}
+	once, err := p.once("answer", Terms{Key: key, Owner: s.Match.ID.String(), Reference: string(other) + " " + string(word), by: by})
+	if err != nil || once.seen != nil {
+		return s, err
+	}
+	if err := p.basis(now); err != nil {
+		return MatchStatus{}, err
+	}
+	m := s.Match
+	o, err := m.toAnswer(other, s.Over)
+	if err != nil {
+		return MatchStatus{}, err
+	}
+	if o.Asked.Word == word && !o.Asked.Job.IsZero() { // it is on its way
+		return s, nil
+	}
+	b := p.g.store.batch()
+	defer b.close()
+	job := Job{ID: newID(now), Kind: JobAnswer, Created: now.UTC(), SID: m.SID, Match: m.ID, Other: o.SID, Answer: word}
+	if !o.Asked.Job.IsZero() {
+		before, err := get[Job](p.g.store.view, p.key.job(o.Asked.Job))
+		switch {
+		case err != nil:
+			return MatchStatus{}, err
+		case before.Prepared != nil: // it may have been sent
+			job.After = before.ID
+		default:
+			job.After = before.After
+			p.finished(before, "replaced")
+			b.delete(p.key.job(before.ID))
+		}
+	}
+	o.Asked = Asked{Word: word, At: now.UTC(), Job: job.ID}
+	b.put(p.key.job(job.ID), job)
+	b.put(p.key.match(m.ID), m)
+	once.remember(b, replay{Created: now})
+	if by != nil {
+		p.logAccess(b, by, Touch{Event: LogAnswered, ObjectType: ObjectMatch, ObjectID: m.Match.String(), SID: m.SID})
+	}
+	if err := p.commit(b); err != nil {
+		return MatchStatus{}, err
+	}
+	p.took(JobAnswer)
+	return p.matchByName(p.g.store.view, m.Match)
+}
+
+// toAnswer finds who is to be answered.
+func (m *Match) toAnswer(other api.PartyID, over bool) (*Member, error) {
+	m.Others = slices.Clone(m.Others)
+	var found *Member
+	for i := range m.Others {
+		o := &m.Others[i]
+		switch {
+		case other == o.Party && !o.Present:
+			return nil, ErrMatchOver
+		case other == o.Party, other == "" && o.Present && found == nil:
+			found = o
+		case other == "" && o.Present:
+			return nil, &InputError{[]Fault{{FieldOther, CodeMissing}}}
+		}
+	}
+	switch {
+	case over || other == "" && found == nil:
+		return nil, ErrMatchOver
+	case found == nil:
+		return nil, &InputError{[]Fault{{FieldOther, CodeUnknown}}}
+	}
+	return found, nil
+}
+
+// AwaitAnswers waits until no answer in a match is on its way, or until ctx is done,
+// which is no error.
+func (p *Party) AwaitAnswers(ctx context.Context, name api.MatchID) error {
+	for {
+		changed := p.changed.wait()
+		s, err := p.MatchByID(name)
+		if err != nil || s.Settled() {
+			return err
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// prepareAnswer makes the signed act of an answer. It waits for one that was signed
+// before, to the same other: the last one said is the last one that arrives. p.mu is
+// held.
+func (p *Party) prepareAnswer(m *manifest.Manifest, job Job) (*Job, error) {
+	if !p.queue.has(job.ID) { // another one came in its place
+		return nil, nil
+	}
+	if p.queue.has(job.After) {
+		return nil, errLater
+	}
+	now := p.g.now()
+	match, signal, fault, err := p.answerable(job)
+	switch {
+	case err != nil:
+		return nil, err
+	case fault != "":
+		return nil, p.unanswered(job, fault)
+	case basisEnded(m, now):
+		return nil, p.unanswered(job, CodeLegalBasis)
+	}
+	act := api.Act{Act: api.ActAnswer, Match: match.Match, OtherSID: job.Other, Body: string(job.Answer)}
+	job.Prepared, err = p.act(m, signal, act, now)
+	return &job, err
+}
+
+// answerable reads what an answer is about, or why it cannot be given any more.
+func (p *Party) answerable(job Job) (m Match, s Signal, fault Code, err error) {
+	if m, err = get[Match](p.g.store.view, p.key.match(job.Match)); err == nil {
+		s, err = get[Signal](p.g.store.view, p.key.signal(m.SID))
+	}
+	switch {
+	case errors.Is(err, errAbsent):
+		return m, s, CodeMatchOver, nil
+	case err != nil:
+		return m, s, "", err
+	}
+	if other := m.member(job.Other); other == nil || !other.Present || !m.Ended.IsZero() || !s.Live(identity.Today(p.g.now())) {
+		fault = CodeMatchOver
+	}
+	return m, s, fault, nil
+}
+
+// receiptedAnswer stores that an answer was taken.
+func (p *Party) receiptedAnswer(job Job) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.endAnswer(job, "done", func(o *Member) {
+		o.Ours = Said{Word: job.Answer, At: p.g.now().UTC()}
+		if o.Asked.Job == job.ID {
+			o.Asked = Asked{}
+		}
+	})
+}
+
+// unanswered gives an answer up. p.mu is held.
+func (p *Party) unanswered(job Job, fault Code) error {
+	return p.endAnswer(job, "given up", func(o *Member) {
+		if o.Asked.Job == job.ID {
+			o.Asked.Job, o.Asked.Fault = ID{}, fault
+		}
+	})
+}
+
+func (p *Party) endAnswer(job Job, outcome string, change func(*Member)) error {
+	b := p.g.store.batch()
+	defer b.close()
+	b.delete(p.key.job(job.ID))
+	m, err := get[Match](p.g.store.view, p.key.match(job.Match))
+	if err == nil {
+		if o := m.member(job.Other); o != nil {
+			change(o)
+			b.put(p.key.match(m.ID), m)
+		}
+	} else if !errors.Is(err, errAbsent) { // swept
+		return err
+	}
+	if err := p.commit(b); err != nil {
+		return err
+	}
+	p.finished(job, outcome)
+	return nil
+}
+
+// answerRefused sorts the registry's refusals of an answer, as notTaken does. Of those
+// that a withdrawal waits through, an answer that nobody waits for is given up.
+func (p *Party) answerRefused(ctx context.Context, began time.Time, job Job, code api.Code, wait *waitError) error {
+	fault := CodeRegistryRefused
+	switch code {
+	case api.CodeIssued, api.CodeSignature:
+		return p.anew(job, wait)
+	case api.CodeTag, api.CodeEpoch:
+		if err := p.g.roots.refresh(ctx, p, began); err != nil {
+			return wait
+		}
+		return p.anew(job, wait)
+	case api.CodeRevision:
+		return p.nextRevision(job, wait)
+	case api.CodeLegalBasis:
+		fault = CodeLegalBasis
+	case api.CodeGone, api.CodeUnknownSignal, api.CodeMatch:
+		fault = CodeMatchOver
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if code == api.CodeMatch {
+		// The match may go on under another id, of which we were told meanwhile.
+		act, err := api.ParseAct(job.Prepared.Signed.Signed)
+		if err != nil {
+			return err
+		}
+		m, _, over, err := p.answerable(job)
+		if err != nil {
+			return err
+		}
+		if over == "" && m.Match != act.Match {
+			job.Prepared = nil
+			return p.keepHeld(job)
+		}
+	}
+	return p.unanswered(job, fault)
+}
