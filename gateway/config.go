@@ -9,8 +9,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/seinhuis/seinhuis/api"
+	"github.com/seinhuis/seinhuis/api/edge"
 	"github.com/seinhuis/seinhuis/crypto/encoding"
 	"github.com/seinhuis/seinhuis/crypto/seal"
 )
@@ -35,6 +37,16 @@ type Config struct {
 
 	Webhooks WebhooksConfig `json:"webhooks"`
 	Mail     *MailConfig    `json:"mail"`
+
+	TLS      TLSConfig    `json:"tls,omitzero"`      // for the API; left out: plain HTTP
+	Proxies  []string     `json:"proxies,omitempty"` // addresses or networks of proxies whose X-Forwarded-* or Forwarded counts
+	Security edge.Contact `json:"security,omitzero"` // for security.txt
+}
+
+// TLSConfig names the files of a certificate and its key.
+type TLSConfig struct {
+	Cert string `json:"cert"`
+	Key  string `json:"key"`
 }
 
 // PartyConfig is one party that the gateway serves.
@@ -75,7 +87,7 @@ func LoadConfig(path string) (Config, error) {
 		return Config{}, fmt.Errorf("%s: gateway: storageKey lies inside data; whoever copies the store must not copy what opens it", path)
 	}
 	folder := filepath.Dir(path)
-	paths := []*string{&c.Data, &c.StorageKey, &c.Pins, &c.Manifest, &c.Directory, &c.Webhooks.Roots}
+	paths := []*string{&c.Data, &c.StorageKey, &c.Pins, &c.Manifest, &c.Directory, &c.Webhooks.Roots, &c.TLS.Cert, &c.TLS.Key}
 	if c.Mail != nil {
 		paths = append(paths, &c.Mail.Password, &c.Mail.Roots)
 	}
@@ -109,8 +121,20 @@ func (c Config) check() error {
 			return fmt.Errorf("gateway: %q is missing", name)
 		}
 	}
-	if host, _, err := net.SplitHostPort(c.Metrics); err != nil || !loopback(host) {
+	if host, _, err := net.SplitHostPort(c.Metrics); err != nil || !edge.Loopback(host) {
 		return errors.New(`gateway: "metrics" must be a loopback address, like 127.0.0.1:9420`)
+	}
+	if (c.TLS.Cert == "") != (c.TLS.Key == "") {
+		return errors.New(`gateway: "tls" has a "cert" and a "key"`)
+	}
+	if _, err := edge.ParseProxies(c.Proxies); err != nil {
+		return err
+	}
+	if c.Public() && c.TLS.Cert == "" && len(c.Proxies) == 0 {
+		return errors.New(`gateway: "listen" reaches beyond this machine, so it needs "tls", or "proxies" that end TLS before it`)
+	}
+	if err := c.Security.Check(time.Now()); err != nil {
+		return err
 	}
 	if len(c.Parties) == 0 {
 		return errors.New(`gateway: "parties" names no party`)
@@ -139,14 +163,8 @@ func (c Config) check() error {
 	return nil
 }
 
-func loopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
-}
-
-// Public tells whether the API can be reached from other machines; it speaks
-// plain HTTP, so then something has to stand before it that does not.
+// Public tells whether the API can be reached from other machines.
 func (c Config) Public() bool {
 	host, _, err := net.SplitHostPort(c.Listen)
-	return err != nil || !loopback(host)
+	return err != nil || !edge.Loopback(host)
 }

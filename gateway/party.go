@@ -18,6 +18,7 @@ import (
 	"github.com/seinhuis/seinhuis/crypto/encoding"
 	"github.com/seinhuis/seinhuis/crypto/seal"
 	"github.com/seinhuis/seinhuis/keys"
+	"github.com/seinhuis/seinhuis/logging"
 )
 
 // Files in a party's keys folder.
@@ -44,7 +45,7 @@ type Party struct {
 	signID encoding.KeyID
 	hpke   map[encoding.KeyID]*ecdh.PrivateKey
 	hpkeID encoding.KeyID // the current one
-	cert   tls.Certificate
+	tls    keys.Pair
 
 	g    *Gateway
 	door door
@@ -92,7 +93,8 @@ func openParty(g *Gateway, c PartyConfig) (*Party, error) {
 		}
 		p.hpke[encoding.KeyIDOf(old.PublicKey().Bytes())] = old
 	}
-	if p.cert, err = keys.ReadTLS(filepath.Join(c.Keys, FileTLSCert), filepath.Join(c.Keys, FileTLSKey)); err != nil {
+	p.tls.Cert, p.tls.Key = filepath.Join(c.Keys, FileTLSCert), filepath.Join(c.Keys, FileTLSKey)
+	if _, err := p.tls.Load(nil); err != nil {
 		return nil, err
 	}
 	p.door.file = c.Token
@@ -121,9 +123,34 @@ func (p *Party) compareKeys() {
 	if _, id, ok := d.HPKEKey(p.id, now); !ok || id != p.hpkeID {
 		p.g.log.Warn("the directory does not have this key", "party", string(p.id), "use", "hpke", "key", p.hpkeID.String())
 	}
-	if owner, ok := d.ByTLS(keys.SPKIHash(p.cert.Leaf), now); !ok || owner.ID != p.id {
+	if owner, ok := d.ByTLS(keys.SPKIHash(p.tls.Leaf()), now); !ok || owner.ID != p.id {
 		p.g.log.Warn("the directory does not have this key", "party", string(p.id), "use", "tls")
 	}
+}
+
+// errNotListed says that with the new certificate nobody would know the party.
+const errNotListed = logging.Error("the directory does not have the key of the new tls.crt yet; the old one stays in use until it has")
+
+// Certificate is what the party shows to evaluators and the registry.
+func (p *Party) Certificate() *keys.Pair { return &p.tls }
+
+// LoadCertificate reads the party's certificate anew. It takes one that the directory
+// has the key of; requests from then on are made with it.
+func (p *Party) LoadCertificate() (changed bool, err error) {
+	changed, err = p.tls.Load(func(c tls.Certificate) error {
+		_, d := p.g.roots.known()
+		if d == nil {
+			return nil
+		}
+		if owner, ok := d.ByTLS(keys.SPKIHash(c.Leaf), p.g.now()); !ok || owner.ID != p.id {
+			return errNotListed
+		}
+		return nil
+	})
+	if changed {
+		p.closeClients()
+	}
+	return changed, err
 }
 
 // ReadToken reads an API key as a client sends it: the line in the file. A bootstrap

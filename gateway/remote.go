@@ -48,7 +48,7 @@ func (p *Party) client(e endpoint) *http.Client {
 		Transport: &http.Transport{
 			Proxy:                  http.ProxyFromEnvironment,
 			DialContext:            (&net.Dialer{Timeout: 3 * time.Second}).DialContext,
-			TLSClientConfig:        edge.ClientTLS(p.cert, e.pin),
+			TLSClientConfig:        edge.ClientTLS(p.tls.Current(), e.pin),
 			TLSHandshakeTimeout:    5 * time.Second,
 			MaxIdleConnsPerHost:    maxConnections,
 			IdleConnTimeout:        time.Minute,
@@ -60,12 +60,15 @@ func (p *Party) client(e endpoint) *http.Client {
 	return c
 }
 
+// closeClients ends the connections that nobody uses. Those in use end after it, for
+// nothing new is asked over them.
 func (p *Party) closeClients() {
 	p.clients.mu.Lock()
 	defer p.clients.mu.Unlock()
 	for _, c := range p.clients.of {
 		c.CloseIdleConnections()
 	}
+	clear(p.clients.of)
 }
 
 // call asks an endpoint and decodes its answer. Every error is an *api.Error:

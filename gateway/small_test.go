@@ -91,21 +91,27 @@ func TestConfig(t *testing.T) {
 		c.Data != in("data") || c.Parties[0].Token != in("keys/token") || c.Parties[1].Keys != "/k" || c.Parties[1].Token != in("t") {
 		t.Errorf("defaults and paths: %+v", c)
 	}
-	if c, err = load(strings.Replace(good, `{"data"`, `{"listen":"0.0.0.0:8420","data"`, 1)); err != nil || !c.Public() {
-		t.Errorf("an address that others reach is not seen as such (%v)", err)
+	for _, secured := range []string{`"tls":{"cert":"c","key":"k"}`, `"proxies":["10.0.0.1"]`} {
+		if c, err = load(strings.Replace(good, `{"data"`, `{"listen":"0.0.0.0:8420",`+secured+`,"data"`, 1)); err != nil || !c.Public() {
+			t.Errorf("an address that others reach is not seen as such (%v)", err)
+		}
 	}
 	for reason, text := range map[string]string{
-		"unknown_key":      strings.Replace(good, `"data"`, `"datta":"x","data"`, 1),
-		"key_twice":        strings.Replace(good, `"data"`, `"data":"x","data"`, 1),
-		"no_storage_key":   strings.Replace(good, `"storageKey":"storage.key",`, "", 1),
-		"key_in_the_data":  strings.Replace(good, `"storage.key"`, `"data/storage.key"`, 1),
-		"no_party":         `{"data":"d","storageKey":"s","pins":"p","manifest":"m","directory":"d","parties":[]}`,
-		"party_id":         strings.Replace(good, "nl-kvk:12345678", "nl-kvk:1", 1),
-		"party_twice":      strings.Replace(good, "12345679", "12345678", 1),
-		"party_keys":       strings.Replace(good, `"keys":"keys",`, "", 1),
-		"card":             strings.Replace(good, `"desk":"Balie",`, "", 1),
-		"metrics_to_all":   strings.Replace(good, `"data"`, `"metrics":"0.0.0.0:9420","data"`, 1),
-		"metrics_anywhere": strings.Replace(good, `"data"`, `"metrics":":9420","data"`, 1),
+		"unknown_key":       strings.Replace(good, `"data"`, `"datta":"x","data"`, 1),
+		"key_twice":         strings.Replace(good, `"data"`, `"data":"x","data"`, 1),
+		"no_storage_key":    strings.Replace(good, `"storageKey":"storage.key",`, "", 1),
+		"key_in_the_data":   strings.Replace(good, `"storage.key"`, `"data/storage.key"`, 1),
+		"no_party":          `{"data":"d","storageKey":"s","pins":"p","manifest":"m","directory":"d","parties":[]}`,
+		"party_id":          strings.Replace(good, "nl-kvk:12345678", "nl-kvk:1", 1),
+		"party_twice":       strings.Replace(good, "12345679", "12345678", 1),
+		"party_keys":        strings.Replace(good, `"keys":"keys",`, "", 1),
+		"card":              strings.Replace(good, `"desk":"Balie",`, "", 1),
+		"metrics_to_all":    strings.Replace(good, `"data"`, `"metrics":"0.0.0.0:9420","data"`, 1),
+		"open_in_the_clear": strings.Replace(good, `"data"`, `"listen":"0.0.0.0:8420","data"`, 1),
+		"half_of_tls":       strings.Replace(good, `"data"`, `"tls":{"cert":"c"},"data"`, 1),
+		"proxy_everywhere":  strings.Replace(good, `"data"`, `"proxies":["0.0.0.0/0"],"data"`, 1),
+		"security":          strings.Replace(good, `"data"`, `"security":{"contact":["mailto:a@example.org"]},"data"`, 1),
+		"metrics_anywhere":  strings.Replace(good, `"data"`, `"metrics":":9420","data"`, 1),
 	} {
 		t.Run("rejects/"+reason, func(t *testing.T) {
 			if _, err := load(text); err == nil || !strings.Contains(err.Error(), path) {

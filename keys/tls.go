@@ -84,3 +84,20 @@ func ReadTLS(certPath, keyPath string) (tls.Certificate, error) {
 func SPKIHash(cert *x509.Certificate) [32]byte {
 	return sha256.Sum256(cert.RawSubjectPublicKeyInfo)
 }
+
+// PinOf reads the pin of the first certificate in a PEM file, without its key.
+func PinOf(certPath string) ([32]byte, error) {
+	text, err := os.ReadFile(certPath)
+	if err != nil {
+		return [32]byte{}, fmt.Errorf("keys: %w", err)
+	}
+	block, _ := pem.Decode(text)
+	if block == nil || block.Type != "CERTIFICATE" {
+		return [32]byte{}, fmt.Errorf("%w: %s", ErrMalformed, certPath)
+	}
+	cert, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return [32]byte{}, fmt.Errorf("%w: %s", ErrMalformed, certPath)
+	}
+	return SPKIHash(cert), nil
+}

@@ -39,7 +39,7 @@ const (
 	Word     Kind = iota + 1 // a code of ours: letters, dashes and dots, the first lower-case, at most 48
 	Number                   // at most seven digits: a count, a version, an index
 	Duration                 // a time.Duration
-	PartyID                  // the id of an organisation
+	PartyID                  // the id of an organisation, or empty
 	ID                       // 16 or 32 hexadecimal digits: of a key, a job, an event, a subscription
 	Address                  // where we listen: host:port
 	Route                    // the template of a path, without values
@@ -49,7 +49,7 @@ const (
 
 var shapes = map[Kind]*regexp.Regexp{
 	Word:    regexp.MustCompile(`^[a-z][a-zA-Z.-]{0,47}$`),
-	PartyID: regexp.MustCompile(`^[a-z]{2}-[a-z]{3,4}:[0-9A-Z]{4,20}(/[a-z0-9-]{1,32})?$`),
+	PartyID: regexp.MustCompile(`^([a-z]{2}-[a-z]{3,4}:[0-9A-Z]{4,20}(/[a-z0-9-]{1,32})?)?$`),
 	ID:      regexp.MustCompile(`^([0-9a-f]{16}|[0-9a-f]{32})$`),
 	Address: regexp.MustCompile(`^([a-z0-9.-]{0,64}|\[[0-9a-f:.%a-z]{2,64}\]):[0-9]{1,5}$`),
 	Route:   regexp.MustCompile(`^(/([a-z.-][a-z0-9.-]{0,31}|\{[a-zA-Z]{1,32}\})){0,8}$`),

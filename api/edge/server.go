@@ -63,14 +63,6 @@ func ClientTLS(cert tls.Certificate, pin [32]byte) *tls.Config {
 	}
 }
 
-// PeerKey is the SPKI hash of the caller's certificate; zero when it sent none.
-func PeerKey(r *http.Request) [32]byte {
-	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
-		return [32]byte{}
-	}
-	return keys.SPKIHash(r.TLS.PeerCertificates[0])
-}
-
 // Limits on slow and greedy clients. The long poll sets the pace: net/http ends
 // the context of a request when ReadTimeout passes, even if its body was read.
 const (

@@ -70,6 +70,9 @@ func (s *Server) Known(spki [32]byte) bool {
 	return ok
 }
 
+// Metrics is where what runs beside the server registers its own.
+func (s *Server) Metrics() prometheus.Registerer { return s.gather }
+
 // Evaluation is the handler for parties, to be served with edge.ServerTLS and
 // Known.
 func (s *Server) Evaluation() http.Handler { return edge.Headers(s.router(nil)) }

@@ -90,6 +90,9 @@ func (s *Server) Known(spki [32]byte) bool {
 	return ok
 }
 
+// Metrics is where what runs beside the server registers its own.
+func (s *Server) Metrics() prometheus.Registerer { return s.gather }
+
 // Parties is the handler behind client certificates.
 func (s *Server) Parties() http.Handler { return edge.Headers(Router(s.service, operations{s}, nil)) }
 

@@ -166,14 +166,20 @@ func (c *config) approve(m *manifest.Manifest, signer note.Signer, stdout io.Wri
 
 // self finds this evaluator in the manifest, by its TLS key.
 func (c *config) self(m *manifest.Manifest) (manifest.Evaluator, error) {
-	cert, err := keys.ReadTLS(c.TLS.Cert, c.TLS.Key)
+	if _, err := c.Load(func(pin [32]byte) error { _, err := byPin(m, pin); return err }); err != nil {
+		return manifest.Evaluator{}, err
+	}
+	pin, err := c.Pin()
 	if err != nil {
 		return manifest.Evaluator{}, err
 	}
-	pin := keys.SPKIHash(cert.Leaf)
+	return byPin(m, pin)
+}
+
+func byPin(m *manifest.Manifest, pin [32]byte) (manifest.Evaluator, error) {
 	i := slices.IndexFunc(m.Evaluators, func(e manifest.Evaluator) bool { return e.TLS == pin })
 	if i < 0 {
-		return manifest.Evaluator{}, logging.Error("the manifest has no evaluator with the key of tls.cert; give governance what keygen printed")
+		return manifest.Evaluator{}, logging.Error("the manifest has no evaluator with the key of tls.cert, or of the proxy's certificate; give governance what keygen printed")
 	}
 	return m.Evaluators[i], nil
 }

@@ -24,7 +24,7 @@ const usage = `evaluator: holds one share of Seinhuis' keys and evaluates blinde
       text from governance, signed by others or not yet; -out may be the same.
   evaluator serve -config FILE
       Serves until SIGTERM or SIGINT. SIGHUP reads manifest, directory, shares and
-      certificate anew.
+      certificate anew; a new certificate is also seen without it.
 
 FILE is JSON; unknown fields are refused; paths are relative to its folder:
   {
@@ -38,6 +38,16 @@ FILE is JSON; unknown fields are refused; paths are relative to its folder:
     "public":     "127.0.0.1:8461",         for anybody: health
     "operations": "127.0.0.1:9091"          for you: metrics; 127.0.0.1:0 when left out
   }
+
+Where a proxy ends TLS before evaluation, it passes the client's certificate on in the
+header Client-Cert (RFC 9440), and FILE says which proxies are believed:
+    "proxy": {"keys": ["<SPKI hash of the key that the proxy has as a client>"],
+              "cert": "proxy.crt"}      what it shows to parties; the manifest pins its key
+or, for plain HTTP on this machine alone, over loopback or unix:PATH,
+    "proxy": {"local": true, "cert": "proxy.crt"}
+For /.well-known/security.txt, which expires a year after "checked":
+    "security": {"contact": ["mailto:security@example.org"], "languages": "nl, en",
+                 "policy": "https://…", "canonical": "https://…", "checked": "2026-11-22"}
 
 Everything here can be read by its owner alone. Whoever holds as many share files
 as the manifest needs evaluators can, with the registry's database, find out who is
@@ -54,15 +64,15 @@ func main() { program.Main() }
 
 // config is the configuration file; usage describes it.
 type config struct {
-	Data       string              `json:"data"`
-	Shares     string              `json:"shares"`
-	TLS        command.Certificate `json:"tls"`
-	Pins       string              `json:"pins"`
-	Manifest   string              `json:"manifest"`
-	Directory  string              `json:"directory"`
-	Evaluation string              `json:"evaluation"`
-	Public     string              `json:"public"`
-	Operations string              `json:"operations"`
+	Data   string `json:"data"`
+	Shares string `json:"shares"`
+	command.Front
+	Pins       string `json:"pins"`
+	Manifest   string `json:"manifest"`
+	Directory  string `json:"directory"`
+	Evaluation string `json:"evaluation"`
+	Public     string `json:"public"`
+	Operations string `json:"operations"`
 }
 
 func readConfig(file string) (*config, error) {
@@ -70,8 +80,6 @@ func readConfig(file string) (*config, error) {
 	err := program.ReadConfig(file, c,
 		command.Path{Field: "data", Value: &c.Data},
 		command.Path{Field: "shares", Value: &c.Shares},
-		command.Path{Field: "tls.cert", Value: &c.TLS.Cert},
-		command.Path{Field: "tls.key", Value: &c.TLS.Key},
 		command.Path{Field: "pins", Value: &c.Pins},
 		command.Path{Field: "manifest", Value: &c.Manifest},
 		command.Path{Field: "directory", Value: &c.Directory},
@@ -83,6 +91,9 @@ func readConfig(file string) (*config, error) {
 		return nil, program.Missing(file, "evaluation or public")
 	case command.Inside(c.Data, c.Shares): // data is copied to backups; shares must not come along
 		return nil, fmt.Errorf("%s: shares lies inside data; put it beside it, so that a backup of data holds no shares", file)
+	}
+	if err := c.Front.Check(program, file, c.Evaluation); err != nil {
+		return nil, err
 	}
 	if c.Operations == "" {
 		c.Operations = "127.0.0.1:0"

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/seinhuis/seinhuis/api/edge"
 	"github.com/seinhuis/seinhuis/api/evaluation"
 	"github.com/seinhuis/seinhuis/cmd/internal/command"
 	"github.com/seinhuis/seinhuis/evaluator"
@@ -62,15 +61,12 @@ func (n *node) serve(ctx context.Context, budgets *evaluator.Budgets, log *slog.
 	if n.evaluator, err = evaluator.New(budgets, time.Now, m, self.Index, shares); err != nil {
 		return err
 	}
-	if err := n.config.TLS.Load(); err != nil {
-		return err
-	}
 	n.warn(log)
 	server := evaluation.New(n.evaluator, func() *manifest.Directory { _, d := n.trust.Current(); return d }, time.Now, log)
 
 	s, ctx := command.NewService(ctx, log)
-	s.Listen("evaluation", n.config.Evaluation, server.Evaluation(), edge.ServerTLS(n.config.TLS.Current, server.Known))
-	s.Listen("public", n.config.Public, server.Public(), edge.PublicTLS(n.config.TLS.Current))
+	n.config.ListenParties(s, "evaluation", n.config.Evaluation, server.Evaluation(), server.Known)
+	n.config.ListenPublic(s, n.config.Public, server.Public())
 	s.Listen("operations", n.config.Operations, server.Operations(), nil)
 	s.Go(func() error { return server.CountMinutes(ctx) })
 	s.OnHangup(func() ([]any, error) {
@@ -81,6 +77,7 @@ func (n *node) serve(ctx context.Context, budgets *evaluator.Budgets, log *slog.
 		m, d := n.trust.Current()
 		return []any{"manifest", m.Version, "directory", d.Version}, nil
 	})
+	s.KeepCertificates(server.Metrics(), n.config.Kept(n.named)...)
 	return s.Run("evaluator", self.Index, "manifest", m.Version)
 }
 
@@ -99,10 +96,14 @@ func (n *node) reload() error {
 	if err != nil {
 		return err
 	}
-	if err := n.evaluator.Load(m, self.Index, shares); err != nil {
-		return err
-	}
-	return n.config.TLS.Load()
+	return n.evaluator.Load(m, self.Index, shares)
+}
+
+// named refuses a certificate under whose key no party looks for this evaluator.
+func (n *node) named(pin [32]byte) error {
+	m, _ := n.trust.Current()
+	_, err := byPin(m, pin)
+	return err
 }
 
 // warn tells of keys that nobody gets an answer for here.

@@ -31,8 +31,8 @@ Beheer
       Maakt de sleutel waaronder de poort alles bewaart. Zonder dit bestand is de
       opslag onleesbaar; bewaar het nooit in de map van de opslag.
   gateway serve -config BESTAND
-      Draait de poort tot SIGTERM of SIGINT. SIGHUP leest manifest, gids en het bestand
-      token opnieuw.
+      Draait de poort tot SIGTERM of SIGINT. SIGHUP leest manifest, gids, certificaten en
+      het bestand token opnieuw; nieuwe certificaten ziet hij ook vanzelf.
 
 Toegang, bij een poort die draait
   gateway token     API-sleutels maken, tonen en intrekken
@@ -58,7 +58,7 @@ Einde
 BESTAND van serve is JSON; onbekende velden worden geweigerd; paden gelden vanaf
 zijn eigen map:
   {
-    "listen":     "127.0.0.1:8420",     voor de API, zonder TLS
+    "listen":     "127.0.0.1:8420",     voor de API
     "metrics":    "127.0.0.1:9420",     voor Prometheus, alleen op de eigen machine
     "data":       "data",               map van de opslag
     "storageKey": "storage.key",
@@ -72,6 +72,14 @@ zijn eigen map:
       "card":  {"desk": "Team Noord", "phone": "+31 20 555 01 00"}
     }]
   }
+  Andere machines bereiken de API alleen over TLS. Zet in BESTAND dan ook
+    "tls":     {"cert": "api.crt", "key": "api.pem"}   de poort spreekt zelf TLS 1.3
+  of, met een proxy ervoor die TLS afhandelt,
+    "proxies": ["10.1.2.3"]             van deze adressen of netwerken gelden
+                                        X-Forwarded-For en -Proto, of Forwarded
+  en voor /.well-known/security.txt, dat een jaar na "checked" verloopt:
+    "security": {"contact": ["mailto:veilig@example.org"], "languages": "nl, en",
+                 "policy": "https://…", "canonical": "https://…", "checked": "2026-11-22"}
   Op de kaart mogen name, role, desk, phone, email en reachable staan. Zij geldt
   voor wie zelf geen contactkaart meestuurt.
 `

@@ -64,6 +64,13 @@ type counter struct {
 func serveWorld(t *testing.T, parties ...int) *counter {
 	t.Helper()
 	c := configureWorld(t, parties...)
+	c.serve(t)
+	return c
+}
+
+// serve serves what is configured, until the test ends or stops it.
+func (c *counter) serve(t *testing.T) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() {
@@ -72,7 +79,6 @@ func serveWorld(t *testing.T, parties ...int) *counter {
 	c.stop = sync.OnceValue(func() error { cancel(); return <-ended })
 	t.Cleanup(func() { c.stop() })
 	c.listens(t, ended)
-	return c
 }
 
 // listens waits until the gateway says that it listens.

@@ -4,10 +4,12 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"log/slog"
 	"net/http"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -17,6 +19,7 @@ import (
 	"github.com/seinhuis/seinhuis/cmd/internal/command"
 	"github.com/seinhuis/seinhuis/gateway"
 	"github.com/seinhuis/seinhuis/gateway/rest"
+	"github.com/seinhuis/seinhuis/keys"
 	"github.com/seinhuis/seinhuis/logging"
 )
 
@@ -49,12 +52,40 @@ func serve(ctx context.Context, args []string, stderr io.Writer) (err error) {
 	}
 	operations := edge.Router()
 	operations.Handle("/metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{})).Methods(http.MethodGet)
-	service.Listen("api", config.Listen, handler, nil)
+	handler, secured, kept, err := front(config, g, handler)
+	if err != nil {
+		return err
+	}
+	service.Listen("api", config.Listen, handler, secured)
 	service.Listen("metrics", config.Metrics, edge.Headers(operations), nil)
 	service.Go(func() error { return g.Run(ctx) })
 	service.OnHangup(func() ([]any, error) { return nil, g.Reload() })
-	if config.Public() {
-		log.Warn("the API listens beyond this machine, without TLS; put a proxy with TLS before it", "listen", config.Listen)
-	}
+	service.KeepCertificates(metrics, kept...)
 	return service.Run()
+}
+
+// front puts before the API what the configuration says: TLS here, or proxies in front.
+func front(c gateway.Config, g *gateway.Gateway, api http.Handler) (http.Handler, *tls.Config, []command.Kept, error) {
+	var kept []command.Kept
+	for _, p := range g.Parties() {
+		kept = append(kept, command.Kept{Use: "client", Party: string(p.ID()), Pair: p.Certificate(), Load: p.LoadCertificate})
+	}
+	proxies, err := edge.ParseProxies(c.Proxies)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	forwarding := edge.Forwarding{Proxies: proxies}
+	var secured *tls.Config
+	if c.TLS.Cert != "" {
+		pair := &keys.Pair{Cert: c.TLS.Cert, Key: c.TLS.Key}
+		load := func() (bool, error) { return pair.Load(nil) }
+		if _, err := load(); err != nil {
+			return nil, nil, nil, err
+		}
+		secured = edge.PublicTLS(pair.Current)
+		kept = append(kept, command.Kept{Use: "api", Pair: pair, Load: load})
+	} else if c.Public() {
+		forwarding.Demand, forwarding.Open = rest.DemandTLS, []string{"/health"}
+	}
+	return c.Security.Handler(time.Now, edge.Headers(forwarding.Handler(api))), secured, kept, nil
 }

@@ -19,17 +19,17 @@ import (
 
 // config is the configuration file; usage describes it.
 type config struct {
-	Data         string              `json:"data"`
-	Keys         string              `json:"keys"`
-	ReceiptKey   string              `json:"receiptKey"`
-	TLS          command.Certificate `json:"tls"`
-	Pins         string              `json:"pins"`
-	Manifest     string              `json:"manifest"`
-	Directory    string              `json:"directory"`
-	Exchange     string              `json:"exchange"`
-	Public       string              `json:"public"`
-	Operations   string              `json:"operations"`
-	SweepSeconds int                 `json:"sweepSeconds"`
+	Data       string `json:"data"`
+	Keys       string `json:"keys"`
+	ReceiptKey string `json:"receiptKey"`
+	command.Front
+	Pins         string `json:"pins"`
+	Manifest     string `json:"manifest"`
+	Directory    string `json:"directory"`
+	Exchange     string `json:"exchange"`
+	Public       string `json:"public"`
+	Operations   string `json:"operations"`
+	SweepSeconds int    `json:"sweepSeconds"`
 }
 
 func readConfig(file string) (*config, error) {
@@ -38,8 +38,6 @@ func readConfig(file string) (*config, error) {
 		command.Path{Field: "data", Value: &c.Data},
 		command.Path{Field: "keys", Value: &c.Keys},
 		command.Path{Field: "receiptKey", Value: &c.ReceiptKey},
-		command.Path{Field: "tls.cert", Value: &c.TLS.Cert},
-		command.Path{Field: "tls.key", Value: &c.TLS.Key},
 		command.Path{Field: "pins", Value: &c.Pins},
 		command.Path{Field: "manifest", Value: &c.Manifest},
 		command.Path{Field: "directory", Value: &c.Directory},
@@ -51,6 +49,9 @@ func readConfig(file string) (*config, error) {
 		return nil, program.Missing(file, "exchange, public, operations or sweepSeconds")
 	case command.Inside(c.Data, c.Keys):
 		return nil, fmt.Errorf("%s: keys lies inside data; whoever copies the database must not copy what opens it", file)
+	}
+	if err := c.Front.Check(program, file, c.Exchange); err != nil {
+		return nil, err
 	}
 	return c, nil
 }

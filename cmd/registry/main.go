@@ -17,7 +17,7 @@ const usage = `registry: the blind signal registry of Seinhuis
         tls.pem        the key of tls.crt, which the manifest pins
   registry serve -config FILE
       Serves until SIGTERM or SIGINT. SIGHUP reads manifest, directory and
-      certificate anew.
+      certificate anew; a new certificate is also seen without it.
   registry check -config FILE
       Joins all signals of a stopped registry anew, and holds the stored matches
       and the events that were told against the result. Prints what differs, and
@@ -45,6 +45,16 @@ FILE is JSON; unknown fields are refused; paths are relative to its folder:
     "operations": "127.0.0.1:9090",         for you: metrics
     "sweepSeconds": 60                      how often the clock's work is done
   }
+
+Where a proxy ends TLS before exchange, it passes the client's certificate on in the
+header Client-Cert (RFC 9440), and FILE says which proxies are believed:
+    "proxy": {"keys": ["<SPKI hash of the key that the proxy has as a client>"],
+              "cert": "proxy.crt"}      what it shows to parties; the manifest pins its key
+or, for plain HTTP on this machine alone, over loopback or unix:PATH,
+    "proxy": {"local": true, "cert": "proxy.crt"}
+For /.well-known/security.txt, which expires a year after "checked":
+    "security": {"contact": ["mailto:security@example.org"], "languages": "nl, en",
+                 "policy": "https://…", "canonical": "https://…", "checked": "2026-11-22"}
 `
 
 var program = command.Program{Name: "registry", Usage: usage}

@@ -10,15 +10,16 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/seinhuis/seinhuis/api/edge"
 	"github.com/seinhuis/seinhuis/api/exchange"
 	"github.com/seinhuis/seinhuis/cmd/internal/command"
 	"github.com/seinhuis/seinhuis/crypto/encoding"
-	"github.com/seinhuis/seinhuis/keys"
 	"github.com/seinhuis/seinhuis/logging"
 	"github.com/seinhuis/seinhuis/manifest"
 	"github.com/seinhuis/seinhuis/matcher"
 )
+
+// errOtherKey says that parties would talk to no server with this key.
+const errOtherKey = logging.Error("the manifest names another TLS key than that of tls.cert, or of the proxy's certificate; give governance what keygen printed")
 
 var errOtherEpoch = errors.New("the stored signals match on another epoch than the manifest's oldest open one, or are half moved to it; run registry rebuild")
 
@@ -41,14 +42,20 @@ func serve(ctx context.Context, args []string, _, stderr io.Writer) error {
 }
 
 func (c *config) serve(ctx context.Context, m *matcher.Matcher, trust *manifest.Trust, log *slog.Logger) error {
-	load := func() error {
-		man, _ := trust.Current()
-		if err := c.self(man, m.ReceiptKey); err != nil {
+	named := func(pin [32]byte) error {
+		if man, _ := trust.Current(); man.Registry.TLS != pin {
+			return errOtherKey
+		}
+		return nil
+	}
+	self := func() error {
+		if _, err := c.Front.Load(named); err != nil {
 			return err
 		}
-		return c.TLS.Load()
+		man, _ := trust.Current()
+		return errors.Join(c.Front.Named(named), receipts(man, m.ReceiptKey))
 	}
-	if err := load(); err != nil {
+	if err := self(); err != nil {
 		return err
 	}
 	if err := m.Ready(ctx); errors.Is(err, matcher.ErrOtherEpoch) {
@@ -61,28 +68,21 @@ func (c *config) serve(ctx context.Context, m *matcher.Matcher, trust *manifest.
 		return now.ManifestNote, now.DirectoryNote
 	})
 	s, ctx := command.NewService(ctx, log)
-	s.Listen("exchange", c.Exchange, server.Parties(), edge.ServerTLS(c.TLS.Current, server.Known))
-	s.Listen("public", c.Public, server.Public(), edge.PublicTLS(c.TLS.Current))
+	c.ListenParties(s, "exchange", c.Exchange, server.Parties(), server.Known)
+	c.ListenPublic(s, c.Public, server.Public())
 	s.Listen("operations", c.Operations, server.Operations(), nil)
 	s.Go(func() error { return sweep(ctx, m, server, time.Duration(c.SweepSeconds)*time.Second, log) })
 	s.OnHangup(func() ([]any, error) {
-		err := errors.Join(trust.Reload(time.Now()), load())
+		err := errors.Join(trust.Reload(time.Now()), self())
 		man, dir := trust.Current()
 		return []any{"manifest", man.Version, "directory", dir.Version}, err
 	})
+	s.KeepCertificates(server.Metrics(), c.Kept(named)...)
 	return s.Run()
 }
 
-// self holds that the manifest names this registry's keys: a party talks to no
-// other server, and believes no other receipts.
-func (c *config) self(m *manifest.Manifest, receiptKey ed25519.PrivateKey) error {
-	cert, err := keys.ReadTLS(c.TLS.Cert, c.TLS.Key)
-	if err != nil {
-		return err
-	}
-	if m.Registry.TLS != keys.SPKIHash(cert.Leaf) {
-		return logging.Error("the manifest names another TLS key than that of tls.cert; give governance what keygen printed")
-	}
+// receipts holds that the manifest names the key of receipts: parties believe no others.
+func receipts(m *manifest.Manifest, receiptKey ed25519.PrivateKey) error {
 	id := encoding.KeyIDOf(receiptKey.Public().(ed25519.PublicKey))
 	if _, ok := m.ReceiptKey(id, time.Now()); !ok {
 		return logging.Error("the manifest does not have receiptKey among its receipt keys, or no longer; give governance what keygen printed")

@@ -28,6 +28,7 @@ var (
 	problemToken   = problem{"sleutel", http.StatusUnauthorized, "Geen geldige API-sleutel", "Stuur een API-sleutel van de deelnemer of een toegangstoken mee als Authorization: Bearer.", nil}
 	problemRole    = problem{"rol", http.StatusForbidden, "Deze sleutel mag dit niet", "De beschrijving van de API noemt bij elke bewerking de rollen die haar mogen doen.", nil}
 	problemPerson  = problem{"hulpverlener", http.StatusForbidden, "Namens deze hulpverlener mag dit niet", "De sleutel hoort bij een ander, of de hulpverlener is geen actieve gebruiker.", nil}
+	problemTLS     = problem{"tls", http.StatusForbidden, "Geen beveiligde verbinding", "De poort neemt verzoeken van andere machines alleen over TLS aan.", nil}
 	problemPath    = problem{"niet-gevonden", http.StatusNotFound, "Niet gevonden", "Op dit adres is niets. Adressen eindigen niet op een schuine streep.", nil}
 	problemID      = problem{"onbekend-id", http.StatusNotFound, "Niet gevonden", "De organisatie heeft niets met dit id, of bewaart het niet meer.", nil}
 	problemMethod  = problem{"methode", http.StatusMethodNotAllowed, "Methode niet toegestaan", "De kop Allow noemt de methoden van dit adres.", nil}
@@ -124,3 +125,6 @@ func writeProblem(w http.ResponseWriter, p *problem) {
 	w.WriteHeader(p.status)
 	w.Write(body) // who went away meanwhile asks again
 }
+
+// DemandTLS refuses a request that came in the clear.
+func DemandTLS(w http.ResponseWriter, _ *http.Request) { writeProblem(w, &problemTLS) }

@@ -11,13 +11,12 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
-	"sync/atomic"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/seinhuis/seinhuis/api/edge"
-	"github.com/seinhuis/seinhuis/keys"
 )
 
 // A Service is listeners and loops that run together: the first that fails, or the
@@ -28,6 +27,7 @@ type Service struct {
 	log       *slog.Logger
 	addresses []any
 	failed    error
+	certificates
 }
 
 // NewService starts a service without anything in it. What it runs gets the
@@ -37,18 +37,24 @@ func NewService(ctx context.Context, log *slog.Logger) (*Service, context.Contex
 	return &Service{ctx: ctx, group: group, log: log}, ctx
 }
 
-// Listen serves a handler at an address; with config set over TLS. Run reports
-// what went wrong.
+// Listen serves a handler at an address, host:port or unix:PATH; with config set
+// over TLS. Run reports what went wrong.
 func (s *Service) Listen(name, address string, handler http.Handler, config *tls.Config) {
 	if s.failed != nil {
 		return
 	}
-	ln, err := net.Listen("tcp", address)
+	network := "tcp"
+	if path, unix := strings.CutPrefix(address, edge.UnixPrefix); unix {
+		network, address = "unix", path
+	}
+	ln, err := net.Listen(network, address)
 	if err != nil {
 		s.failed = err
 		return
 	}
-	s.addresses = append(s.addresses, name, ln.Addr().String())
+	if network == "tcp" {
+		s.addresses = append(s.addresses, name, ln.Addr().String())
+	}
 	s.Go(func() error { return edge.Serve(s.ctx, &http.Server{Handler: handler, TLSConfig: config}, ln) })
 }
 
@@ -68,7 +74,9 @@ func (s *Service) OnHangup(reload func() ([]any, error)) {
 			case <-s.ctx.Done():
 				return nil
 			}
-			if attrs, err := reload(); err != nil {
+			attrs, err := reload()
+			s.certificates.read(s.log) // after the manifest, which says whose keys are good
+			if err != nil {
 				s.log.Error("reload refused", "cause", err)
 			} else {
 				s.log.Info("reloaded", attrs...)
@@ -91,25 +99,6 @@ func (s *Service) Run(attrs ...any) error {
 	s.log.Info("stopped")
 	return nil
 }
-
-// A Certificate is a server's own, which can be read anew while it serves.
-type Certificate struct {
-	Cert    string `json:"cert"` // path
-	Key     string `json:"key"`  // path
-	current atomic.Pointer[tls.Certificate]
-}
-
-// Load reads the files. After an error the certificate of before stays.
-func (c *Certificate) Load() error {
-	loaded, err := keys.ReadTLS(c.Cert, c.Key)
-	if err == nil {
-		c.current.Store(&loaded)
-	}
-	return err
-}
-
-// Current is the certificate loaded last.
-func (c *Certificate) Current() tls.Certificate { return *c.current.Load() }
 
 // PebbleLog passes on what pebble complains of. Its info lines name files and
 // sizes all day long; they are dropped.
