@@ -40,7 +40,7 @@ var imports = map[string]string{
 	"gateway":         "api manifest audit calendar crypto/... keys api/edge gateway/webhook gateway/mail",
 	"gateway/webhook": "api",
 	"gateway/mail":    "",
-	"gateway/rest":    "gateway api api/edge crypto/encoding",
+	"gateway/rest":    "gateway gateway/webhook gateway/mail api api/edge crypto/encoding",
 	"web":             "gateway",
 	"cmd/...":         "...",
 	"bench":           "...",

@@ -73,10 +73,12 @@ func (p *Party) addressMail(b *batch, messages []Message) error {
 
 // mailTarget is the id of a recipient: one and the same, however often he is forgotten.
 func (p *Party) mailTarget(t Target) ID {
-	return p.g.store.index.of("mail", p.key, fmt.Sprintf("%t %s", t.User != "", t.recipient()))
+	return p.g.store.index.of("mail", p.key, fmt.Sprintf("%t %s", t.User != "", t.Recipient()))
 }
 
-func (t Target) recipient() string {
+// Recipient is who gets mail: a user, or else an address of the configuration. It is
+// empty for a webhook.
+func (t Target) Recipient() string {
 	if t.User != "" {
 		return t.User
 	}

@@ -172,6 +172,17 @@ func (t Target) secrets(now time.Time) (list []webhook.Secret, err error) {
 	return list, nil
 }
 
+// PublicKeys are those that a receiver verifies v1a with, the newest first; none when
+// it signs with a shared secret.
+func (t Target) PublicKeys() (list []string) {
+	for _, held := range t.Secrets {
+		if s, err := webhook.ParseSecret(held.Text); err == nil && s.Public() != "" {
+			list = append(list, s.Public())
+		}
+	}
+	return list
+}
+
 // anew begins the tries again: of what waits now, at once.
 func (t *Target) anew() {
 	t.Head, t.Pause, t.Failing = Tries{}, time.Time{}, time.Time{}

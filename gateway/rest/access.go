@@ -81,6 +81,9 @@ func (s *server) authenticate(w http.ResponseWriter, r *http.Request, op *edge.O
 		return nil, nil, refused
 	}
 	ctx, end := access.While(r.Context())
+	if wantsStream(r) {
+		ctx = context.WithValue(ctx, streamInContext, true)
+	}
 	return context.WithValue(ctx, accessInContext, access), end, nil
 }
 

@@ -85,6 +85,8 @@ var may = map[string]string{
 	"lijstRegels": "aanmelden", "lijstBerichten": "matches",
 	"maakGebruiker": "beheer", "lijstGebruikers": "beheer", "leesGebruiker": "beheer", "wijzigGebruiker": "beheer",
 	"verwijderGebruiker": "beheer", "maakSleutel": "beheer", "lijstSleutels": "beheer", "leesSleutel": "beheer",
+	"maakAbonnement": "beheer", "lijstAbonnementen": "beheer", "leesAbonnement": "beheer", "wijzigAbonnement": "beheer",
+	"verwijderAbonnement": "beheer", "wisselGeheim": "beheer", "testAbonnement": "beheer", "lijstMislukt": "beheer", "herhaalMislukt": "beheer",
 	"trekSleutelIn": "beheer", "lijstInzagen": "privacy", "leesOrganisatie": "", "leesOpenapi": "", "leesGezondheid": "",
 }
 

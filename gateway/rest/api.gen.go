@@ -20,6 +20,117 @@ import (
 	openapi_types "github.com/oapi-codegen/runtime/types"
 )
 
+// Defines values for AbonnementOndertekening.
+const (
+	AbonnementOndertekeningEd25519 AbonnementOndertekening = "ed25519"
+	AbonnementOndertekeningHmac    AbonnementOndertekening = "hmac"
+)
+
+// Valid indicates whether the value is a known member of the AbonnementOndertekening enum.
+func (e AbonnementOndertekening) Valid() bool {
+	switch e {
+	case AbonnementOndertekeningEd25519:
+		return true
+	case AbonnementOndertekeningHmac:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for AbonnementSoort.
+const (
+	AbonnementSoortMail    AbonnementSoort = "mail"
+	AbonnementSoortWebhook AbonnementSoort = "webhook"
+)
+
+// Valid indicates whether the value is a known member of the AbonnementSoort enum.
+func (e AbonnementSoort) Valid() bool {
+	switch e {
+	case AbonnementSoortMail:
+		return true
+	case AbonnementSoortWebhook:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for AbonnementToestand.
+const (
+	AbonnementToestandAan   AbonnementToestand = "aan"
+	AbonnementToestandFaalt AbonnementToestand = "faalt"
+	AbonnementToestandUit   AbonnementToestand = "uit"
+	AbonnementToestandWeg   AbonnementToestand = "weg"
+)
+
+// Valid indicates whether the value is a known member of the AbonnementToestand enum.
+func (e AbonnementToestand) Valid() bool {
+	switch e {
+	case AbonnementToestandAan:
+		return true
+	case AbonnementToestandFaalt:
+		return true
+	case AbonnementToestandUit:
+		return true
+	case AbonnementToestandWeg:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for Afleveruitkomst.
+const (
+	AfleveruitkomstAfgeleverd   Afleveruitkomst = "afgeleverd"
+	AfleveruitkomstCertificaat  Afleveruitkomst = "certificaat"
+	AfleveruitkomstDoorverwezen Afleveruitkomst = "doorverwezen"
+	AfleveruitkomstDruk         Afleveruitkomst = "druk"
+	AfleveruitkomstFout         Afleveruitkomst = "fout"
+	AfleveruitkomstGeenAdres    Afleveruitkomst = "geenAdres"
+	AfleveruitkomstGestopt      Afleveruitkomst = "gestopt"
+	AfleveruitkomstGeweigerd    Afleveruitkomst = "geweigerd"
+	AfleveruitkomstNetwerk      Afleveruitkomst = "netwerk"
+	AfleveruitkomstOnbereikbaar Afleveruitkomst = "onbereikbaar"
+	AfleveruitkomstTeLaat       Afleveruitkomst = "teLaat"
+	AfleveruitkomstVerstuurd    Afleveruitkomst = "verstuurd"
+	AfleveruitkomstWeg          Afleveruitkomst = "weg"
+)
+
+// Valid indicates whether the value is a known member of the Afleveruitkomst enum.
+func (e Afleveruitkomst) Valid() bool {
+	switch e {
+	case AfleveruitkomstAfgeleverd:
+		return true
+	case AfleveruitkomstCertificaat:
+		return true
+	case AfleveruitkomstDoorverwezen:
+		return true
+	case AfleveruitkomstDruk:
+		return true
+	case AfleveruitkomstFout:
+		return true
+	case AfleveruitkomstGeenAdres:
+		return true
+	case AfleveruitkomstGestopt:
+		return true
+	case AfleveruitkomstGeweigerd:
+		return true
+	case AfleveruitkomstNetwerk:
+		return true
+	case AfleveruitkomstOnbereikbaar:
+		return true
+	case AfleveruitkomstTeLaat:
+		return true
+	case AfleveruitkomstVerstuurd:
+		return true
+	case AfleveruitkomstWeg:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Bereik.
 const (
 	BereikAlle  Bereik = "alle"
@@ -212,6 +323,24 @@ func (e InzageUitkomst) Valid() bool {
 	case InzageUitkomstRefused:
 		return true
 	case InzageUitkomstSuccess:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for NieuwAbonnementOndertekening.
+const (
+	NieuwAbonnementOndertekeningEd25519 NieuwAbonnementOndertekening = "ed25519"
+	NieuwAbonnementOndertekeningHmac    NieuwAbonnementOndertekening = "hmac"
+)
+
+// Valid indicates whether the value is a known member of the NieuwAbonnementOndertekening enum.
+func (e NieuwAbonnementOndertekening) Valid() bool {
+	switch e {
+	case NieuwAbonnementOndertekeningEd25519:
+		return true
+	case NieuwAbonnementOndertekeningHmac:
 		return true
 	default:
 		return false
@@ -425,6 +554,72 @@ func (e VerlengingNummersoort) Valid() bool {
 	}
 }
 
+// Abonnement defines model for Abonnement.
+type Abonnement struct {
+	Aangemaakt time.Time `json:"aangemaakt"`
+
+	// AfgeleverdOp Wanneer er voor het laatst iets aankwam.
+	AfgeleverdOp  time.Time     `json:"afgeleverdOp,omitempty,omitzero"`
+	DossierLink   string        `json:"dossierLink,omitempty,omitzero"`
+	Hulpverleners []string      `json:"hulpverleners,omitempty,omitzero"`
+	Id            string        `json:"id"`
+	Laatste       LaatstePoging `json:"laatste,omitempty,omitzero"`
+	MetKaart      bool          `json:"metKaart,omitempty,omitzero"`
+
+	// Mislukt Hoeveel berichten er niet zijn af te leveren.
+	Mislukt       int                     `json:"mislukt"`
+	Naam          string                  `json:"naam,omitempty,omitzero"`
+	Ondertekening AbonnementOndertekening `json:"ondertekening,omitempty,omitzero"`
+
+	// Ontvanger Bij mail: de gebruiker, of het adres van het bureau.
+	Ontvanger string `json:"ontvanger,omitempty,omitzero"`
+
+	// OpenbareSleutels Bij `ed25519`: die nu gelden, de nieuwste eerst.
+	OpenbareSleutels []string `json:"openbareSleutels,omitempty,omitzero"`
+
+	// Pogingen Hoe vaak het bericht dat aan de beurt is niet aankwam.
+	Pogingen int `json:"pogingen"`
+
+	// Sinds De eerste van die pogingen.
+	Sinds time.Time       `json:"sinds,omitempty,omitzero"`
+	Soort AbonnementSoort `json:"soort"`
+
+	// Soorten Alleen berichten van deze soorten; zonder alle.
+	Soorten Berichtsoorten `json:"soorten,omitempty,omitzero"`
+	Teams   []string       `json:"teams,omitempty,omitzero"`
+
+	// Toestand - `aan`
+	// - `uit`: uitgezet
+	// - `weg`: de ontvanger wilde niets meer (410)
+	// - `faalt`: er kwam een maand lang niets aan
+	Toestand       AbonnementToestand `json:"toestand"`
+	Url            string             `json:"url,omitempty,omitzero"`
+	VolgendePoging time.Time          `json:"volgendePoging,omitempty,omitzero"`
+}
+
+// AbonnementOndertekening defines model for Abonnement.Ondertekening.
+type AbonnementOndertekening string
+
+// AbonnementSoort defines model for Abonnement.Soort.
+type AbonnementSoort string
+
+// AbonnementToestand - `aan`
+// - `uit`: uitgezet
+// - `weg`: de ontvanger wilde niets meer (410)
+// - `faalt`: er kwam een maand lang niets aan
+type AbonnementToestand string
+
+// Abonnementen defines model for Abonnementen.
+type Abonnementen struct {
+	Items []Abonnement `json:"items"`
+
+	// Next Ontbreekt aan het einde van de lijst.
+	Next string `json:"next,omitempty,omitzero"`
+}
+
+// Afleveruitkomst defines model for Afleveruitkomst.
+type Afleveruitkomst string
+
 // Ander defines model for Ander.
 type Ander struct {
 	// Contactkaart Wat een andere organisatie die hetzelfde kind signaleert te zien krijgt, en niets anders. Zonder kaart geldt de
@@ -487,6 +682,9 @@ type Berichten struct {
 	Next  string    `json:"next"`
 }
 
+// Berichtsoorten Alleen berichten van deze soorten; zonder alle.
+type Berichtsoorten = []string
+
 // Contactkaart Wat een andere organisatie die hetzelfde kind signaleert te zien krijgt, en niets anders. Zonder kaart geldt de
 // kaart uit de instellingen van de poort.
 type Contactkaart struct {
@@ -536,6 +734,20 @@ type Gebruikers struct {
 	Next string `json:"next,omitempty,omitzero"`
 }
 
+// Geheimwissel defines model for Geheimwissel.
+type Geheimwissel struct {
+	// OverlapUren Hoe lang het oude geheim nog geldt.
+	OverlapUren *int `json:"overlapUren,omitempty"`
+}
+
+// GemaaktAbonnement defines model for GemaaktAbonnement.
+type GemaaktAbonnement struct {
+	Abonnement Abonnement `json:"abonnement"`
+
+	// Geheim Bij `hmac`: begint met `whsec_`. De poort toont het niet nog eens.
+	Geheim string `json:"geheim,omitempty,omitzero"`
+}
+
 // GemaakteSleutel defines model for GemaakteSleutel.
 type GemaakteSleutel struct {
 	Aangemaakt time.Time `json:"aangemaakt"`
@@ -562,6 +774,20 @@ type GemaakteSleutel struct {
 	VerlooptOp openapi_types.Date `json:"verlooptOp"`
 }
 
+// GewijzigdAbonnement defines model for GewijzigdAbonnement.
+type GewijzigdAbonnement struct {
+	Aan           bool           `json:"aan"`
+	DossierLink   string         `json:"dossierLink,omitempty,omitzero"`
+	Hulpverleners []Hulpverlener `json:"hulpverleners,omitempty,omitzero"`
+	MetKaart      bool           `json:"metKaart,omitempty,omitzero"`
+	Naam          string         `json:"naam,omitempty,omitzero"`
+
+	// Soorten Alleen berichten van deze soorten; zonder alle.
+	Soorten Berichtsoorten `json:"soorten,omitempty,omitzero"`
+	Teams   []string       `json:"teams,omitempty,omitzero"`
+	Url     string         `json:"url"`
+}
+
 // GewijzigdeGebruiker defines model for GewijzigdeGebruiker.
 type GewijzigdeGebruiker struct {
 	Actief    bool   `json:"actief"`
@@ -578,6 +804,12 @@ type Gezondheid struct {
 
 // GezondheidStatus defines model for Gezondheid.Status.
 type GezondheidStatus string
+
+// Herhaling defines model for Herhaling.
+type Herhaling struct {
+	// Aantal Hoeveel berichten de poort weer probeert.
+	Aantal int `json:"aantal"`
+}
 
 // Hulpverlener Hoe de hulpverlener binnen de eigen organisatie heet (een gebruikersnaam of personeelscode).
 type Hulpverlener = string
@@ -718,6 +950,13 @@ type Inzagen struct {
 // Kenmerk Het eigen dossierkenmerk, nooit het nummer van het kind.
 type Kenmerk = string
 
+// LaatstePoging defines model for LaatstePoging.
+type LaatstePoging struct {
+	Op       time.Time       `json:"op"`
+	Uitkomst Afleveruitkomst `json:"uitkomst"`
+	Uitleg   string          `json:"uitleg"`
+}
+
 // Melding defines model for Melding.
 type Melding struct {
 	Aangemaakt time.Time `json:"aangemaakt"`
@@ -737,6 +976,66 @@ type Meldingen struct {
 	// Next Ontbreekt aan het einde van de lijst.
 	Next string `json:"next,omitempty,omitzero"`
 }
+
+// Mislukt defines model for Mislukt.
+type Mislukt struct {
+	Items []MisluktBericht `json:"items"`
+
+	// Next Ontbreekt aan het einde van de lijst.
+	Next string `json:"next,omitempty,omitzero"`
+}
+
+// MisluktBericht defines model for MisluktBericht.
+type MisluktBericht struct {
+	// Bericht Het id van het bericht.
+	Bericht      string    `json:"bericht,omitempty,omitzero"`
+	EerstePoging time.Time `json:"eerstePoging,omitempty,omitzero"`
+
+	// Herhaling Of de poort het weer probeert.
+	Herhaling bool            `json:"herhaling"`
+	MisluktOp time.Time       `json:"misluktOp"`
+	Pogingen  int             `json:"pogingen"`
+	Soort     string          `json:"soort,omitempty,omitzero"`
+	Uitkomst  Afleveruitkomst `json:"uitkomst"`
+	Uitleg    string          `json:"uitleg"`
+
+	// Volgnummer De plaats in de volgorde; `sequence` van de gebeurtenis.
+	Volgnummer int64 `json:"volgnummer"`
+}
+
+// NieuwAbonnement defines model for NieuwAbonnement.
+type NieuwAbonnement struct {
+	// DossierLink Het begin van links naar het eigen dossiersysteem; het id van de aanmelding komt erachter. Zonder geldt dat uit de
+	// instellingen.
+	DossierLink string `json:"dossierLink,omitempty,omitzero"`
+
+	// Hulpverleners Alleen berichten over signalen van deze hulpverleners; zonder, en zonder `teams`, die van allen.
+	Hulpverleners []Hulpverlener `json:"hulpverleners,omitempty,omitzero"`
+
+	// MetKaart Stuurt de contactkaart en de voorleescode mee; elke keer staat in het logboek van inzagen.
+	MetKaart bool `json:"metKaart,omitempty,omitzero"`
+
+	// Naam Eigen naam.
+	Naam string `json:"naam,omitempty,omitzero"`
+
+	// Ondertekening - `hmac`: handtekening `v1` met een geheim dat beide kanten hebben (`whsec_`)
+	// - `ed25519`: handtekening `v1a`; de ontvanger heeft alleen een openbare sleutel (`whpk_`)
+	Ondertekening NieuwAbonnementOndertekening `json:"ondertekening,omitempty,omitzero"`
+
+	// Soorten Alleen berichten van deze soorten; zonder alle.
+	Soorten Berichtsoorten `json:"soorten,omitempty,omitzero"`
+
+	// Teams Ook berichten over signalen van hulpverleners van deze teams.
+	Teams []string `json:"teams,omitempty,omitzero"`
+
+	// Url Waar de berichten heen gaan: `https://`. Adressen in een eigen netwerk horen in de instellingen van de poort te
+	// staan (`webhooks.allow`).
+	Url string `json:"url"`
+}
+
+// NieuwAbonnementOndertekening - `hmac`: handtekening `v1` met een geheim dat beide kanten hebben (`whsec_`)
+// - `ed25519`: handtekening `v1a`; de ontvanger heeft alleen een openbare sleutel (`whpk_`)
+type NieuwAbonnementOndertekening string
 
 // NieuwSignaal defines model for NieuwSignaal.
 type NieuwSignaal struct {
@@ -780,6 +1079,12 @@ type NieuweGebruiker struct {
 
 	// Vervanger Een andere gebruiker, die de signalen van deze ook ziet.
 	Vervanger string `json:"vervanger,omitempty,omitzero"`
+}
+
+// NieuweHerhaling defines model for NieuweHerhaling.
+type NieuweHerhaling struct {
+	// Volgnummers Alleen deze; zonder alles.
+	Volgnummers []int64 `json:"volgnummers,omitempty,omitzero"`
 }
 
 // NieuweImport defines model for NieuweImport.
@@ -953,6 +1258,14 @@ type Probleem struct {
 
 	// Type Example: urn:seinhuis:problem:invoer
 	Type string `json:"type"`
+}
+
+// Proef defines model for Proef.
+type Proef struct {
+	// Status De HTTP-status van het antwoord, als er een was.
+	Status   int             `json:"status,omitempty,omitzero"`
+	Uitkomst Afleveruitkomst `json:"uitkomst"`
+	Uitleg   string          `json:"uitleg"`
 }
 
 // Regel defines model for Regel.
@@ -1184,6 +1497,24 @@ type Wacht = int
 // Fout RFC 9457.
 type Fout = Probleem
 
+// LijstAbonnementenParams defines parameters for LijstAbonnementen.
+type LijstAbonnementenParams struct {
+	// Na De waarde `next` uit het vorige antwoord; zonder begint de lijst vooraan.
+	Na Na `form:"na,omitempty" json:"na,omitempty,omitzero"`
+
+	// Aantal Hoeveel hooguit terug te geven; zonder, of met 0, zijn het er 50.
+	Aantal Aantal `form:"aantal,omitempty" json:"aantal,omitempty,omitzero"`
+}
+
+// LijstMisluktParams defines parameters for LijstMislukt.
+type LijstMisluktParams struct {
+	// Na De waarde `next` uit het vorige antwoord; zonder begint de lijst vooraan.
+	Na int64 `form:"na,omitempty" json:"na,omitempty,omitzero"`
+
+	// Aantal Hoeveel hooguit terug te geven; zonder, of met 0, zijn het er 50.
+	Aantal Aantal `form:"aantal,omitempty" json:"aantal,omitempty,omitzero"`
+}
+
 // LijstBerichtenParams defines parameters for LijstBerichten.
 type LijstBerichtenParams struct {
 	// Na De waarde `next` uit het vorige antwoord; zonder begint de lijst vooraan.
@@ -1198,6 +1529,9 @@ type LijstBerichtenParams struct {
 	// SeinhuisHulpverlener De hulpverlener voor wie wordt gevraagd. Verplicht als het bereik van de sleutel `eigen` of `team` is en zij niet
 	// bij een hulpverlener hoort.
 	SeinhuisHulpverlener Namens `json:"Seinhuis-Hulpverlener,omitempty,omitzero"`
+
+	// LastEventID Bij server-sent events het laatste `id` dat aankwam; gaat voor `na`.
+	LastEventID string `json:"Last-Event-ID,omitempty,omitzero"`
 }
 
 // LijstGebruikersParams defines parameters for LijstGebruikers.
@@ -1384,6 +1718,18 @@ type LijstSleutelsParams struct {
 	Aantal Aantal `form:"aantal,omitempty" json:"aantal,omitempty,omitzero"`
 }
 
+// MaakAbonnementJSONRequestBody defines body for MaakAbonnement for application/json ContentType.
+type MaakAbonnementJSONRequestBody = NieuwAbonnement
+
+// WijzigAbonnementJSONRequestBody defines body for WijzigAbonnement for application/json ContentType.
+type WijzigAbonnementJSONRequestBody = GewijzigdAbonnement
+
+// WisselGeheimJSONRequestBody defines body for WisselGeheim for application/json ContentType.
+type WisselGeheimJSONRequestBody = Geheimwissel
+
+// HerhaalMisluktJSONRequestBody defines body for HerhaalMislukt for application/json ContentType.
+type HerhaalMisluktJSONRequestBody = NieuweHerhaling
+
 // MaakGebruikerJSONRequestBody defines body for MaakGebruiker for application/json ContentType.
 type MaakGebruikerJSONRequestBody = NieuweGebruiker
 
@@ -1490,10 +1836,141 @@ type ClientInterface interface {
 	// Corresponds with GET /health (the `LeesGezondheid` operationId).
 	LeesGezondheid(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// LijstAbonnementen Abonnementen, en wie er mail krijgt
+	//
+	// Ontvangers van mail komen er vanzelf bij: de hulpverlener van een signaal, zijn vervanger en het bureau uit de
+	// instellingen. Van hen is alleen te lezen hoe het met de mail staat.
+	//
+	// Corresponds with GET /v1/abonnementen (the `LijstAbonnementen` operationId).
+	LijstAbonnementen(ctx context.Context, params *LijstAbonnementenParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// MaakAbonnementWithBody Een webhook aanvragen
+	//
+	// Wat er vanaf nu binnenkomt, stuurt de poort door naar `url`, als CloudEvents 1.0 (`application/cloudevents+json`, NL
+	// GOV-profiel) met de handtekening van Standard Webhooks. Minstens één keer en op volgorde; `webhook-id` is het id van het
+	// bericht en blijft bij herhaling gelijk. Elk antwoord 2xx is goed. Anders probeert de poort het drie dagen lang
+	// opnieuw en legt daarna het bericht bij `mislukt`; 410 zet het abonnement uit, en bij 429 en 503 houdt zij zich aan
+	// `Retry-After`. Het geheim staat alleen in dit antwoord.
+	//
+	// De velden van `data` zijn die van een bericht: `soort`, `match`, `sid`, `signalen` (elk met `signaal`, `kenmerk`,
+	// `hulpverlener` en, met een `dossierLink`, `link`), `ander` en `probleem`. Zonder `metKaart` staan de contactkaart en de
+	// voorleescode er niet in: vraag die op met de API. Wie `metKaart` aanvraagt heeft ook de rol `matches` en het bereik
+	// `alle` nodig.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/abonnementen (the `MaakAbonnement` operationId).
+	MaakAbonnementWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// MaakAbonnement Een webhook aanvragen
+	//
+	// Wat er vanaf nu binnenkomt, stuurt de poort door naar `url`, als CloudEvents 1.0 (`application/cloudevents+json`, NL
+	// GOV-profiel) met de handtekening van Standard Webhooks. Minstens één keer en op volgorde; `webhook-id` is het id van het
+	// bericht en blijft bij herhaling gelijk. Elk antwoord 2xx is goed. Anders probeert de poort het drie dagen lang
+	// opnieuw en legt daarna het bericht bij `mislukt`; 410 zet het abonnement uit, en bij 429 en 503 houdt zij zich aan
+	// `Retry-After`. Het geheim staat alleen in dit antwoord.
+	//
+	// De velden van `data` zijn die van een bericht: `soort`, `match`, `sid`, `signalen` (elk met `signaal`, `kenmerk`,
+	// `hulpverlener` en, met een `dossierLink`, `link`), `ander` en `probleem`. Zonder `metKaart` staan de contactkaart en de
+	// voorleescode er niet in: vraag die op met de API. Wie `metKaart` aanvraagt heeft ook de rol `matches` en het bereik
+	// `alle` nodig.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/abonnementen (the `MaakAbonnement` operationId).
+	MaakAbonnement(ctx context.Context, body MaakAbonnementJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// VerwijderAbonnement Een abonnement beëindigen
+	//
+	// Ook wat mislukt was, is daarmee vergeten. De berichten zelf blijven.
+	//
+	// Corresponds with DELETE /v1/abonnementen/{id} (the `VerwijderAbonnement` operationId).
+	VerwijderAbonnement(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// LeesAbonnement Eén abonnement
+	//
+	// Corresponds with GET /v1/abonnementen/{id} (the `LeesAbonnement` operationId).
+	LeesAbonnement(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// WijzigAbonnementWithBody Een abonnement wijzigen, of aan- of uitzetten
+	//
+	// Vervangt alles wat het abonnement zegt. De pogingen beginnen daarmee opnieuw, te beginnen bij het bericht waar het
+	// gebleven was; wat al is afgeleverd komt niet nog eens.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PUT /v1/abonnementen/{id} (the `WijzigAbonnement` operationId).
+	WijzigAbonnementWithBody(ctx context.Context, id Id, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// WijzigAbonnement Een abonnement wijzigen, of aan- of uitzetten
+	//
+	// Vervangt alles wat het abonnement zegt. De pogingen beginnen daarmee opnieuw, te beginnen bij het bericht waar het
+	// gebleven was; wat al is afgeleverd komt niet nog eens.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PUT /v1/abonnementen/{id} (the `WijzigAbonnement` operationId).
+	WijzigAbonnement(ctx context.Context, id Id, body WijzigAbonnementJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// WisselGeheimWithBody Een nieuw geheim
+	//
+	// Het nieuwe geheim staat alleen in dit antwoord. Zolang het oude nog geldt, heeft elk bericht van beide een handtekening.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/abonnementen/{id}/geheim (the `WisselGeheim` operationId).
+	WisselGeheimWithBody(ctx context.Context, id Id, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// WisselGeheim Een nieuw geheim
+	//
+	// Het nieuwe geheim staat alleen in dit antwoord. Zolang het oude nog geldt, heeft elk bericht van beide een handtekening.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/abonnementen/{id}/geheim (the `WisselGeheim` operationId).
+	WisselGeheim(ctx context.Context, id Id, body WisselGeheimJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// HerhaalMisluktWithBody Wat mislukt is opnieuw afleveren
+	//
+	// De poort probeert het weer drie dagen lang, buiten de volgorde om. Wat aankomt, verdwijnt uit `mislukt`.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/abonnementen/{id}/herhaling (the `HerhaalMislukt` operationId).
+	HerhaalMisluktWithBody(ctx context.Context, id Id, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// HerhaalMislukt Wat mislukt is opnieuw afleveren
+	//
+	// De poort probeert het weer drie dagen lang, buiten de volgorde om. Wat aankomt, verdwijnt uit `mislukt`.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/abonnementen/{id}/herhaling (the `HerhaalMislukt` operationId).
+	HerhaalMislukt(ctx context.Context, id Id, body HerhaalMisluktJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// LijstMislukt Wat niet is af te leveren, op volgorde
+	//
+	// Een bericht staat hier zolang de poort het bewaart, en er staat niets uit het bericht zelf.
+	//
+	// Corresponds with GET /v1/abonnementen/{id}/mislukt (the `LijstMislukt` operationId).
+	LijstMislukt(ctx context.Context, id Id, params *LijstMisluktParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// TestAbonnement Een proefbericht sturen
+	//
+	// Stuurt één keer een bericht van het type `nl.seinhuis.proef.v1`, ook als het abonnement uit staat. Er verandert verder
+	// niets.
+	//
+	// Corresponds with POST /v1/abonnementen/{id}/test (the `TestAbonnement` operationId).
+	TestAbonnement(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// LijstBerichten Berichten, de oudste eerst
 	//
 	// Vraag met `na` verder vanaf het laatste antwoord. Is er niets nieuws, dan wacht de poort hooguit `wacht` seconden;
 	// `next` is dan gelijk aan `na`.
+	//
+	// Met `Accept: text/event-stream` komen de berichten als server-sent events, en blijft de verbinding open: `data` is een
+	// bericht, en `id` is waar `Last-Event-ID` (of `na`) mee verder gaat. Is er niets nieuws, dan komt er geregeld een
+	// commentaarregel. Een sleutel heeft hooguit vier zulke verbindingen; de volgende krijgt 429.
 	//
 	// Corresponds with GET /v1/berichten (the `LijstBerichten` operationId).
 	LijstBerichten(ctx context.Context, params *LijstBerichtenParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1787,10 +2264,271 @@ func (c *Client) LeesGezondheid(ctx context.Context, reqEditors ...RequestEditor
 	return c.Client.Do(req)
 }
 
+// LijstAbonnementen Abonnementen, en wie er mail krijgt
+//
+// Ontvangers van mail komen er vanzelf bij: de hulpverlener van een signaal, zijn vervanger en het bureau uit de
+// instellingen. Van hen is alleen te lezen hoe het met de mail staat.
+//
+// Corresponds with GET /v1/abonnementen (the `LijstAbonnementen` operationId).
+func (c *Client) LijstAbonnementen(ctx context.Context, params *LijstAbonnementenParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewLijstAbonnementenRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// MaakAbonnementWithBody Een webhook aanvragen
+//
+// Wat er vanaf nu binnenkomt, stuurt de poort door naar `url`, als CloudEvents 1.0 (`application/cloudevents+json`, NL
+// GOV-profiel) met de handtekening van Standard Webhooks. Minstens één keer en op volgorde; `webhook-id` is het id van het
+// bericht en blijft bij herhaling gelijk. Elk antwoord 2xx is goed. Anders probeert de poort het drie dagen lang
+// opnieuw en legt daarna het bericht bij `mislukt`; 410 zet het abonnement uit, en bij 429 en 503 houdt zij zich aan
+// `Retry-After`. Het geheim staat alleen in dit antwoord.
+//
+// De velden van `data` zijn die van een bericht: `soort`, `match`, `sid`, `signalen` (elk met `signaal`, `kenmerk`,
+// `hulpverlener` en, met een `dossierLink`, `link`), `ander` en `probleem`. Zonder `metKaart` staan de contactkaart en de
+// voorleescode er niet in: vraag die op met de API. Wie `metKaart` aanvraagt heeft ook de rol `matches` en het bereik
+// `alle` nodig.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/abonnementen (the `MaakAbonnement` operationId).
+func (c *Client) MaakAbonnementWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewMaakAbonnementRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// MaakAbonnement Een webhook aanvragen
+//
+// Wat er vanaf nu binnenkomt, stuurt de poort door naar `url`, als CloudEvents 1.0 (`application/cloudevents+json`, NL
+// GOV-profiel) met de handtekening van Standard Webhooks. Minstens één keer en op volgorde; `webhook-id` is het id van het
+// bericht en blijft bij herhaling gelijk. Elk antwoord 2xx is goed. Anders probeert de poort het drie dagen lang
+// opnieuw en legt daarna het bericht bij `mislukt`; 410 zet het abonnement uit, en bij 429 en 503 houdt zij zich aan
+// `Retry-After`. Het geheim staat alleen in dit antwoord.
+//
+// De velden van `data` zijn die van een bericht: `soort`, `match`, `sid`, `signalen` (elk met `signaal`, `kenmerk`,
+// `hulpverlener` en, met een `dossierLink`, `link`), `ander` en `probleem`. Zonder `metKaart` staan de contactkaart en de
+// voorleescode er niet in: vraag die op met de API. Wie `metKaart` aanvraagt heeft ook de rol `matches` en het bereik
+// `alle` nodig.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/abonnementen (the `MaakAbonnement` operationId).
+func (c *Client) MaakAbonnement(ctx context.Context, body MaakAbonnementJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewMaakAbonnementRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// VerwijderAbonnement Een abonnement beëindigen
+//
+// Ook wat mislukt was, is daarmee vergeten. De berichten zelf blijven.
+//
+// Corresponds with DELETE /v1/abonnementen/{id} (the `VerwijderAbonnement` operationId).
+func (c *Client) VerwijderAbonnement(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewVerwijderAbonnementRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// LeesAbonnement Eén abonnement
+//
+// Corresponds with GET /v1/abonnementen/{id} (the `LeesAbonnement` operationId).
+func (c *Client) LeesAbonnement(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewLeesAbonnementRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// WijzigAbonnementWithBody Een abonnement wijzigen, of aan- of uitzetten
+//
+// Vervangt alles wat het abonnement zegt. De pogingen beginnen daarmee opnieuw, te beginnen bij het bericht waar het
+// gebleven was; wat al is afgeleverd komt niet nog eens.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PUT /v1/abonnementen/{id} (the `WijzigAbonnement` operationId).
+func (c *Client) WijzigAbonnementWithBody(ctx context.Context, id Id, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewWijzigAbonnementRequestWithBody(c.Server, id, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// WijzigAbonnement Een abonnement wijzigen, of aan- of uitzetten
+//
+// Vervangt alles wat het abonnement zegt. De pogingen beginnen daarmee opnieuw, te beginnen bij het bericht waar het
+// gebleven was; wat al is afgeleverd komt niet nog eens.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PUT /v1/abonnementen/{id} (the `WijzigAbonnement` operationId).
+func (c *Client) WijzigAbonnement(ctx context.Context, id Id, body WijzigAbonnementJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewWijzigAbonnementRequest(c.Server, id, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// WisselGeheimWithBody Een nieuw geheim
+//
+// Het nieuwe geheim staat alleen in dit antwoord. Zolang het oude nog geldt, heeft elk bericht van beide een handtekening.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/abonnementen/{id}/geheim (the `WisselGeheim` operationId).
+func (c *Client) WisselGeheimWithBody(ctx context.Context, id Id, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewWisselGeheimRequestWithBody(c.Server, id, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// WisselGeheim Een nieuw geheim
+//
+// Het nieuwe geheim staat alleen in dit antwoord. Zolang het oude nog geldt, heeft elk bericht van beide een handtekening.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/abonnementen/{id}/geheim (the `WisselGeheim` operationId).
+func (c *Client) WisselGeheim(ctx context.Context, id Id, body WisselGeheimJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewWisselGeheimRequest(c.Server, id, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// HerhaalMisluktWithBody Wat mislukt is opnieuw afleveren
+//
+// De poort probeert het weer drie dagen lang, buiten de volgorde om. Wat aankomt, verdwijnt uit `mislukt`.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/abonnementen/{id}/herhaling (the `HerhaalMislukt` operationId).
+func (c *Client) HerhaalMisluktWithBody(ctx context.Context, id Id, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewHerhaalMisluktRequestWithBody(c.Server, id, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// HerhaalMislukt Wat mislukt is opnieuw afleveren
+//
+// De poort probeert het weer drie dagen lang, buiten de volgorde om. Wat aankomt, verdwijnt uit `mislukt`.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/abonnementen/{id}/herhaling (the `HerhaalMislukt` operationId).
+func (c *Client) HerhaalMislukt(ctx context.Context, id Id, body HerhaalMisluktJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewHerhaalMisluktRequest(c.Server, id, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// LijstMislukt Wat niet is af te leveren, op volgorde
+//
+// Een bericht staat hier zolang de poort het bewaart, en er staat niets uit het bericht zelf.
+//
+// Corresponds with GET /v1/abonnementen/{id}/mislukt (the `LijstMislukt` operationId).
+func (c *Client) LijstMislukt(ctx context.Context, id Id, params *LijstMisluktParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewLijstMisluktRequest(c.Server, id, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// TestAbonnement Een proefbericht sturen
+//
+// Stuurt één keer een bericht van het type `nl.seinhuis.proef.v1`, ook als het abonnement uit staat. Er verandert verder
+// niets.
+//
+// Corresponds with POST /v1/abonnementen/{id}/test (the `TestAbonnement` operationId).
+func (c *Client) TestAbonnement(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewTestAbonnementRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // LijstBerichten Berichten, de oudste eerst
 //
 // Vraag met `na` verder vanaf het laatste antwoord. Is er niets nieuws, dan wacht de poort hooguit `wacht` seconden;
 // `next` is dan gelijk aan `na`.
+//
+// Met `Accept: text/event-stream` komen de berichten als server-sent events, en blijft de verbinding open: `data` is een
+// bericht, en `id` is waar `Last-Event-ID` (of `na`) mee verder gaat. Is er niets nieuws, dan komt er geregeld een
+// commentaarregel. Een sleutel heeft hooguit vier zulke verbindingen; de volgende krijgt 429.
 //
 // Corresponds with GET /v1/berichten (the `LijstBerichten` operationId).
 func (c *Client) LijstBerichten(ctx context.Context, params *LijstBerichtenParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2445,6 +3183,412 @@ func NewLeesGezondheidRequest(server string) (*http.Request, error) {
 	return req, nil
 }
 
+// NewLijstAbonnementenRequest constructs an http.Request for the LijstAbonnementen method
+func NewLijstAbonnementenRequest(server string, params *LijstAbonnementenParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/abonnementen")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "na", params.Na, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "aantal", params.Aantal, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewMaakAbonnementRequest calls the generic MaakAbonnement builder with application/json body
+func NewMaakAbonnementRequest(server string, body MaakAbonnementJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewMaakAbonnementRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewMaakAbonnementRequestWithBody constructs an http.Request for the MaakAbonnement method, with any body, and a specified content type
+func NewMaakAbonnementRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/abonnementen")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewVerwijderAbonnementRequest constructs an http.Request for the VerwijderAbonnement method
+func NewVerwijderAbonnementRequest(server string, id Id) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/abonnementen/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewLeesAbonnementRequest constructs an http.Request for the LeesAbonnement method
+func NewLeesAbonnementRequest(server string, id Id) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/abonnementen/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewWijzigAbonnementRequest calls the generic WijzigAbonnement builder with application/json body
+func NewWijzigAbonnementRequest(server string, id Id, body WijzigAbonnementJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewWijzigAbonnementRequestWithBody(server, id, "application/json", bodyReader)
+}
+
+// NewWijzigAbonnementRequestWithBody constructs an http.Request for the WijzigAbonnement method, with any body, and a specified content type
+func NewWijzigAbonnementRequestWithBody(server string, id Id, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/abonnementen/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewWisselGeheimRequest calls the generic WisselGeheim builder with application/json body
+func NewWisselGeheimRequest(server string, id Id, body WisselGeheimJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewWisselGeheimRequestWithBody(server, id, "application/json", bodyReader)
+}
+
+// NewWisselGeheimRequestWithBody constructs an http.Request for the WisselGeheim method, with any body, and a specified content type
+func NewWisselGeheimRequestWithBody(server string, id Id, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/abonnementen/%s/geheim", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewHerhaalMisluktRequest calls the generic HerhaalMislukt builder with application/json body
+func NewHerhaalMisluktRequest(server string, id Id, body HerhaalMisluktJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewHerhaalMisluktRequestWithBody(server, id, "application/json", bodyReader)
+}
+
+// NewHerhaalMisluktRequestWithBody constructs an http.Request for the HerhaalMislukt method, with any body, and a specified content type
+func NewHerhaalMisluktRequestWithBody(server string, id Id, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/abonnementen/%s/herhaling", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewLijstMisluktRequest constructs an http.Request for the LijstMislukt method
+func NewLijstMisluktRequest(server string, id Id, params *LijstMisluktParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/abonnementen/%s/mislukt", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "na", params.Na, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "aantal", params.Aantal, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewTestAbonnementRequest constructs an http.Request for the TestAbonnement method
+func NewTestAbonnementRequest(server string, id Id) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/abonnementen/%s/test", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewLijstBerichtenRequest constructs an http.Request for the LijstBerichten method
 func NewLijstBerichtenRequest(server string, params *LijstBerichtenParams) (*http.Request, error) {
 	var err error
@@ -2518,6 +3662,15 @@ func NewLijstBerichtenRequest(server string, params *LijstBerichtenParams) (*htt
 		}
 
 		req.Header.Set("Seinhuis-Hulpverlener", headerParam0)
+
+		var headerParam1 string
+
+		headerParam1, err = runtime.StyleParamWithOptions("simple", false, "Last-Event-ID", params.LastEventID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Last-Event-ID", headerParam1)
 
 	}
 
@@ -4029,10 +5182,151 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /health (the `LeesGezondheid` operationId).
 	LeesGezondheidWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*LeesGezondheidResponse, error)
 
+	// LijstAbonnementenWithResponse Abonnementen, en wie er mail krijgt
+	//
+	// Ontvangers van mail komen er vanzelf bij: de hulpverlener van een signaal, zijn vervanger en het bureau uit de
+	// instellingen. Van hen is alleen te lezen hoe het met de mail staat.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/abonnementen (the `LijstAbonnementen` operationId).
+	LijstAbonnementenWithResponse(ctx context.Context, params *LijstAbonnementenParams, reqEditors ...RequestEditorFn) (*LijstAbonnementenResponse, error)
+
+	// MaakAbonnementWithBodyWithResponse Een webhook aanvragen
+	//
+	// Wat er vanaf nu binnenkomt, stuurt de poort door naar `url`, als CloudEvents 1.0 (`application/cloudevents+json`, NL
+	// GOV-profiel) met de handtekening van Standard Webhooks. Minstens één keer en op volgorde; `webhook-id` is het id van het
+	// bericht en blijft bij herhaling gelijk. Elk antwoord 2xx is goed. Anders probeert de poort het drie dagen lang
+	// opnieuw en legt daarna het bericht bij `mislukt`; 410 zet het abonnement uit, en bij 429 en 503 houdt zij zich aan
+	// `Retry-After`. Het geheim staat alleen in dit antwoord.
+	//
+	// De velden van `data` zijn die van een bericht: `soort`, `match`, `sid`, `signalen` (elk met `signaal`, `kenmerk`,
+	// `hulpverlener` en, met een `dossierLink`, `link`), `ander` en `probleem`. Zonder `metKaart` staan de contactkaart en de
+	// voorleescode er niet in: vraag die op met de API. Wie `metKaart` aanvraagt heeft ook de rol `matches` en het bereik
+	// `alle` nodig.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/abonnementen (the `MaakAbonnement` operationId).
+	MaakAbonnementWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*MaakAbonnementResponse, error)
+
+	// MaakAbonnementWithResponse Een webhook aanvragen
+	//
+	// Wat er vanaf nu binnenkomt, stuurt de poort door naar `url`, als CloudEvents 1.0 (`application/cloudevents+json`, NL
+	// GOV-profiel) met de handtekening van Standard Webhooks. Minstens één keer en op volgorde; `webhook-id` is het id van het
+	// bericht en blijft bij herhaling gelijk. Elk antwoord 2xx is goed. Anders probeert de poort het drie dagen lang
+	// opnieuw en legt daarna het bericht bij `mislukt`; 410 zet het abonnement uit, en bij 429 en 503 houdt zij zich aan
+	// `Retry-After`. Het geheim staat alleen in dit antwoord.
+	//
+	// De velden van `data` zijn die van een bericht: `soort`, `match`, `sid`, `signalen` (elk met `signaal`, `kenmerk`,
+	// `hulpverlener` en, met een `dossierLink`, `link`), `ander` en `probleem`. Zonder `metKaart` staan de contactkaart en de
+	// voorleescode er niet in: vraag die op met de API. Wie `metKaart` aanvraagt heeft ook de rol `matches` en het bereik
+	// `alle` nodig.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/abonnementen (the `MaakAbonnement` operationId).
+	MaakAbonnementWithResponse(ctx context.Context, body MaakAbonnementJSONRequestBody, reqEditors ...RequestEditorFn) (*MaakAbonnementResponse, error)
+
+	// VerwijderAbonnementWithResponse Een abonnement beëindigen
+	//
+	// Ook wat mislukt was, is daarmee vergeten. De berichten zelf blijven.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /v1/abonnementen/{id} (the `VerwijderAbonnement` operationId).
+	VerwijderAbonnementWithResponse(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*VerwijderAbonnementResponse, error)
+
+	// LeesAbonnementWithResponse Eén abonnement
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/abonnementen/{id} (the `LeesAbonnement` operationId).
+	LeesAbonnementWithResponse(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*LeesAbonnementResponse, error)
+
+	// WijzigAbonnementWithBodyWithResponse Een abonnement wijzigen, of aan- of uitzetten
+	//
+	// Vervangt alles wat het abonnement zegt. De pogingen beginnen daarmee opnieuw, te beginnen bij het bericht waar het
+	// gebleven was; wat al is afgeleverd komt niet nog eens.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/abonnementen/{id} (the `WijzigAbonnement` operationId).
+	WijzigAbonnementWithBodyWithResponse(ctx context.Context, id Id, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*WijzigAbonnementResponse, error)
+
+	// WijzigAbonnementWithResponse Een abonnement wijzigen, of aan- of uitzetten
+	//
+	// Vervangt alles wat het abonnement zegt. De pogingen beginnen daarmee opnieuw, te beginnen bij het bericht waar het
+	// gebleven was; wat al is afgeleverd komt niet nog eens.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/abonnementen/{id} (the `WijzigAbonnement` operationId).
+	WijzigAbonnementWithResponse(ctx context.Context, id Id, body WijzigAbonnementJSONRequestBody, reqEditors ...RequestEditorFn) (*WijzigAbonnementResponse, error)
+
+	// WisselGeheimWithBodyWithResponse Een nieuw geheim
+	//
+	// Het nieuwe geheim staat alleen in dit antwoord. Zolang het oude nog geldt, heeft elk bericht van beide een handtekening.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/abonnementen/{id}/geheim (the `WisselGeheim` operationId).
+	WisselGeheimWithBodyWithResponse(ctx context.Context, id Id, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*WisselGeheimResponse, error)
+
+	// WisselGeheimWithResponse Een nieuw geheim
+	//
+	// Het nieuwe geheim staat alleen in dit antwoord. Zolang het oude nog geldt, heeft elk bericht van beide een handtekening.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/abonnementen/{id}/geheim (the `WisselGeheim` operationId).
+	WisselGeheimWithResponse(ctx context.Context, id Id, body WisselGeheimJSONRequestBody, reqEditors ...RequestEditorFn) (*WisselGeheimResponse, error)
+
+	// HerhaalMisluktWithBodyWithResponse Wat mislukt is opnieuw afleveren
+	//
+	// De poort probeert het weer drie dagen lang, buiten de volgorde om. Wat aankomt, verdwijnt uit `mislukt`.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/abonnementen/{id}/herhaling (the `HerhaalMislukt` operationId).
+	HerhaalMisluktWithBodyWithResponse(ctx context.Context, id Id, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*HerhaalMisluktResponse, error)
+
+	// HerhaalMisluktWithResponse Wat mislukt is opnieuw afleveren
+	//
+	// De poort probeert het weer drie dagen lang, buiten de volgorde om. Wat aankomt, verdwijnt uit `mislukt`.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/abonnementen/{id}/herhaling (the `HerhaalMislukt` operationId).
+	HerhaalMisluktWithResponse(ctx context.Context, id Id, body HerhaalMisluktJSONRequestBody, reqEditors ...RequestEditorFn) (*HerhaalMisluktResponse, error)
+
+	// LijstMisluktWithResponse Wat niet is af te leveren, op volgorde
+	//
+	// Een bericht staat hier zolang de poort het bewaart, en er staat niets uit het bericht zelf.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/abonnementen/{id}/mislukt (the `LijstMislukt` operationId).
+	LijstMisluktWithResponse(ctx context.Context, id Id, params *LijstMisluktParams, reqEditors ...RequestEditorFn) (*LijstMisluktResponse, error)
+
+	// TestAbonnementWithResponse Een proefbericht sturen
+	//
+	// Stuurt één keer een bericht van het type `nl.seinhuis.proef.v1`, ook als het abonnement uit staat. Er verandert verder
+	// niets.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/abonnementen/{id}/test (the `TestAbonnement` operationId).
+	TestAbonnementWithResponse(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*TestAbonnementResponse, error)
+
 	// LijstBerichtenWithResponse Berichten, de oudste eerst
 	//
 	// Vraag met `na` verder vanaf het laatste antwoord. Is er niets nieuws, dan wacht de poort hooguit `wacht` seconden;
 	// `next` is dan gelijk aan `na`.
+	//
+	// Met `Accept: text/event-stream` komen de berichten als server-sent events, en blijft de verbinding open: `data` is een
+	// bericht, en `id` is waar `Last-Event-ID` (of `na`) mee verder gaat. Is er niets nieuws, dan komt er geregeld een
+	// commentaarregel. Een sleutel heeft hooguit vier zulke verbindingen; de volgende krijgt 429.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -4387,6 +5681,356 @@ func (r LeesGezondheidResponse) Status() string {
 
 // StatusCode returns HTTPResponse.StatusCode
 func (r LeesGezondheidResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// LijstAbonnementenResponse200Headers the declared response headers of an HTTP 200 response for LijstAbonnementen
+type LijstAbonnementenResponse200Headers struct {
+	APIVersion *string
+}
+
+// LijstAbonnementenResponseDefaultHeaders the declared response headers of an HTTP default response for LijstAbonnementen
+type LijstAbonnementenResponseDefaultHeaders struct {
+	APIVersion *string
+}
+
+type LijstAbonnementenResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Abonnementen
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Fout
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *LijstAbonnementenResponse200Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *LijstAbonnementenResponseDefaultHeaders
+}
+
+// Status returns HTTPResponse.Status
+func (r LijstAbonnementenResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r LijstAbonnementenResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// MaakAbonnementResponse201Headers the declared response headers of an HTTP 201 response for MaakAbonnement
+type MaakAbonnementResponse201Headers struct {
+	APIVersion *string
+	Location   string
+}
+
+// MaakAbonnementResponseDefaultHeaders the declared response headers of an HTTP default response for MaakAbonnement
+type MaakAbonnementResponseDefaultHeaders struct {
+	APIVersion *string
+}
+
+type MaakAbonnementResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *GemaaktAbonnement
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Fout
+	// Headers201 the parsed response headers for an HTTP 201 response
+	Headers201 *MaakAbonnementResponse201Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *MaakAbonnementResponseDefaultHeaders
+}
+
+// Status returns HTTPResponse.Status
+func (r MaakAbonnementResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r MaakAbonnementResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// VerwijderAbonnementResponse204Headers the declared response headers of an HTTP 204 response for VerwijderAbonnement
+type VerwijderAbonnementResponse204Headers struct {
+	APIVersion *string
+}
+
+// VerwijderAbonnementResponseDefaultHeaders the declared response headers of an HTTP default response for VerwijderAbonnement
+type VerwijderAbonnementResponseDefaultHeaders struct {
+	APIVersion *string
+}
+
+type VerwijderAbonnementResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Fout
+	// Headers204 the parsed response headers for an HTTP 204 response
+	Headers204 *VerwijderAbonnementResponse204Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *VerwijderAbonnementResponseDefaultHeaders
+}
+
+// Status returns HTTPResponse.Status
+func (r VerwijderAbonnementResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r VerwijderAbonnementResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// LeesAbonnementResponse200Headers the declared response headers of an HTTP 200 response for LeesAbonnement
+type LeesAbonnementResponse200Headers struct {
+	APIVersion *string
+}
+
+// LeesAbonnementResponseDefaultHeaders the declared response headers of an HTTP default response for LeesAbonnement
+type LeesAbonnementResponseDefaultHeaders struct {
+	APIVersion *string
+}
+
+type LeesAbonnementResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Abonnement
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Fout
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *LeesAbonnementResponse200Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *LeesAbonnementResponseDefaultHeaders
+}
+
+// Status returns HTTPResponse.Status
+func (r LeesAbonnementResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r LeesAbonnementResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// WijzigAbonnementResponse200Headers the declared response headers of an HTTP 200 response for WijzigAbonnement
+type WijzigAbonnementResponse200Headers struct {
+	APIVersion *string
+}
+
+// WijzigAbonnementResponseDefaultHeaders the declared response headers of an HTTP default response for WijzigAbonnement
+type WijzigAbonnementResponseDefaultHeaders struct {
+	APIVersion *string
+}
+
+type WijzigAbonnementResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Abonnement
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Fout
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *WijzigAbonnementResponse200Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *WijzigAbonnementResponseDefaultHeaders
+}
+
+// Status returns HTTPResponse.Status
+func (r WijzigAbonnementResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r WijzigAbonnementResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// WisselGeheimResponse200Headers the declared response headers of an HTTP 200 response for WisselGeheim
+type WisselGeheimResponse200Headers struct {
+	APIVersion *string
+}
+
+// WisselGeheimResponseDefaultHeaders the declared response headers of an HTTP default response for WisselGeheim
+type WisselGeheimResponseDefaultHeaders struct {
+	APIVersion *string
+}
+
+type WisselGeheimResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *GemaaktAbonnement
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Fout
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *WisselGeheimResponse200Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *WisselGeheimResponseDefaultHeaders
+}
+
+// Status returns HTTPResponse.Status
+func (r WisselGeheimResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r WisselGeheimResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// HerhaalMisluktResponse202Headers the declared response headers of an HTTP 202 response for HerhaalMislukt
+type HerhaalMisluktResponse202Headers struct {
+	APIVersion *string
+}
+
+// HerhaalMisluktResponseDefaultHeaders the declared response headers of an HTTP default response for HerhaalMislukt
+type HerhaalMisluktResponseDefaultHeaders struct {
+	APIVersion *string
+}
+
+type HerhaalMisluktResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON202 the response for an HTTP 202 `application/json` response
+	JSON202 *Herhaling
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Fout
+	// Headers202 the parsed response headers for an HTTP 202 response
+	Headers202 *HerhaalMisluktResponse202Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *HerhaalMisluktResponseDefaultHeaders
+}
+
+// Status returns HTTPResponse.Status
+func (r HerhaalMisluktResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r HerhaalMisluktResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// LijstMisluktResponse200Headers the declared response headers of an HTTP 200 response for LijstMislukt
+type LijstMisluktResponse200Headers struct {
+	APIVersion *string
+}
+
+// LijstMisluktResponseDefaultHeaders the declared response headers of an HTTP default response for LijstMislukt
+type LijstMisluktResponseDefaultHeaders struct {
+	APIVersion *string
+}
+
+type LijstMisluktResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Mislukt
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Fout
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *LijstMisluktResponse200Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *LijstMisluktResponseDefaultHeaders
+}
+
+// Status returns HTTPResponse.Status
+func (r LijstMisluktResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r LijstMisluktResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// TestAbonnementResponse200Headers the declared response headers of an HTTP 200 response for TestAbonnement
+type TestAbonnementResponse200Headers struct {
+	APIVersion *string
+}
+
+// TestAbonnementResponseDefaultHeaders the declared response headers of an HTTP default response for TestAbonnement
+type TestAbonnementResponseDefaultHeaders struct {
+	APIVersion *string
+}
+
+type TestAbonnementResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Proef
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Fout
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *TestAbonnementResponse200Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *TestAbonnementResponseDefaultHeaders
+}
+
+// Status returns HTTPResponse.Status
+func (r TestAbonnementResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r TestAbonnementResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
@@ -5470,10 +7114,229 @@ func (c *ClientWithResponses) LeesGezondheidWithResponse(ctx context.Context, re
 	return ParseLeesGezondheidResponse(rsp)
 }
 
+// LijstAbonnementenWithResponse Abonnementen, en wie er mail krijgt
+//
+// Ontvangers van mail komen er vanzelf bij: de hulpverlener van een signaal, zijn vervanger en het bureau uit de
+// instellingen. Van hen is alleen te lezen hoe het met de mail staat.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/abonnementen (the `LijstAbonnementen` operationId).
+func (c *ClientWithResponses) LijstAbonnementenWithResponse(ctx context.Context, params *LijstAbonnementenParams, reqEditors ...RequestEditorFn) (*LijstAbonnementenResponse, error) {
+	rsp, err := c.LijstAbonnementen(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseLijstAbonnementenResponse(rsp)
+}
+
+// MaakAbonnementWithBodyWithResponse Een webhook aanvragen
+//
+// Wat er vanaf nu binnenkomt, stuurt de poort door naar `url`, als CloudEvents 1.0 (`application/cloudevents+json`, NL
+// GOV-profiel) met de handtekening van Standard Webhooks. Minstens één keer en op volgorde; `webhook-id` is het id van het
+// bericht en blijft bij herhaling gelijk. Elk antwoord 2xx is goed. Anders probeert de poort het drie dagen lang
+// opnieuw en legt daarna het bericht bij `mislukt`; 410 zet het abonnement uit, en bij 429 en 503 houdt zij zich aan
+// `Retry-After`. Het geheim staat alleen in dit antwoord.
+//
+// De velden van `data` zijn die van een bericht: `soort`, `match`, `sid`, `signalen` (elk met `signaal`, `kenmerk`,
+// `hulpverlener` en, met een `dossierLink`, `link`), `ander` en `probleem`. Zonder `metKaart` staan de contactkaart en de
+// voorleescode er niet in: vraag die op met de API. Wie `metKaart` aanvraagt heeft ook de rol `matches` en het bereik
+// `alle` nodig.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/abonnementen (the `MaakAbonnement` operationId).
+func (c *ClientWithResponses) MaakAbonnementWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*MaakAbonnementResponse, error) {
+	rsp, err := c.MaakAbonnementWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseMaakAbonnementResponse(rsp)
+}
+
+// MaakAbonnementWithResponse Een webhook aanvragen
+//
+// Wat er vanaf nu binnenkomt, stuurt de poort door naar `url`, als CloudEvents 1.0 (`application/cloudevents+json`, NL
+// GOV-profiel) met de handtekening van Standard Webhooks. Minstens één keer en op volgorde; `webhook-id` is het id van het
+// bericht en blijft bij herhaling gelijk. Elk antwoord 2xx is goed. Anders probeert de poort het drie dagen lang
+// opnieuw en legt daarna het bericht bij `mislukt`; 410 zet het abonnement uit, en bij 429 en 503 houdt zij zich aan
+// `Retry-After`. Het geheim staat alleen in dit antwoord.
+//
+// De velden van `data` zijn die van een bericht: `soort`, `match`, `sid`, `signalen` (elk met `signaal`, `kenmerk`,
+// `hulpverlener` en, met een `dossierLink`, `link`), `ander` en `probleem`. Zonder `metKaart` staan de contactkaart en de
+// voorleescode er niet in: vraag die op met de API. Wie `metKaart` aanvraagt heeft ook de rol `matches` en het bereik
+// `alle` nodig.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/abonnementen (the `MaakAbonnement` operationId).
+func (c *ClientWithResponses) MaakAbonnementWithResponse(ctx context.Context, body MaakAbonnementJSONRequestBody, reqEditors ...RequestEditorFn) (*MaakAbonnementResponse, error) {
+	rsp, err := c.MaakAbonnement(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseMaakAbonnementResponse(rsp)
+}
+
+// VerwijderAbonnementWithResponse Een abonnement beëindigen
+//
+// Ook wat mislukt was, is daarmee vergeten. De berichten zelf blijven.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /v1/abonnementen/{id} (the `VerwijderAbonnement` operationId).
+func (c *ClientWithResponses) VerwijderAbonnementWithResponse(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*VerwijderAbonnementResponse, error) {
+	rsp, err := c.VerwijderAbonnement(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseVerwijderAbonnementResponse(rsp)
+}
+
+// LeesAbonnementWithResponse Eén abonnement
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/abonnementen/{id} (the `LeesAbonnement` operationId).
+func (c *ClientWithResponses) LeesAbonnementWithResponse(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*LeesAbonnementResponse, error) {
+	rsp, err := c.LeesAbonnement(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseLeesAbonnementResponse(rsp)
+}
+
+// WijzigAbonnementWithBodyWithResponse Een abonnement wijzigen, of aan- of uitzetten
+//
+// Vervangt alles wat het abonnement zegt. De pogingen beginnen daarmee opnieuw, te beginnen bij het bericht waar het
+// gebleven was; wat al is afgeleverd komt niet nog eens.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/abonnementen/{id} (the `WijzigAbonnement` operationId).
+func (c *ClientWithResponses) WijzigAbonnementWithBodyWithResponse(ctx context.Context, id Id, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*WijzigAbonnementResponse, error) {
+	rsp, err := c.WijzigAbonnementWithBody(ctx, id, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseWijzigAbonnementResponse(rsp)
+}
+
+// WijzigAbonnementWithResponse Een abonnement wijzigen, of aan- of uitzetten
+//
+// Vervangt alles wat het abonnement zegt. De pogingen beginnen daarmee opnieuw, te beginnen bij het bericht waar het
+// gebleven was; wat al is afgeleverd komt niet nog eens.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/abonnementen/{id} (the `WijzigAbonnement` operationId).
+func (c *ClientWithResponses) WijzigAbonnementWithResponse(ctx context.Context, id Id, body WijzigAbonnementJSONRequestBody, reqEditors ...RequestEditorFn) (*WijzigAbonnementResponse, error) {
+	rsp, err := c.WijzigAbonnement(ctx, id, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseWijzigAbonnementResponse(rsp)
+}
+
+// WisselGeheimWithBodyWithResponse Een nieuw geheim
+//
+// Het nieuwe geheim staat alleen in dit antwoord. Zolang het oude nog geldt, heeft elk bericht van beide een handtekening.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/abonnementen/{id}/geheim (the `WisselGeheim` operationId).
+func (c *ClientWithResponses) WisselGeheimWithBodyWithResponse(ctx context.Context, id Id, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*WisselGeheimResponse, error) {
+	rsp, err := c.WisselGeheimWithBody(ctx, id, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseWisselGeheimResponse(rsp)
+}
+
+// WisselGeheimWithResponse Een nieuw geheim
+//
+// Het nieuwe geheim staat alleen in dit antwoord. Zolang het oude nog geldt, heeft elk bericht van beide een handtekening.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/abonnementen/{id}/geheim (the `WisselGeheim` operationId).
+func (c *ClientWithResponses) WisselGeheimWithResponse(ctx context.Context, id Id, body WisselGeheimJSONRequestBody, reqEditors ...RequestEditorFn) (*WisselGeheimResponse, error) {
+	rsp, err := c.WisselGeheim(ctx, id, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseWisselGeheimResponse(rsp)
+}
+
+// HerhaalMisluktWithBodyWithResponse Wat mislukt is opnieuw afleveren
+//
+// De poort probeert het weer drie dagen lang, buiten de volgorde om. Wat aankomt, verdwijnt uit `mislukt`.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/abonnementen/{id}/herhaling (the `HerhaalMislukt` operationId).
+func (c *ClientWithResponses) HerhaalMisluktWithBodyWithResponse(ctx context.Context, id Id, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*HerhaalMisluktResponse, error) {
+	rsp, err := c.HerhaalMisluktWithBody(ctx, id, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseHerhaalMisluktResponse(rsp)
+}
+
+// HerhaalMisluktWithResponse Wat mislukt is opnieuw afleveren
+//
+// De poort probeert het weer drie dagen lang, buiten de volgorde om. Wat aankomt, verdwijnt uit `mislukt`.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/abonnementen/{id}/herhaling (the `HerhaalMislukt` operationId).
+func (c *ClientWithResponses) HerhaalMisluktWithResponse(ctx context.Context, id Id, body HerhaalMisluktJSONRequestBody, reqEditors ...RequestEditorFn) (*HerhaalMisluktResponse, error) {
+	rsp, err := c.HerhaalMislukt(ctx, id, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseHerhaalMisluktResponse(rsp)
+}
+
+// LijstMisluktWithResponse Wat niet is af te leveren, op volgorde
+//
+// Een bericht staat hier zolang de poort het bewaart, en er staat niets uit het bericht zelf.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/abonnementen/{id}/mislukt (the `LijstMislukt` operationId).
+func (c *ClientWithResponses) LijstMisluktWithResponse(ctx context.Context, id Id, params *LijstMisluktParams, reqEditors ...RequestEditorFn) (*LijstMisluktResponse, error) {
+	rsp, err := c.LijstMislukt(ctx, id, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseLijstMisluktResponse(rsp)
+}
+
+// TestAbonnementWithResponse Een proefbericht sturen
+//
+// Stuurt één keer een bericht van het type `nl.seinhuis.proef.v1`, ook als het abonnement uit staat. Er verandert verder
+// niets.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/abonnementen/{id}/test (the `TestAbonnement` operationId).
+func (c *ClientWithResponses) TestAbonnementWithResponse(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*TestAbonnementResponse, error) {
+	rsp, err := c.TestAbonnement(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseTestAbonnementResponse(rsp)
+}
+
 // LijstBerichtenWithResponse Berichten, de oudste eerst
 //
 // Vraag met `na` verder vanaf het laatste antwoord. Is er niets nieuws, dan wacht de poort hooguit `wacht` seconden;
 // `next` is dan gelijk aan `na`.
+//
+// Met `Accept: text/event-stream` komen de berichten als server-sent events, en blijft de verbinding open: `data` is een
+// bericht, en `id` is waar `Last-Event-ID` (of `na`) mee verder gaat. Is er niets nieuws, dan komt er geregeld een
+// commentaarregel. Een sleutel heeft hooguit vier zulke verbindingen; de volgende krijgt 429.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -6068,6 +7931,513 @@ func ParseLeesGezondheidResponse(rsp *http.Response) (*LeesGezondheidResponse, e
 	return response, nil
 }
 
+// ParseLijstAbonnementenResponse parses an HTTP response from a LijstAbonnementenWithResponse call
+func ParseLijstAbonnementenResponse(rsp *http.Response) (*LijstAbonnementenResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &LijstAbonnementenResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Abonnementen
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Fout
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers LijstAbonnementenResponse200Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers200 = &headers
+	case true:
+		var headers LijstAbonnementenResponseDefaultHeaders
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
+// ParseMaakAbonnementResponse parses an HTTP response from a MaakAbonnementWithResponse call
+func ParseMaakAbonnementResponse(rsp *http.Response) (*MaakAbonnementResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &MaakAbonnementResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest GemaaktAbonnement
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Fout
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 201:
+		var headers MaakAbonnementResponse201Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		response.Headers201 = &headers
+	case true:
+		var headers MaakAbonnementResponseDefaultHeaders
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
+// ParseVerwijderAbonnementResponse parses an HTTP response from a VerwijderAbonnementWithResponse call
+func ParseVerwijderAbonnementResponse(rsp *http.Response) (*VerwijderAbonnementResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &VerwijderAbonnementResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Fout
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		var headers VerwijderAbonnementResponse204Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers204 = &headers
+	case true:
+		var headers VerwijderAbonnementResponseDefaultHeaders
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
+// ParseLeesAbonnementResponse parses an HTTP response from a LeesAbonnementWithResponse call
+func ParseLeesAbonnementResponse(rsp *http.Response) (*LeesAbonnementResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &LeesAbonnementResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Abonnement
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Fout
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers LeesAbonnementResponse200Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers200 = &headers
+	case true:
+		var headers LeesAbonnementResponseDefaultHeaders
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
+// ParseWijzigAbonnementResponse parses an HTTP response from a WijzigAbonnementWithResponse call
+func ParseWijzigAbonnementResponse(rsp *http.Response) (*WijzigAbonnementResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &WijzigAbonnementResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Abonnement
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Fout
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers WijzigAbonnementResponse200Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers200 = &headers
+	case true:
+		var headers WijzigAbonnementResponseDefaultHeaders
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
+// ParseWisselGeheimResponse parses an HTTP response from a WisselGeheimWithResponse call
+func ParseWisselGeheimResponse(rsp *http.Response) (*WisselGeheimResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &WisselGeheimResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest GemaaktAbonnement
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Fout
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers WisselGeheimResponse200Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers200 = &headers
+	case true:
+		var headers WisselGeheimResponseDefaultHeaders
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
+// ParseHerhaalMisluktResponse parses an HTTP response from a HerhaalMisluktWithResponse call
+func ParseHerhaalMisluktResponse(rsp *http.Response) (*HerhaalMisluktResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &HerhaalMisluktResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 202:
+		var dest Herhaling
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON202 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Fout
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 202:
+		var headers HerhaalMisluktResponse202Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers202 = &headers
+	case true:
+		var headers HerhaalMisluktResponseDefaultHeaders
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
+// ParseLijstMisluktResponse parses an HTTP response from a LijstMisluktWithResponse call
+func ParseLijstMisluktResponse(rsp *http.Response) (*LijstMisluktResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &LijstMisluktResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Mislukt
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Fout
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers LijstMisluktResponse200Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers200 = &headers
+	case true:
+		var headers LijstMisluktResponseDefaultHeaders
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
+// ParseTestAbonnementResponse parses an HTTP response from a TestAbonnementWithResponse call
+func ParseTestAbonnementResponse(rsp *http.Response) (*TestAbonnementResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &TestAbonnementResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Proef
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Fout
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers TestAbonnementResponse200Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers200 = &headers
+	case true:
+		var headers TestAbonnementResponseDefaultHeaders
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
 // ParseLijstBerichtenResponse parses an HTTP response from a LijstBerichtenWithResponse call
 func ParseLijstBerichtenResponse(rsp *http.Response) (*LijstBerichtenResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -6095,6 +8465,9 @@ func ParseLijstBerichtenResponse(rsp *http.Response) (*LijstBerichtenResponse, e
 			return nil, err
 		}
 		response.ApplicationproblemJSONDefault = &dest
+
+	case rsp.StatusCode == 200:
+		// Content-type (text/event-stream) unsupported
 
 	}
 
@@ -7669,6 +10042,33 @@ type ServerInterface interface {
 	// LeesGezondheid Of de poort werkt
 	// (GET /health)
 	LeesGezondheid(w http.ResponseWriter, r *http.Request)
+	// LijstAbonnementen Abonnementen, en wie er mail krijgt
+	// (GET /v1/abonnementen)
+	LijstAbonnementen(w http.ResponseWriter, r *http.Request, params LijstAbonnementenParams)
+	// MaakAbonnement Een webhook aanvragen
+	// (POST /v1/abonnementen)
+	MaakAbonnement(w http.ResponseWriter, r *http.Request)
+	// VerwijderAbonnement Een abonnement beëindigen
+	// (DELETE /v1/abonnementen/{id})
+	VerwijderAbonnement(w http.ResponseWriter, r *http.Request, id Id)
+	// LeesAbonnement Eén abonnement
+	// (GET /v1/abonnementen/{id})
+	LeesAbonnement(w http.ResponseWriter, r *http.Request, id Id)
+	// WijzigAbonnement Een abonnement wijzigen, of aan- of uitzetten
+	// (PUT /v1/abonnementen/{id})
+	WijzigAbonnement(w http.ResponseWriter, r *http.Request, id Id)
+	// WisselGeheim Een nieuw geheim
+	// (POST /v1/abonnementen/{id}/geheim)
+	WisselGeheim(w http.ResponseWriter, r *http.Request, id Id)
+	// HerhaalMislukt Wat mislukt is opnieuw afleveren
+	// (POST /v1/abonnementen/{id}/herhaling)
+	HerhaalMislukt(w http.ResponseWriter, r *http.Request, id Id)
+	// LijstMislukt Wat niet is af te leveren, op volgorde
+	// (GET /v1/abonnementen/{id}/mislukt)
+	LijstMislukt(w http.ResponseWriter, r *http.Request, id Id, params LijstMisluktParams)
+	// TestAbonnement Een proefbericht sturen
+	// (POST /v1/abonnementen/{id}/test)
+	TestAbonnement(w http.ResponseWriter, r *http.Request, id Id)
 	// LijstBerichten Berichten, de oudste eerst
 	// (GET /v1/berichten)
 	LijstBerichten(w http.ResponseWriter, r *http.Request, params LijstBerichtenParams)
@@ -7772,6 +10172,277 @@ func (siw *ServerInterfaceWrapper) LeesGezondheid(w http.ResponseWriter, r *http
 	handler.ServeHTTP(w, r)
 }
 
+// LijstAbonnementen operation middleware
+func (siw *ServerInterfaceWrapper) LijstAbonnementen(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params LijstAbonnementenParams
+
+	// ------------- Optional query parameter "na" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "na", r.URL.Query(), &params.Na, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "na"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "na", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "aantal" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "aantal", r.URL.Query(), &params.Aantal, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "aantal"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "aantal", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.LijstAbonnementen(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// MaakAbonnement operation middleware
+func (siw *ServerInterfaceWrapper) MaakAbonnement(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.MaakAbonnement(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// VerwijderAbonnement operation middleware
+func (siw *ServerInterfaceWrapper) VerwijderAbonnement(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id Id
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", mux.Vars(r)["id"], &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.VerwijderAbonnement(w, r, id)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// LeesAbonnement operation middleware
+func (siw *ServerInterfaceWrapper) LeesAbonnement(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id Id
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", mux.Vars(r)["id"], &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.LeesAbonnement(w, r, id)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// WijzigAbonnement operation middleware
+func (siw *ServerInterfaceWrapper) WijzigAbonnement(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id Id
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", mux.Vars(r)["id"], &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.WijzigAbonnement(w, r, id)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// WisselGeheim operation middleware
+func (siw *ServerInterfaceWrapper) WisselGeheim(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id Id
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", mux.Vars(r)["id"], &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.WisselGeheim(w, r, id)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// HerhaalMislukt operation middleware
+func (siw *ServerInterfaceWrapper) HerhaalMislukt(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id Id
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", mux.Vars(r)["id"], &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.HerhaalMislukt(w, r, id)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// LijstMislukt operation middleware
+func (siw *ServerInterfaceWrapper) LijstMislukt(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id Id
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", mux.Vars(r)["id"], &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params LijstMisluktParams
+
+	// ------------- Optional query parameter "na" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "na", r.URL.Query(), &params.Na, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "na"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "na", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "aantal" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "aantal", r.URL.Query(), &params.Aantal, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "aantal"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "aantal", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.LijstMislukt(w, r, id, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// TestAbonnement operation middleware
+func (siw *ServerInterfaceWrapper) TestAbonnement(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id Id
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", mux.Vars(r)["id"], &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.TestAbonnement(w, r, id)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // LijstBerichten operation middleware
 func (siw *ServerInterfaceWrapper) LijstBerichten(w http.ResponseWriter, r *http.Request) {
 
@@ -7838,6 +10509,25 @@ func (siw *ServerInterfaceWrapper) LijstBerichten(w http.ResponseWriter, r *http
 		}
 
 		params.SeinhuisHulpverlener = SeinhuisHulpverlener
+
+	}
+
+	// ------------- Optional header parameter "Last-Event-ID" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Last-Event-ID")]; found {
+		var LastEventID string
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Last-Event-ID", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Last-Event-ID", valueList[0], &LastEventID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Last-Event-ID", Err: err})
+			return
+		}
+
+		params.LastEventID = LastEventID
 
 	}
 
@@ -9243,6 +11933,24 @@ func HandlerWithOptions(si ServerInterface, options GorillaServerOptions) http.H
 
 	r.HandleFunc(options.BaseURL+"/v1/inzagen", wrapper.LijstInzagen).Methods(http.MethodGet)
 
+	r.HandleFunc(options.BaseURL+"/v1/abonnementen", wrapper.LijstAbonnementen).Methods(http.MethodGet)
+
+	r.HandleFunc(options.BaseURL+"/v1/abonnementen", wrapper.MaakAbonnement).Methods(http.MethodPost)
+
+	r.HandleFunc(options.BaseURL+"/v1/abonnementen/{id}", wrapper.VerwijderAbonnement).Methods(http.MethodDelete)
+
+	r.HandleFunc(options.BaseURL+"/v1/abonnementen/{id}", wrapper.LeesAbonnement).Methods(http.MethodGet)
+
+	r.HandleFunc(options.BaseURL+"/v1/abonnementen/{id}", wrapper.WijzigAbonnement).Methods(http.MethodPut)
+
+	r.HandleFunc(options.BaseURL+"/v1/abonnementen/{id}/geheim", wrapper.WisselGeheim).Methods(http.MethodPost)
+
+	r.HandleFunc(options.BaseURL+"/v1/abonnementen/{id}/test", wrapper.TestAbonnement).Methods(http.MethodPost)
+
+	r.HandleFunc(options.BaseURL+"/v1/abonnementen/{id}/mislukt", wrapper.LijstMislukt).Methods(http.MethodGet)
+
+	r.HandleFunc(options.BaseURL+"/v1/abonnementen/{id}/herhaling", wrapper.HerhaalMislukt).Methods(http.MethodPost)
+
 	r.HandleFunc(options.BaseURL+"/v1/organisatie", wrapper.LeesOrganisatie).Methods(http.MethodGet)
 
 	r.HandleFunc(options.BaseURL+"/v1/openapi.json", wrapper.LeesOpenapi).Methods(http.MethodGet)
@@ -9337,6 +12045,481 @@ func (response LeesGezondheiddefaultApplicationProblemPlusJSONResponse) VisitLee
 	return err
 }
 
+type LijstAbonnementenRequestObject struct {
+	Params LijstAbonnementenParams
+}
+
+type LijstAbonnementenResponseObject interface {
+	VisitLijstAbonnementenResponse(w http.ResponseWriter) error
+}
+
+type LijstAbonnementen200ResponseHeaders struct {
+	APIVersion *string
+}
+
+type LijstAbonnementen200JSONResponse struct {
+	Body    Abonnementen
+	Headers LijstAbonnementen200ResponseHeaders
+}
+
+func (response LijstAbonnementen200JSONResponse) VisitLijstAbonnementenResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LijstAbonnementendefaultApplicationProblemPlusJSONResponse struct {
+	Body       Probleem
+	Headers    FoutResponseHeaders
+	StatusCode int
+}
+
+func (response LijstAbonnementendefaultApplicationProblemPlusJSONResponse) VisitLijstAbonnementenResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MaakAbonnementRequestObject struct {
+	Body *MaakAbonnementJSONRequestBody
+}
+
+type MaakAbonnementResponseObject interface {
+	VisitMaakAbonnementResponse(w http.ResponseWriter) error
+}
+
+type MaakAbonnement201ResponseHeaders struct {
+	APIVersion *string
+	Location   string
+}
+
+type MaakAbonnement201JSONResponse struct {
+	Body    GemaaktAbonnement
+	Headers MaakAbonnement201ResponseHeaders
+}
+
+func (response MaakAbonnement201JSONResponse) VisitMaakAbonnementResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.Header().Set("Location", fmt.Sprint(response.Headers.Location))
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MaakAbonnementdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Probleem
+	Headers    FoutResponseHeaders
+	StatusCode int
+}
+
+func (response MaakAbonnementdefaultApplicationProblemPlusJSONResponse) VisitMaakAbonnementResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type VerwijderAbonnementRequestObject struct {
+	Id Id `json:"id"`
+}
+
+type VerwijderAbonnementResponseObject interface {
+	VisitVerwijderAbonnementResponse(w http.ResponseWriter) error
+}
+
+type VerwijderAbonnement204ResponseHeaders struct {
+	APIVersion *string
+}
+
+type VerwijderAbonnement204Response struct {
+	Headers VerwijderAbonnement204ResponseHeaders
+}
+
+func (response VerwijderAbonnement204Response) VisitVerwijderAbonnementResponse(w http.ResponseWriter) error {
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(204)
+	return nil
+}
+
+type VerwijderAbonnementdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Probleem
+	Headers    FoutResponseHeaders
+	StatusCode int
+}
+
+func (response VerwijderAbonnementdefaultApplicationProblemPlusJSONResponse) VisitVerwijderAbonnementResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LeesAbonnementRequestObject struct {
+	Id Id `json:"id"`
+}
+
+type LeesAbonnementResponseObject interface {
+	VisitLeesAbonnementResponse(w http.ResponseWriter) error
+}
+
+type LeesAbonnement200ResponseHeaders struct {
+	APIVersion *string
+}
+
+type LeesAbonnement200JSONResponse struct {
+	Body    Abonnement
+	Headers LeesAbonnement200ResponseHeaders
+}
+
+func (response LeesAbonnement200JSONResponse) VisitLeesAbonnementResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LeesAbonnementdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Probleem
+	Headers    FoutResponseHeaders
+	StatusCode int
+}
+
+func (response LeesAbonnementdefaultApplicationProblemPlusJSONResponse) VisitLeesAbonnementResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type WijzigAbonnementRequestObject struct {
+	Id   Id `json:"id"`
+	Body *WijzigAbonnementJSONRequestBody
+}
+
+type WijzigAbonnementResponseObject interface {
+	VisitWijzigAbonnementResponse(w http.ResponseWriter) error
+}
+
+type WijzigAbonnement200ResponseHeaders struct {
+	APIVersion *string
+}
+
+type WijzigAbonnement200JSONResponse struct {
+	Body    Abonnement
+	Headers WijzigAbonnement200ResponseHeaders
+}
+
+func (response WijzigAbonnement200JSONResponse) VisitWijzigAbonnementResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type WijzigAbonnementdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Probleem
+	Headers    FoutResponseHeaders
+	StatusCode int
+}
+
+func (response WijzigAbonnementdefaultApplicationProblemPlusJSONResponse) VisitWijzigAbonnementResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type WisselGeheimRequestObject struct {
+	Id   Id `json:"id"`
+	Body *WisselGeheimJSONRequestBody
+}
+
+type WisselGeheimResponseObject interface {
+	VisitWisselGeheimResponse(w http.ResponseWriter) error
+}
+
+type WisselGeheim200ResponseHeaders struct {
+	APIVersion *string
+}
+
+type WisselGeheim200JSONResponse struct {
+	Body    GemaaktAbonnement
+	Headers WisselGeheim200ResponseHeaders
+}
+
+func (response WisselGeheim200JSONResponse) VisitWisselGeheimResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type WisselGeheimdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Probleem
+	Headers    FoutResponseHeaders
+	StatusCode int
+}
+
+func (response WisselGeheimdefaultApplicationProblemPlusJSONResponse) VisitWisselGeheimResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type HerhaalMisluktRequestObject struct {
+	Id   Id `json:"id"`
+	Body *HerhaalMisluktJSONRequestBody
+}
+
+type HerhaalMisluktResponseObject interface {
+	VisitHerhaalMisluktResponse(w http.ResponseWriter) error
+}
+
+type HerhaalMislukt202ResponseHeaders struct {
+	APIVersion *string
+}
+
+type HerhaalMislukt202JSONResponse struct {
+	Body    Herhaling
+	Headers HerhaalMislukt202ResponseHeaders
+}
+
+func (response HerhaalMislukt202JSONResponse) VisitHerhaalMisluktResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type HerhaalMisluktdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Probleem
+	Headers    FoutResponseHeaders
+	StatusCode int
+}
+
+func (response HerhaalMisluktdefaultApplicationProblemPlusJSONResponse) VisitHerhaalMisluktResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LijstMisluktRequestObject struct {
+	Id     Id `json:"id"`
+	Params LijstMisluktParams
+}
+
+type LijstMisluktResponseObject interface {
+	VisitLijstMisluktResponse(w http.ResponseWriter) error
+}
+
+type LijstMislukt200ResponseHeaders struct {
+	APIVersion *string
+}
+
+type LijstMislukt200JSONResponse struct {
+	Body    Mislukt
+	Headers LijstMislukt200ResponseHeaders
+}
+
+func (response LijstMislukt200JSONResponse) VisitLijstMisluktResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LijstMisluktdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Probleem
+	Headers    FoutResponseHeaders
+	StatusCode int
+}
+
+func (response LijstMisluktdefaultApplicationProblemPlusJSONResponse) VisitLijstMisluktResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TestAbonnementRequestObject struct {
+	Id Id `json:"id"`
+}
+
+type TestAbonnementResponseObject interface {
+	VisitTestAbonnementResponse(w http.ResponseWriter) error
+}
+
+type TestAbonnement200ResponseHeaders struct {
+	APIVersion *string
+}
+
+type TestAbonnement200JSONResponse struct {
+	Body    Proef
+	Headers TestAbonnement200ResponseHeaders
+}
+
+func (response TestAbonnement200JSONResponse) VisitTestAbonnementResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TestAbonnementdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Probleem
+	Headers    FoutResponseHeaders
+	StatusCode int
+}
+
+func (response TestAbonnementdefaultApplicationProblemPlusJSONResponse) VisitTestAbonnementResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type LijstBerichtenRequestObject struct {
 	Params LijstBerichtenParams
 }
@@ -9367,6 +12550,53 @@ func (response LijstBerichten200JSONResponse) VisitLijstBerichtenResponse(w http
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
+}
+
+type LijstBerichten200TexteventStreamResponse struct {
+	Body          io.Reader
+	Headers       LijstBerichten200ResponseHeaders
+	ContentLength int64
+}
+
+func (response LijstBerichten200TexteventStreamResponse) VisitLijstBerichtenResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "text/event-stream")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	flusher, ok := w.(http.Flusher)
+	if !ok {
+		// If w doesn't support flushing, fall back to io.Copy.
+		_, err := io.Copy(w, response.Body)
+		return err
+	}
+	// text/event-stream messages are typically small; use a
+	// modest buffer and flush after each chunk so clients see
+	// events immediately instead of waiting on OS buffering.
+	buf := make([]byte, 4096)
+	for {
+		n, err := response.Body.Read(buf)
+		if n > 0 {
+			if _, writeErr := w.Write(buf[:n]); writeErr != nil {
+				return writeErr
+			}
+			flusher.Flush()
+		}
+		if err != nil {
+			if err == io.EOF {
+				return nil
+			}
+			return err
+		}
+	}
 }
 
 type LijstBerichtendefaultApplicationProblemPlusJSONResponse struct {
@@ -10854,6 +14084,33 @@ type StrictServerInterface interface {
 	// LeesGezondheid Of de poort werkt
 	// (GET /health)
 	LeesGezondheid(ctx context.Context, request LeesGezondheidRequestObject) (LeesGezondheidResponseObject, error)
+	// LijstAbonnementen Abonnementen, en wie er mail krijgt
+	// (GET /v1/abonnementen)
+	LijstAbonnementen(ctx context.Context, request LijstAbonnementenRequestObject) (LijstAbonnementenResponseObject, error)
+	// MaakAbonnement Een webhook aanvragen
+	// (POST /v1/abonnementen)
+	MaakAbonnement(ctx context.Context, request MaakAbonnementRequestObject) (MaakAbonnementResponseObject, error)
+	// VerwijderAbonnement Een abonnement beëindigen
+	// (DELETE /v1/abonnementen/{id})
+	VerwijderAbonnement(ctx context.Context, request VerwijderAbonnementRequestObject) (VerwijderAbonnementResponseObject, error)
+	// LeesAbonnement Eén abonnement
+	// (GET /v1/abonnementen/{id})
+	LeesAbonnement(ctx context.Context, request LeesAbonnementRequestObject) (LeesAbonnementResponseObject, error)
+	// WijzigAbonnement Een abonnement wijzigen, of aan- of uitzetten
+	// (PUT /v1/abonnementen/{id})
+	WijzigAbonnement(ctx context.Context, request WijzigAbonnementRequestObject) (WijzigAbonnementResponseObject, error)
+	// WisselGeheim Een nieuw geheim
+	// (POST /v1/abonnementen/{id}/geheim)
+	WisselGeheim(ctx context.Context, request WisselGeheimRequestObject) (WisselGeheimResponseObject, error)
+	// HerhaalMislukt Wat mislukt is opnieuw afleveren
+	// (POST /v1/abonnementen/{id}/herhaling)
+	HerhaalMislukt(ctx context.Context, request HerhaalMisluktRequestObject) (HerhaalMisluktResponseObject, error)
+	// LijstMislukt Wat niet is af te leveren, op volgorde
+	// (GET /v1/abonnementen/{id}/mislukt)
+	LijstMislukt(ctx context.Context, request LijstMisluktRequestObject) (LijstMisluktResponseObject, error)
+	// TestAbonnement Een proefbericht sturen
+	// (POST /v1/abonnementen/{id}/test)
+	TestAbonnement(ctx context.Context, request TestAbonnementRequestObject) (TestAbonnementResponseObject, error)
 	// LijstBerichten Berichten, de oudste eerst
 	// (GET /v1/berichten)
 	LijstBerichten(ctx context.Context, request LijstBerichtenRequestObject) (LijstBerichtenResponseObject, error)
@@ -10990,6 +14247,267 @@ func (sh *strictHandler) LeesGezondheid(w http.ResponseWriter, r *http.Request) 
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(LeesGezondheidResponseObject); ok {
 		if err := validResponse.VisitLeesGezondheidResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// LijstAbonnementen operation middleware
+func (sh *strictHandler) LijstAbonnementen(w http.ResponseWriter, r *http.Request, params LijstAbonnementenParams) {
+	var request LijstAbonnementenRequestObject
+
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.LijstAbonnementen(ctx, request.(LijstAbonnementenRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "LijstAbonnementen")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(LijstAbonnementenResponseObject); ok {
+		if err := validResponse.VisitLijstAbonnementenResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// MaakAbonnement operation middleware
+func (sh *strictHandler) MaakAbonnement(w http.ResponseWriter, r *http.Request) {
+	var request MaakAbonnementRequestObject
+
+	var body MaakAbonnementJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.MaakAbonnement(ctx, request.(MaakAbonnementRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "MaakAbonnement")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(MaakAbonnementResponseObject); ok {
+		if err := validResponse.VisitMaakAbonnementResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// VerwijderAbonnement operation middleware
+func (sh *strictHandler) VerwijderAbonnement(w http.ResponseWriter, r *http.Request, id Id) {
+	var request VerwijderAbonnementRequestObject
+
+	request.Id = id
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.VerwijderAbonnement(ctx, request.(VerwijderAbonnementRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "VerwijderAbonnement")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(VerwijderAbonnementResponseObject); ok {
+		if err := validResponse.VisitVerwijderAbonnementResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// LeesAbonnement operation middleware
+func (sh *strictHandler) LeesAbonnement(w http.ResponseWriter, r *http.Request, id Id) {
+	var request LeesAbonnementRequestObject
+
+	request.Id = id
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.LeesAbonnement(ctx, request.(LeesAbonnementRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "LeesAbonnement")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(LeesAbonnementResponseObject); ok {
+		if err := validResponse.VisitLeesAbonnementResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// WijzigAbonnement operation middleware
+func (sh *strictHandler) WijzigAbonnement(w http.ResponseWriter, r *http.Request, id Id) {
+	var request WijzigAbonnementRequestObject
+
+	request.Id = id
+
+	var body WijzigAbonnementJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.WijzigAbonnement(ctx, request.(WijzigAbonnementRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "WijzigAbonnement")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(WijzigAbonnementResponseObject); ok {
+		if err := validResponse.VisitWijzigAbonnementResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// WisselGeheim operation middleware
+func (sh *strictHandler) WisselGeheim(w http.ResponseWriter, r *http.Request, id Id) {
+	var request WisselGeheimRequestObject
+
+	request.Id = id
+
+	var body WisselGeheimJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.WisselGeheim(ctx, request.(WisselGeheimRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "WisselGeheim")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(WisselGeheimResponseObject); ok {
+		if err := validResponse.VisitWisselGeheimResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// HerhaalMislukt operation middleware
+func (sh *strictHandler) HerhaalMislukt(w http.ResponseWriter, r *http.Request, id Id) {
+	var request HerhaalMisluktRequestObject
+
+	request.Id = id
+
+	var body HerhaalMisluktJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.HerhaalMislukt(ctx, request.(HerhaalMisluktRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "HerhaalMislukt")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(HerhaalMisluktResponseObject); ok {
+		if err := validResponse.VisitHerhaalMisluktResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// LijstMislukt operation middleware
+func (sh *strictHandler) LijstMislukt(w http.ResponseWriter, r *http.Request, id Id, params LijstMisluktParams) {
+	var request LijstMisluktRequestObject
+
+	request.Id = id
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.LijstMislukt(ctx, request.(LijstMisluktRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "LijstMislukt")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(LijstMisluktResponseObject); ok {
+		if err := validResponse.VisitLijstMisluktResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// TestAbonnement operation middleware
+func (sh *strictHandler) TestAbonnement(w http.ResponseWriter, r *http.Request, id Id) {
+	var request TestAbonnementRequestObject
+
+	request.Id = id
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.TestAbonnement(ctx, request.(TestAbonnementRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "TestAbonnement")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(TestAbonnementResponseObject); ok {
+		if err := validResponse.VisitTestAbonnementResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

@@ -203,9 +203,16 @@ func (o *operations) LeesMelding(ctx context.Context, r LeesMeldingRequestObject
 
 func (o *operations) LijstBerichten(ctx context.Context, r LijstBerichtenRequestObject) (LijstBerichtenResponseObject, error) {
 	a := accessOf(ctx)
+	streams := ctx.Value(streamInContext) != nil
+	if streams && r.Params.LastEventID != "" {
+		r.Params.Na = r.Params.LastEventID
+	}
 	from, err := a.ParseCursor(r.Params.Na)
 	if err != nil {
 		return nil, err
+	}
+	if streams {
+		return stream{o.server, ctx, a, from}, nil
 	}
 	ctx, cancel := o.waiting(ctx)
 	defer cancel()

@@ -28,6 +28,7 @@ type server struct {
 	service *edge.Service
 	rules   map[string]rule // who may do what, by operation
 	closing context.Context
+	streams streams
 }
 
 // NewHandler makes the handler that serves the API of a gateway. When ctx ends, what waits for news answers
