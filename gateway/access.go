@@ -6,13 +6,17 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/seinhuis/seinhuis/gateway/oauth"
 )
 
 // A Role is what a key or client may do, by the API's name for it.
@@ -63,6 +67,7 @@ type Access struct {
 var (
 	ErrAccess = errors.New("gateway: no such key, or not any more")
 	ErrPerson = errors.New("gateway: it may not ask for this professional")
+	ErrIssuer = errors.New("gateway: the issuer of the token cannot be reached")
 	ErrCursor = errors.New("gateway: this place was never handed out")
 )
 
@@ -168,6 +173,7 @@ func (a *Access) While(ctx context.Context) (context.Context, context.CancelFunc
 // for the bootstrap key, which is in a file.
 type door struct {
 	mu      sync.RWMutex
+	oauth   OAuthConfig
 	file    string   // of the bootstrap key
 	token   [32]byte // its SHA-256
 	users   map[string]User
@@ -239,9 +245,14 @@ func (d *door) isToken(h [32]byte) bool {
 // has all roles and sees everything.
 const WhoBootstrap = "beginsleutel"
 
-// Authenticate finds who a key belongs to; ErrAccess when it is no key of anybody.
-func (g *Gateway) Authenticate(key string) (*Access, error) {
-	h := sha256.Sum256([]byte(strings.TrimSpace(key)))
+// Authenticate finds who a key or an access token belongs to. ErrAccess when it is
+// nobody's; ErrIssuer when the token's issuer is away and its keys are not known.
+func (g *Gateway) Authenticate(ctx context.Context, key string) (*Access, error) {
+	key = strings.TrimSpace(key)
+	if oauth.LooksLike(key) {
+		return g.accessOfToken(ctx, key)
+	}
+	h := sha256.Sum256([]byte(key))
 	var found *Access
 	for _, p := range g.order { // all of them, whichever matches
 		if p.door.isToken(h) {
@@ -260,6 +271,74 @@ func (g *Gateway) Authenticate(key string) (*Access, error) {
 		}
 	}
 	return nil, ErrAccess
+}
+
+// accessOfToken is who asks with an access token: a client of one party.
+func (g *Gateway) accessOfToken(ctx context.Context, raw string) (*Access, error) {
+	of := func(issuer, id string) (*Party, ClientConfig, bool) {
+		for _, p := range g.order {
+			if c, ok := p.door.oauth.Clients[id]; ok && p.door.oauth.Issuer == issuer {
+				return p, c, true
+			}
+		}
+		return nil, ClientConfig{}, false
+	}
+	token, err := g.tokens.Verify(ctx, raw, func(issuer, id string) (string, bool) {
+		p, _, ok := of(issuer, id)
+		if !ok {
+			return "", false
+		}
+		return p.door.oauth.Audience, true
+	})
+	switch {
+	case errors.Is(err, oauth.ErrIssuer):
+		return nil, ErrIssuer
+	case err != nil:
+		return nil, ErrAccess
+	}
+	p, client, _ := of(token.Issuer, token.ClientID)
+	a := &Access{
+		Party: p, Who: "client:" + token.ClientID, Roles: slices.Clone(client.Roles), Reach: client.Reach,
+		Person: client.Person, Bound: client.Person != "", until: token.Expires, valid: func() bool { return true },
+	}
+	if token.Scope != nil {
+		a.Roles = slices.DeleteFunc(a.Roles, func(r Role) bool { return !slices.Contains(token.Scope, string(r)) })
+	}
+	if !a.Valid() {
+		return nil, ErrAccess
+	}
+	return a, nil
+}
+
+// newTokens makes the verifier of the configured issuers.
+func newTokens(c Config, now func() time.Time) (*oauth.Verifier, error) {
+	roots := map[string]string{}
+	var issuers []oauth.Issuer
+	for _, p := range c.Parties {
+		file, seen := roots[p.OAuth.Issuer]
+		switch {
+		case p.OAuth.Issuer == "":
+			continue
+		case seen && file != p.OAuth.Roots:
+			return nil, errors.New("gateway: two parties have other roots of the same issuer")
+		case seen:
+			continue
+		}
+		roots[p.OAuth.Issuer] = p.OAuth.Roots
+		issuer := oauth.Issuer{URL: p.OAuth.Issuer}
+		if p.OAuth.Roots != "" {
+			text, err := os.ReadFile(p.OAuth.Roots)
+			if err != nil {
+				return nil, err
+			}
+			issuer.Root = x509.NewCertPool()
+			if !issuer.Root.AppendCertsFromPEM(text) {
+				return nil, fmt.Errorf("%s: no certificates", p.OAuth.Roots)
+			}
+		}
+		issuers = append(issuers, issuer)
+	}
+	return oauth.New(issuers, now), nil
 }
 
 // reloadTokens reads the bootstrap keys anew: what goes on under one that was replaced

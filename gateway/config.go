@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/seinhuis/seinhuis/api/edge"
 	"github.com/seinhuis/seinhuis/crypto/encoding"
 	"github.com/seinhuis/seinhuis/crypto/seal"
+	"github.com/seinhuis/seinhuis/gateway/oauth"
 )
 
 // Where a gateway listens unless it is told otherwise: on its own machine only.
@@ -57,6 +59,24 @@ type PartyConfig struct {
 	Card  CardConfig  `json:"card"`  // for who sends none
 	Link  string      `json:"link"`  // prefix of links into the case system; the id of a registration follows it
 	News  NewsConfig  `json:"news"`
+
+	OAuth OAuthConfig `json:"oauth,omitzero"` // case systems that log in with access tokens
+}
+
+// OAuthConfig is a party's clients at an authorisation server. Several parties can have
+// the same one; a client belongs to one of them.
+type OAuthConfig struct {
+	Issuer   string                  `json:"issuer"`
+	Audience string                  `json:"audience"`        // this gateway, as the issuer calls it
+	Roots    string                  `json:"roots,omitempty"` // PEM file with the issuer's CA; else the system's
+	Clients  map[string]ClientConfig `json:"clients"`         // by client_id
+}
+
+// ClientConfig is what a client may do. The token's scope can only take roles away.
+type ClientConfig struct {
+	Roles  []Role `json:"roles"`
+	Reach  Reach  `json:"reach"`
+	Person string `json:"person,omitempty"` // the user it is bound to
 }
 
 // CardConfig is a contact card in the configuration.
@@ -102,6 +122,7 @@ func LoadConfig(path string) (Config, error) {
 		} else {
 			p.Token = under(folder, p.Token)
 		}
+		p.OAuth.Roots = under(folder, p.OAuth.Roots)
 	}
 	return c, nil
 }
@@ -140,6 +161,7 @@ func (c Config) check() error {
 		return errors.New(`gateway: "parties" names no party`)
 	}
 	seen := map[api.PartyID]bool{}
+	clients := map[[2]string]bool{} // by issuer and id
 	for _, p := range c.Parties {
 		if _, err := api.ParseParty(string(p.ID)); err != nil {
 			return err
@@ -154,10 +176,43 @@ func (c Config) check() error {
 		if err := p.checkSending(); err != nil {
 			return err
 		}
+		if err := p.OAuth.check(); err != nil {
+			return fmt.Errorf("gateway: oauth of party %s: %w", p.ID, err)
+		}
+		for id := range p.OAuth.Clients {
+			if client := [2]string{p.OAuth.Issuer, id}; clients[client] {
+				return fmt.Errorf("gateway: a client of party %s belongs to another party", p.ID)
+			} else {
+				clients[client] = true
+			}
+		}
 		if card := seal.Card(p.Card); card != (seal.Card{}) {
 			if err := card.Validate(); err != nil {
 				return fmt.Errorf("gateway: the card of party %s: %w", p.ID, err)
 			}
+		}
+	}
+	return nil
+}
+
+var clientForm = regexp.MustCompile(`^[!-~]{1,128}$`)
+
+func (c OAuthConfig) check() error {
+	if c.Issuer == "" && c.Audience == "" && c.Roots == "" && len(c.Clients) == 0 {
+		return nil
+	}
+	if err := oauth.CheckURL(c.Issuer); err != nil {
+		return err
+	}
+	if c.Audience == "" {
+		return errors.New("no audience")
+	}
+	for id, client := range c.Clients {
+		if !clientForm.MatchString(id) {
+			return errors.New("a client_id is of 1 to 128 visible ASCII characters")
+		}
+		if len(checkRoles(client.Roles, client.Reach)) > 0 || client.Person != "" && !ownerForm.MatchString(client.Person) {
+			return fmt.Errorf("the roles, reach or person of client %s are none", id)
 		}
 	}
 	return nil

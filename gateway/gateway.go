@@ -18,6 +18,7 @@ import (
 	"github.com/seinhuis/seinhuis/api"
 	"github.com/seinhuis/seinhuis/crypto/encoding"
 	"github.com/seinhuis/seinhuis/gateway/mail"
+	"github.com/seinhuis/seinhuis/gateway/oauth"
 	"github.com/seinhuis/seinhuis/gateway/webhook"
 	"github.com/seinhuis/seinhuis/keys"
 	"github.com/seinhuis/seinhuis/logging"
@@ -45,6 +46,7 @@ type Gateway struct {
 
 	webhooks *webhook.Client
 	mailer   *mail.Sender // nil: no mail is sent
+	tokens   *oauth.Verifier
 }
 
 // Open reads the keys, opens the store, and verifies the manifest and directory.
@@ -81,6 +83,9 @@ func Open(c Config, o Options) (*Gateway, error) {
 	}
 	if err := pins.Check(); err != nil {
 		return nil, fmt.Errorf("%s: %w", c.Pins, err)
+	}
+	if g.tokens, err = newTokens(c, o.Now); err != nil {
+		return nil, err
 	}
 	for _, pc := range c.Parties {
 		p, err := openParty(g, pc)

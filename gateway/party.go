@@ -97,7 +97,7 @@ func openParty(g *Gateway, c PartyConfig) (*Party, error) {
 	if _, err := p.tls.Load(nil); err != nil {
 		return nil, err
 	}
-	p.door.file = c.Token
+	p.door.file, p.door.oauth = c.Token, c.OAuth
 	if p.door.token, err = readTokenHash(c.Token); err != nil {
 		return nil, err
 	}

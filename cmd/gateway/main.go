@@ -69,7 +69,13 @@ zijn eigen map:
       "id":    "nl-kvk:12345678",
       "keys":  "keys",
       "token": "keys/token",            mag weg
-      "card":  {"desk": "Team Noord", "phone": "+31 20 555 01 00"}
+      "card":  {"desk": "Team Noord", "phone": "+31 20 555 01 00"},
+      "oauth": {                        mag weg: dossiersystemen met toegangstokens (RFC 9068)
+        "issuer":   "https://id.voorbeeld",
+        "audience": "https://poort.voorbeeld",
+        "roots":    "ca.pem",           mag weg
+        "clients":  {"dossiersysteem": {"roles": ["aanmelden", "matches"], "reach": "alle"}}
+      }
     }]
   }
   Andere machines bereiken de API alleen over TLS. Zet in BESTAND dan ook

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -97,7 +98,11 @@ func (s *server) access(w http.ResponseWriter, r *http.Request, rule rule) (*gat
 	if len(credentials) > 1 || !strings.EqualFold(scheme, "Bearer") {
 		return nil, &problemToken
 	}
-	access, err := s.gateway.Authenticate(key)
+	access, err := s.gateway.Authenticate(r.Context(), key)
+	if errors.Is(err, gateway.ErrIssuer) {
+		w.Header().Del("WWW-Authenticate")
+		w.Header().Set("Retry-After", "30")
+	}
 	if err != nil {
 		return nil, problemOf(err)
 	}

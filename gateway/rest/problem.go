@@ -26,6 +26,7 @@ func (p *problem) Error() string { return "rest: " + p.code }
 var (
 	problemInput   = problem{"invoer", http.StatusBadRequest, "De invoer klopt niet", "Herstel de genoemde velden en stuur het verzoek opnieuw.", nil}
 	problemToken   = problem{"sleutel", http.StatusUnauthorized, "Geen geldige API-sleutel", "Stuur een API-sleutel van de deelnemer of een toegangstoken mee als Authorization: Bearer.", nil}
+	problemIssuer  = problem{"uitgever", http.StatusServiceUnavailable, "De uitgever van het token is niet te bereiken", "De poort kan het token nu niet controleren. Probeer het later opnieuw.", nil}
 	problemRole    = problem{"rol", http.StatusForbidden, "Deze sleutel mag dit niet", "De beschrijving van de API noemt bij elke bewerking de rollen die haar mogen doen.", nil}
 	problemPerson  = problem{"hulpverlener", http.StatusForbidden, "Namens deze hulpverlener mag dit niet", "De sleutel hoort bij een ander, of de hulpverlener is geen actieve gebruiker.", nil}
 	problemTLS     = problem{"tls", http.StatusForbidden, "Geen beveiligde verbinding", "De poort neemt verzoeken van andere machines alleen over TLS aan.", nil}
@@ -75,6 +76,7 @@ func problemOf(err error) *problem {
 	}{
 		{gateway.ErrAccess, &problemToken},
 		{gateway.ErrPerson, &problemPerson},
+		{gateway.ErrIssuer, &problemIssuer},
 		{gateway.ErrNotFound, &problemID},
 		{gateway.ErrUserExists, &problemUser},
 		{gateway.ErrUserOwns, &problemOwns},

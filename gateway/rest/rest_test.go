@@ -44,7 +44,12 @@ type desk struct {
 
 func newDesk(t testing.TB, parties int, running bool) *desk {
 	t.Helper()
-	d := &desk{World: gatewaytest.New(t, parties)}
+	return newDeskIn(t, gatewaytest.New(t, parties), parties, running)
+}
+
+func newDeskIn(t testing.TB, w *gatewaytest.World, parties int, running bool) *desk {
+	t.Helper()
+	d := &desk{World: w}
 	var served []int
 	for i := range parties {
 		served = append(served, i)

@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package oauth_test
+
+import (
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"errors"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/seinhuis/seinhuis/gateway/gatewaytest"
+	"github.com/seinhuis/seinhuis/gateway/oauth"
+)
+
+const client, audience = "dossiersysteem", "https://poort.example"
+
+// A clock that the test holds.
+type clock struct {
+	mu sync.Mutex
+	at time.Time
+}
+
+func (c *clock) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.at
+}
+
+func (c *clock) advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.at = c.at.Add(d)
+}
+
+func setUp(t *testing.T) (*gatewaytest.Issuer, *clock, func(token string) error) {
+	t.Helper()
+	at := &clock{at: time.Date(2027, 3, 4, 12, 0, 0, 0, time.UTC)}
+	issuer := gatewaytest.NewIssuer(t, at.now)
+	text, err := os.ReadFile(issuer.Roots)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(text)
+	v := oauth.New([]oauth.Issuer{{URL: issuer.URL, Root: roots}}, at.now)
+	return issuer, at, func(token string) error {
+		said, err := v.Verify(t.Context(), token, func(url, id string) (string, bool) {
+			return audience, url == issuer.URL && id == client
+		})
+		if err == nil && (said.ClientID != client || said.Issuer != issuer.URL || !said.Expires.After(at.now())) {
+			t.Errorf("the token says %q of %q until %s", said.ClientID, said.Issuer, said.Expires)
+		}
+		for part := range strings.SplitSeq(token, ".") {
+			if err != nil && len(part) > 10 && strings.Contains(err.Error(), part[:10]) {
+				t.Error("the error repeats the token")
+			}
+		}
+		return err
+	}
+}
+
+func TestVerify(t *testing.T) {
+	issuer, at, verify := setUp(t)
+	other, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	claims := func(changes map[string]any) map[string]any {
+		c := issuer.Claims(client, audience)
+		for name, value := range changes {
+			if c[name] = value; value == nil {
+				delete(c, name)
+			}
+		}
+		return c
+	}
+	unix := func(d time.Duration) int64 { return at.now().Add(d).Unix() }
+	type set = map[string]any
+	for name, token := range map[string]string{
+		"at+jwt":             issuer.Token(client, audience),
+		"application/at+jwt": issuer.Sign(set{"typ": "application/AT+JWT"}, claims(nil), nil),
+		"one_of_audiences":   issuer.Sign(nil, claims(set{"aud": []string{"anders", audience}}), nil),
+		"clocks_that_differ": issuer.Sign(nil, claims(set{"iat": unix(30 * time.Second), "nbf": unix(30 * time.Second)}), nil),
+		"PS256":              issuer.Sign(set{"alg": "PS256"}, claims(nil), nil),
+	} {
+		if err := verify(token); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	good := strings.Split(issuer.Token(client, audience), ".")
+	for name, token := range map[string]string{
+		"nothing":                "",
+		"no_jwt":                 "a.b.c",
+		"no_typ":                 issuer.Sign(set{"typ": nil}, claims(nil), nil),
+		"id_token":               issuer.Sign(set{"typ": "JWT"}, claims(nil), nil),
+		"another_audience":       issuer.Sign(nil, claims(set{"aud": "https://elders.example"}), nil),
+		"no_audience":            issuer.Sign(nil, claims(set{"aud": nil}), nil),
+		"another_issuer":         issuer.Sign(nil, claims(set{"iss": "https://elders.example"}), nil),
+		"no_issuer":              issuer.Sign(nil, claims(set{"iss": nil}), nil),
+		"expired":                issuer.Sign(nil, claims(set{"exp": unix(0)}), nil),
+		"never_expires":          issuer.Sign(nil, claims(set{"exp": nil}), nil),
+		"not_valid_yet":          issuer.Sign(nil, claims(set{"nbf": unix(50 * time.Minute)}), nil),
+		"issued_in_the_future":   issuer.Sign(nil, claims(set{"iat": unix(50 * time.Minute)}), nil),
+		"no_time_of_issue":       issuer.Sign(nil, claims(set{"iat": nil}), nil),
+		"no_subject":             issuer.Sign(nil, claims(set{"sub": nil}), nil),
+		"no_client":              issuer.Sign(nil, claims(set{"client_id": nil}), nil),
+		"no_id":                  issuer.Sign(nil, claims(set{"jti": nil}), nil),
+		"foreign_client":         issuer.Sign(nil, claims(set{"client_id": "anders"}), nil),
+		"bound_to_a_key":         issuer.Sign(nil, claims(set{"cnf": set{"jkt": "x"}}), nil),
+		"another_key":            issuer.Sign(nil, claims(nil), other),
+		"another_key_and_no_kid": issuer.Sign(set{"kid": nil}, claims(nil), other),
+		"key_that_it_brings":     issuer.Sign(set{"jwk": set{"kty": "RSA", "n": "AQAB", "e": "AQAB"}}, claims(nil), other),
+		"none":                   issuer.Sign(set{"alg": "none"}, claims(nil), nil),
+		"HS256_with_public_key":  issuer.Sign(set{"alg": "HS256"}, claims(nil), nil),
+		"RS512":                  issuer.Sign(set{"alg": "RS512"}, claims(nil), nil),
+		"critical_extension":     issuer.Sign(set{"crit": []string{"x"}, "x": 1}, claims(nil), nil),
+		"other_claims":           good[0] + "." + strings.Split(issuer.Sign(nil, claims(set{"scope": "beheer"}), nil), ".")[1] + "." + good[2],
+		"no_signature":           good[0] + "." + good[1] + ".",
+		"four_parts":             strings.Join(good, ".") + ".x",
+		"too_long":               issuer.Sign(set{"x": strings.Repeat("x", 20000)}, claims(nil), nil),
+	} {
+		t.Run("rejects/"+name, func(t *testing.T) {
+			at.advance(10 * time.Second) // so that another key may be asked for
+			if err := verify(token); !errors.Is(err, oauth.ErrToken) {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+	if err := verify(strings.Join(good, ".")); err != nil {
+		t.Errorf("the good one: %v", err)
+	}
+}
+
+func TestScope(t *testing.T) {
+	issuer, at, _ := setUp(t)
+	text, err := os.ReadFile(issuer.Roots)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(text)
+	v := oauth.New([]oauth.Issuer{{URL: issuer.URL, Root: roots}}, at.now)
+	known := func(string, string) (string, bool) { return audience, true }
+	for scope, want := range map[string]int{"": 0, "aanmelden": 1, "openid  matches aanmelden": 3} {
+		c := issuer.Claims(client, audience)
+		c["scope"] = scope
+		if said, err := v.Verify(t.Context(), issuer.Sign(nil, c, nil), known); err != nil || said.Scope == nil || len(said.Scope) != want {
+			t.Errorf("%q: %d scopes (%v)", scope, len(said.Scope), err)
+		}
+	}
+	if said, err := v.Verify(t.Context(), issuer.Token(client, audience), known); err != nil || said.Scope != nil {
+		t.Errorf("no scope: %v", err)
+	}
+}
+
+// A new key is found when a token names it, and the old one ends with the next fetch.
+func TestKeysRotate(t *testing.T) {
+	issuer, at, verify := setUp(t)
+	old := issuer.Sign(nil, issuer.Claims(client, audience), nil)
+	for _, alg := range []string{"RS256", "ES256", "EdDSA", "PS256"} {
+		if err := verify(old); err != nil {
+			t.Errorf("before %s: %v", alg, err)
+		}
+		issuer.Rotate(alg)
+		header := map[string]any{}
+		if alg == "PS256" {
+			header["alg"] = alg
+		}
+		token := issuer.Sign(header, issuer.Claims(client, audience), nil)
+		if err := verify(token); err != nil {
+			t.Errorf("%s: %v", alg, err)
+		}
+		if err := verify(old); !errors.Is(err, oauth.ErrToken) {
+			t.Errorf("with a key from before %s: %v", alg, err)
+		}
+		old = token
+		at.advance(10 * time.Second)
+	}
+}
+
+// A key that the issuer took back ends within ten minutes, though nobody uses a new one.
+func TestAKeyThatWasTakenBackEnds(t *testing.T) {
+	issuer, at, verify := setUp(t)
+	old := issuer.Token(client, audience)
+	if err := verify(old); err != nil {
+		t.Fatal(err)
+	}
+	issuer.Rotate("RS256")
+	at.advance(10 * time.Minute)
+	if err := verify(old); !errors.Is(err, oauth.ErrToken) {
+		t.Errorf("%v", err)
+	}
+}
+
+// While the issuer is away, what is known goes on; what is not is told apart from a
+// token that is wrong.
+func TestIssuerAway(t *testing.T) {
+	issuer, at, verify := setUp(t)
+	issuer.Down(true)
+	token := issuer.Token(client, audience)
+	if err := verify(token); !errors.Is(err, oauth.ErrIssuer) {
+		t.Errorf("before anything is known: %v", err)
+	}
+	issuer.Down(false)
+	at.advance(time.Minute)
+	if err := verify(token); err != nil {
+		t.Errorf("when it is back: %v", err)
+	}
+	issuer.Down(true)
+	for range 3 {
+		at.advance(15 * time.Minute)
+		if err := verify(issuer.Token(client, audience)); err != nil {
+			t.Errorf("with a key that is known: %v", err)
+		}
+	}
+	issuer.Rotate("ES256")
+	if err := verify(issuer.Token(client, audience)); !errors.Is(err, oauth.ErrIssuer) {
+		t.Errorf("with a key that is not: %v", err)
+	}
+}
+
+// Tokens that nobody signed do not have the issuer asked without end.
+func TestAnIssuerIsNotAskedWithoutEnd(t *testing.T) {
+	issuer, _, verify := setUp(t)
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	forged := issuer.Sign(map[string]any{"kid": "made up"}, issuer.Claims(client, audience), key)
+	for range 100 {
+		if err := verify(forged); !errors.Is(err, oauth.ErrToken) {
+			t.Fatal(err)
+		}
+	}
+	if n := issuer.Asked(); n > 12 {
+		t.Errorf("it was asked %d times", n)
+	}
+	if err := verify(issuer.Token(client, audience)); err != nil {
+		t.Errorf("a good token after that: %v", err)
+	}
+}
+
+func TestCheckURL(t *testing.T) {
+	for url, good := range map[string]bool{
+		"https://id.example": true, "https://id.example/realm": true, "http://127.0.0.1:8080": true, "http://localhost": true,
+		"http://id.example": false, "": false, "id.example": false, "https://id.example?x": false, "https://u:p@id.example": false, "ftp://id.example": false,
+	} {
+		if err := oauth.CheckURL(url); (err == nil) != good {
+			t.Errorf("%q: %v", url, err)
+		}
+	}
+}
+
+// Whatever is sent as a token is refused and does no harm.
+func FuzzVerify(f *testing.F) {
+	v := oauth.New([]oauth.Issuer{{URL: "https://127.0.0.1:1"}}, time.Now)
+	f.Add("a.b.c")
+	f.Add("eyJ0eXAiOiJhdCtqd3QifQ.eyJpc3MiOiJodHRwczovLzEyNy4wLjAuMToxIn0.")
+	f.Fuzz(func(t *testing.T, token string) {
+		if _, err := v.Verify(t.Context(), token, func(string, string) (string, bool) { return audience, true }); err == nil {
+			t.Error("it is taken")
+		}
+	})
+}
