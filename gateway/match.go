@@ -369,6 +369,11 @@ func (a *Access) sight(s MatchStatus) (MatchStatus, bool) {
 // Matches lists as the party's, of what is within reach, without cards and codes; that
 // they were read is in the log.
 func (a *Access) Matches(from ID, limit int, only MatchFilter) (list []MatchStatus, more bool, err error) {
+	if !only.Registration.IsZero() {
+		if _, err := a.Party.within(a, only.Registration); err != nil {
+			return nil, false, err
+		}
+	}
 	list, more, err = a.Party.matches(from, limit, only, func(s MatchStatus) bool { _, ok := a.sight(s); return ok })
 	var touches []Touch
 	for i := range list {

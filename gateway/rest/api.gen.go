@@ -131,6 +131,48 @@ func (e Afleveruitkomst) Valid() bool {
 	}
 }
 
+// Defines values for AntwoordInDeWachtToestand.
+const (
+	AntwoordInDeWachtToestandInDeWacht   AntwoordInDeWachtToestand = "inDeWacht"
+	AntwoordInDeWachtToestandNietGegeven AntwoordInDeWachtToestand = "nietGegeven"
+)
+
+// Valid indicates whether the value is a known member of the AntwoordInDeWachtToestand enum.
+func (e AntwoordInDeWachtToestand) Valid() bool {
+	switch e {
+	case AntwoordInDeWachtToestandInDeWacht:
+		return true
+	case AntwoordInDeWachtToestandNietGegeven:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for AntwoordSoort.
+const (
+	AntwoordSoortAlInContact       AntwoordSoort = "alInContact"
+	AntwoordSoortContactGehad      AntwoordSoort = "contactGehad"
+	AntwoordSoortGaBellen          AntwoordSoort = "gaBellen"
+	AntwoordSoortNietMeerBetrokken AntwoordSoort = "nietMeerBetrokken"
+)
+
+// Valid indicates whether the value is a known member of the AntwoordSoort enum.
+func (e AntwoordSoort) Valid() bool {
+	switch e {
+	case AntwoordSoortAlInContact:
+		return true
+	case AntwoordSoortContactGehad:
+		return true
+	case AntwoordSoortGaBellen:
+		return true
+	case AntwoordSoortNietMeerBetrokken:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Bereik.
 const (
 	BereikAlle  Bereik = "alle"
@@ -155,6 +197,7 @@ func (e Bereik) Valid() bool {
 // Defines values for BerichtSoort.
 const (
 	BerichtSoortAangesloten    BerichtSoort = "aangesloten"
+	BerichtSoortAntwoord       BerichtSoort = "antwoord"
 	BerichtSoortBeeindigd      BerichtSoort = "beeindigd"
 	BerichtSoortKaartVernieuwd BerichtSoort = "kaartVernieuwd"
 	BerichtSoortOverig         BerichtSoort = "overig"
@@ -165,6 +208,8 @@ const (
 func (e BerichtSoort) Valid() bool {
 	switch e {
 	case BerichtSoortAangesloten:
+		return true
+	case BerichtSoortAntwoord:
 		return true
 	case BerichtSoortBeeindigd:
 		return true
@@ -323,6 +368,42 @@ func (e InzageUitkomst) Valid() bool {
 	case InzageUitkomstRefused:
 		return true
 	case InzageUitkomstSuccess:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for MatchAnderToestand.
+const (
+	MatchAnderToestandAanwezig   MatchAnderToestand = "aanwezig"
+	MatchAnderToestandVertrokken MatchAnderToestand = "vertrokken"
+)
+
+// Valid indicates whether the value is a known member of the MatchAnderToestand enum.
+func (e MatchAnderToestand) Valid() bool {
+	switch e {
+	case MatchAnderToestandAanwezig:
+		return true
+	case MatchAnderToestandVertrokken:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for MatchToestand.
+const (
+	MatchToestandActief    MatchToestand = "actief"
+	MatchToestandBeeindigd MatchToestand = "beeindigd"
+)
+
+// Valid indicates whether the value is a known member of the MatchToestand enum.
+func (e MatchToestand) Valid() bool {
+	switch e {
+	case MatchToestandActief:
+		return true
+	case MatchToestandBeeindigd:
 		return true
 	default:
 		return false
@@ -635,6 +716,39 @@ type Ander struct {
 	Voorleescode string `json:"voorleescode,omitempty,omitzero"`
 }
 
+// Antwoord Het laatste antwoord, als dat er is. `antwoord` is dat van de ander, `eigenAntwoord` dat van ons.
+type Antwoord struct {
+	// Antwoord - `alInContact`: de twee organisaties waren al met elkaar in contact
+	// - `gaBellen`: wie antwoordt gaat bellen
+	// - `nietMeerBetrokken`: wie antwoordt is niet meer betrokken bij dit kind
+	// - `contactGehad`: de twee hebben elkaar gesproken
+	Antwoord AntwoordSoort `json:"antwoord"`
+	Sinds    time.Time     `json:"sinds"`
+}
+
+// AntwoordInDeWacht Een antwoord van ons dat het register nog niet heeft bevestigd, of dat niet meer gegeven kon worden.
+type AntwoordInDeWacht struct {
+	// Antwoord - `alInContact`: de twee organisaties waren al met elkaar in contact
+	// - `gaBellen`: wie antwoordt gaat bellen
+	// - `nietMeerBetrokken`: wie antwoordt is niet meer betrokken bij dit kind
+	// - `contactGehad`: de twee hebben elkaar gesproken
+	Antwoord AntwoordSoort             `json:"antwoord"`
+	Sinds    time.Time                 `json:"sinds"`
+	Toestand AntwoordInDeWachtToestand `json:"toestand"`
+
+	// Uitleg Waar het op wacht, of waarom het niet is gegeven.
+	Uitleg string `json:"uitleg"`
+}
+
+// AntwoordInDeWachtToestand defines model for AntwoordInDeWacht.Toestand.
+type AntwoordInDeWachtToestand string
+
+// AntwoordSoort - `alInContact`: de twee organisaties waren al met elkaar in contact
+// - `gaBellen`: wie antwoordt gaat bellen
+// - `nietMeerBetrokken`: wie antwoordt is niet meer betrokken bij dit kind
+// - `contactGehad`: de twee hebben elkaar gesproken
+type AntwoordSoort string
+
 // Bereik - `eigen`: de signalen van de hulpverlener, en die van wie hij vervangt
 // - `team`: ook die van collega's uit zijn team
 // - `alle`: alle signalen van de organisatie
@@ -643,6 +757,9 @@ type Bereik string
 // Bericht defines model for Bericht.
 type Bericht struct {
 	Ander Ander `json:"ander"`
+
+	// Antwoord Bij `antwoord` wat zij het laatst heeft geantwoord; ontbreekt als zij of wij sindsdien vertrokken zijn.
+	Antwoord AntwoordSoort `json:"antwoord,omitempty,omitzero"`
 
 	// Id Blijft hetzelfde als het bericht nog eens komt.
 	Id string `json:"id"`
@@ -664,6 +781,7 @@ type Bericht struct {
 	// - `vertrokken`: haar signaal is geëindigd
 	// - `beeindigd`: er is geen match meer
 	// - `kaartVernieuwd`: zij heeft een nieuwe contactkaart
+	// - `antwoord`: zij heeft geantwoord; zie `antwoord`
 	// - `overig`: iets dat deze versie van de poort niet kent
 	Soort BerichtSoort `json:"soort"`
 	Tekst string       `json:"tekst"`
@@ -673,6 +791,7 @@ type Bericht struct {
 // - `vertrokken`: haar signaal is geëindigd
 // - `beeindigd`: er is geen match meer
 // - `kaartVernieuwd`: zij heeft een nieuwe contactkaart
+// - `antwoord`: zij heeft geantwoord; zie `antwoord`
 // - `overig`: iets dat deze versie van de poort niet kent
 type BerichtSoort string
 
@@ -957,6 +1076,82 @@ type LaatstePoging struct {
 	Uitleg   string          `json:"uitleg"`
 }
 
+// Match defines model for Match.
+type Match struct {
+	// Anderen De andere organisaties, ook wie vertrokken is.
+	Anderen     []MatchAnder `json:"anderen"`
+	BeeindigdOp time.Time    `json:"beeindigdOp,omitempty,omitzero"`
+
+	// Id De naam van de match, zoals ook in de berichten.
+	Id string `json:"id"`
+
+	// Sid Het eigen signaal bij het register.
+	Sid string `json:"sid"`
+
+	// Signalen De eigen aanmeldingen die bij dit signaal horen.
+	Signalen []Eigenaar `json:"signalen"`
+	Sinds    time.Time  `json:"sinds"`
+
+	// Toestand - `actief`: er is een match
+	// - `beeindigd`: er is niemand anders meer, of het eigen signaal is geëindigd
+	Toestand MatchToestand `json:"toestand"`
+
+	// Uitleg De toestand in woorden.
+	Uitleg string `json:"uitleg"`
+}
+
+// MatchAnder defines model for MatchAnder.
+type MatchAnder struct {
+	// Antwoord Het laatste antwoord, als dat er is. `antwoord` is dat van de ander, `eigenAntwoord` dat van ons.
+	Antwoord Antwoord `json:"antwoord,omitempty,omitzero"`
+
+	// Contactkaart Wat een andere organisatie die hetzelfde kind signaleert te zien krijgt, en niets anders. Zonder kaart geldt de
+	// kaart uit de instellingen van de poort.
+	Contactkaart Contactkaart `json:"contactkaart,omitempty,omitzero"`
+
+	// Deelnemer Het id van de andere organisatie, zoals nl-kvk:12345678.
+	Deelnemer string `json:"deelnemer"`
+
+	// EigenAntwoord Het laatste antwoord, als dat er is. `antwoord` is dat van de ander, `eigenAntwoord` dat van ons.
+	EigenAntwoord Antwoord `json:"eigenAntwoord,omitempty,omitzero"`
+
+	// InDeWacht Een antwoord van ons dat het register nog niet heeft bevestigd, of dat niet meer gegeven kon worden.
+	InDeWacht AntwoordInDeWacht `json:"inDeWacht,omitempty,omitzero"`
+	Naam      string            `json:"naam,omitempty,omitzero"`
+
+	// Sid Haar signaal bij het register.
+	Sid string `json:"sid"`
+
+	// Sinds Sinds wanneer zij er is of vertrokken is.
+	Sinds time.Time `json:"sinds"`
+	Soort string    `json:"soort,omitempty,omitzero"`
+
+	// Toestand `aanwezig`, of `vertrokken` als haar signaal is geëindigd.
+	Toestand MatchAnderToestand `json:"toestand"`
+
+	// Voorleescode Zes cijfers, voor beide organisaties dezelfde. Wie belt leest de eerste drie voor, de ander de laatste drie,
+	// voordat er een kind wordt genoemd. Klopt het niet, hang dan op en bel het nummer op de contactkaart.
+	Voorleescode Voorleescode `json:"voorleescode,omitempty,omitzero"`
+}
+
+// MatchAnderToestand `aanwezig`, of `vertrokken` als haar signaal is geëindigd.
+type MatchAnderToestand string
+
+// MatchToestand - `actief`: er is een match
+// - `beeindigd`: er is niemand anders meer, of het eigen signaal is geëindigd
+type MatchToestand string
+
+// Matches defines model for Matches.
+type Matches struct {
+	Items []Match `json:"items"`
+
+	// Next Ontbreekt aan het einde van de lijst.
+	Next string `json:"next,omitempty,omitzero"`
+
+	// Uitleg Bij een lege lijst: wat dat niet bewijst.
+	Uitleg string `json:"uitleg,omitempty,omitzero"`
+}
+
 // Melding defines model for Melding.
 type Melding struct {
 	Aangemaakt time.Time `json:"aangemaakt"`
@@ -1036,6 +1231,18 @@ type NieuwAbonnement struct {
 // NieuwAbonnementOndertekening - `hmac`: handtekening `v1` met een geheim dat beide kanten hebben (`whsec_`)
 // - `ed25519`: handtekening `v1a`; de ontvanger heeft alleen een openbare sleutel (`whpk_`)
 type NieuwAbonnementOndertekening string
+
+// NieuwAntwoord defines model for NieuwAntwoord.
+type NieuwAntwoord struct {
+	// Antwoord - `alInContact`: de twee organisaties waren al met elkaar in contact
+	// - `gaBellen`: wie antwoordt gaat bellen
+	// - `nietMeerBetrokken`: wie antwoordt is niet meer betrokken bij dit kind
+	// - `contactGehad`: de twee hebben elkaar gesproken
+	Antwoord AntwoordSoort `json:"antwoord"`
+
+	// Deelnemer Aan welke andere organisatie; mag weg als er maar één in de match is.
+	Deelnemer string `json:"deelnemer,omitempty,omitzero"`
+}
 
 // NieuwSignaal defines model for NieuwSignaal.
 type NieuwSignaal struct {
@@ -1329,6 +1536,9 @@ type Signaal struct {
 	Import  string `json:"import,omitempty,omitzero"`
 	Kenmerk string `json:"kenmerk"`
 
+	// Match De naam van de match waar dit signaal nu in is, als die er is.
+	Match string `json:"match,omitempty,omitzero"`
+
 	// Melding Het id van de melding waar dit signaal uit komt, als die er is.
 	Melding string `json:"melding,omitempty,omitzero"`
 
@@ -1466,6 +1676,17 @@ type Verlenging struct {
 // VerlengingNummersoort defines model for Verlenging.Nummersoort.
 type VerlengingNummersoort string
 
+// Voorleescode Zes cijfers, voor beide organisaties dezelfde. Wie belt leest de eerste drie voor, de ander de laatste drie,
+// voordat er een kind wordt genoemd. Klopt het niet, hang dan op en bel het nummer op de contactkaart.
+type Voorleescode struct {
+	// Beller Wat wie belt voorleest.
+	Beller string `json:"beller"`
+	Code   string `json:"code"`
+
+	// Gebelde Wat wie gebeld wordt voorleest.
+	Gebelde string `json:"gebelde"`
+}
+
 // Waarschuwing defines model for Waarschuwing.
 type Waarschuwing struct {
 	// Code `geboortedatumWijktAf` of `kenmerkLijktNummer`.
@@ -1484,6 +1705,9 @@ type Id = string
 
 // IdempotencyKey defines model for IdempotencyKey.
 type IdempotencyKey = string
+
+// MatchId defines model for MatchId.
+type MatchId = string
 
 // Na defines model for Na.
 type Na = string
@@ -1609,6 +1833,45 @@ type LijstInzagenParams struct {
 
 	// Tot Alleen voor deze dag.
 	Tot openapi_types.Date `form:"tot,omitempty" json:"tot,omitempty,omitzero"`
+}
+
+// LijstMatchesParams defines parameters for LijstMatches.
+type LijstMatchesParams struct {
+	// Na De waarde `next` uit het vorige antwoord; zonder begint de lijst vooraan.
+	Na Na `form:"na,omitempty" json:"na,omitempty,omitzero"`
+
+	// Aantal Hoeveel hooguit terug te geven; zonder, of met 0, zijn het er 50.
+	Aantal Aantal `form:"aantal,omitempty" json:"aantal,omitempty,omitzero"`
+
+	// Signaal Alleen matches van het signaal bij deze aanmelding.
+	Signaal string `form:"signaal,omitempty" json:"signaal,omitempty,omitzero"`
+
+	// Toestand Alleen matches in deze toestand.
+	Toestand MatchToestand `form:"toestand,omitempty" json:"toestand,omitempty,omitzero"`
+
+	// SeinhuisHulpverlener De hulpverlener voor wie wordt gevraagd. Verplicht als het bereik van de sleutel `eigen` of `team` is en zij niet
+	// bij een hulpverlener hoort.
+	SeinhuisHulpverlener Namens `json:"Seinhuis-Hulpverlener,omitempty,omitzero"`
+}
+
+// LeesMatchParams defines parameters for LeesMatch.
+type LeesMatchParams struct {
+	// SeinhuisHulpverlener De hulpverlener voor wie wordt gevraagd. Verplicht als het bereik van de sleutel `eigen` of `team` is en zij niet
+	// bij een hulpverlener hoort.
+	SeinhuisHulpverlener Namens `json:"Seinhuis-Hulpverlener,omitempty,omitzero"`
+}
+
+// BeantwoordMatchParams defines parameters for BeantwoordMatch.
+type BeantwoordMatchParams struct {
+	// Wacht Hoeveel seconden te wachten op de eindtoestand.
+	Wacht *Wacht `form:"wacht,omitempty" json:"wacht,omitempty"`
+
+	// SeinhuisHulpverlener De hulpverlener voor wie wordt gevraagd. Verplicht als het bereik van de sleutel `eigen` of `team` is en zij niet
+	// bij een hulpverlener hoort.
+	SeinhuisHulpverlener Namens `json:"Seinhuis-Hulpverlener,omitempty,omitzero"`
+
+	// IdempotencyKey Een zelfgekozen sleutel die een herhaling herkenbaar maakt. Gebruik hiervoor geen persoonsgegeven.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
 
 // LijstMeldingenParams defines parameters for LijstMeldingen.
@@ -1741,6 +2004,9 @@ type MaakImportJSONRequestBody = NieuweImport
 
 // NeemRegelsAanJSONRequestBody defines body for NeemRegelsAan for application/json ContentType.
 type NeemRegelsAanJSONRequestBody = NieuweRegels
+
+// BeantwoordMatchJSONRequestBody defines body for BeantwoordMatch for application/json ContentType.
+type BeantwoordMatchJSONRequestBody = NieuwAntwoord
 
 // MaakMeldingJSONRequestBody defines body for MaakMelding for application/json ContentType.
 type MaakMeldingJSONRequestBody = NieuweMelding
@@ -2098,6 +2364,48 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /v1/inzagen (the `LijstInzagen` operationId).
 	LijstInzagen(ctx context.Context, params *LijstInzagenParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// LijstMatches Eigen matches, de nieuwste eerst
+	//
+	// Een match is het netwerk rond één eigen signaal: wie hetzelfde kind signaleert. De lijst noemt de organisaties,
+	// zonder contactkaart of voorleescode. Staat er geen match, dan zegt dat niet dat niemand anders dit kind kent, want
+	// alleen wie signaleert is te zien.
+	//
+	// Corresponds with GET /v1/matches (the `LijstMatches` operationId).
+	LijstMatches(ctx context.Context, params *LijstMatchesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// LeesMatch Eén match met contactkaarten en voorleescodes
+	//
+	// Bel elkaar. Voordat er een kind wordt genoemd leest wie belt de eerste drie cijfers van de voorleescode voor, en de
+	// ander de laatste drie: zo weten beiden dat het om dezelfde match gaat. Dat deze kaarten en codes zijn gelezen, komt
+	// in het logboek van inzagen.
+	//
+	// Corresponds with GET /v1/matches/{id} (the `LeesMatch` operationId).
+	LeesMatch(ctx context.Context, id MatchId, params *LeesMatchParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// BeantwoordMatchWithBody Een andere organisatie in de match antwoorden
+	//
+	// Het antwoord gaat naar één andere organisatie; wie er verder in de match is hoort het niet. Het laatste antwoord
+	// telt. Het is aangenomen zodra het antwoord er is, en wordt verstuurd tot het register het bevestigt. Is de match
+	// dan voorbij, dan staat in `inDeWacht` dat het niet is gegeven. Het register leert alleen dat er is geantwoord,
+	// en welk van de vier antwoorden.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/matches/{id}/antwoorden (the `BeantwoordMatch` operationId).
+	BeantwoordMatchWithBody(ctx context.Context, id MatchId, params *BeantwoordMatchParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// BeantwoordMatch Een andere organisatie in de match antwoorden
+	//
+	// Het antwoord gaat naar één andere organisatie; wie er verder in de match is hoort het niet. Het laatste antwoord
+	// telt. Het is aangenomen zodra het antwoord er is, en wordt verstuurd tot het register het bevestigt. Is de match
+	// dan voorbij, dan staat in `inDeWacht` dat het niet is gegeven. Het register leert alleen dat er is geantwoord,
+	// en welk van de vier antwoorden.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/matches/{id}/antwoorden (the `BeantwoordMatch` operationId).
+	BeantwoordMatch(ctx context.Context, id MatchId, params *BeantwoordMatchParams, body BeantwoordMatchJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// LijstMeldingen Eigen meldingen, de nieuwste eerst
 	//
@@ -2807,6 +3115,88 @@ func (c *Client) NeemRegelsAan(ctx context.Context, id Id, params *NeemRegelsAan
 // Corresponds with GET /v1/inzagen (the `LijstInzagen` operationId).
 func (c *Client) LijstInzagen(ctx context.Context, params *LijstInzagenParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewLijstInzagenRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// LijstMatches Eigen matches, de nieuwste eerst
+//
+// Een match is het netwerk rond één eigen signaal: wie hetzelfde kind signaleert. De lijst noemt de organisaties,
+// zonder contactkaart of voorleescode. Staat er geen match, dan zegt dat niet dat niemand anders dit kind kent, want
+// alleen wie signaleert is te zien.
+//
+// Corresponds with GET /v1/matches (the `LijstMatches` operationId).
+func (c *Client) LijstMatches(ctx context.Context, params *LijstMatchesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewLijstMatchesRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// LeesMatch Eén match met contactkaarten en voorleescodes
+//
+// Bel elkaar. Voordat er een kind wordt genoemd leest wie belt de eerste drie cijfers van de voorleescode voor, en de
+// ander de laatste drie: zo weten beiden dat het om dezelfde match gaat. Dat deze kaarten en codes zijn gelezen, komt
+// in het logboek van inzagen.
+//
+// Corresponds with GET /v1/matches/{id} (the `LeesMatch` operationId).
+func (c *Client) LeesMatch(ctx context.Context, id MatchId, params *LeesMatchParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewLeesMatchRequest(c.Server, id, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// BeantwoordMatchWithBody Een andere organisatie in de match antwoorden
+//
+// Het antwoord gaat naar één andere organisatie; wie er verder in de match is hoort het niet. Het laatste antwoord
+// telt. Het is aangenomen zodra het antwoord er is, en wordt verstuurd tot het register het bevestigt. Is de match
+// dan voorbij, dan staat in `inDeWacht` dat het niet is gegeven. Het register leert alleen dat er is geantwoord,
+// en welk van de vier antwoorden.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/matches/{id}/antwoorden (the `BeantwoordMatch` operationId).
+func (c *Client) BeantwoordMatchWithBody(ctx context.Context, id MatchId, params *BeantwoordMatchParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewBeantwoordMatchRequestWithBody(c.Server, id, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// BeantwoordMatch Een andere organisatie in de match antwoorden
+//
+// Het antwoord gaat naar één andere organisatie; wie er verder in de match is hoort het niet. Het laatste antwoord
+// telt. Het is aangenomen zodra het antwoord er is, en wordt verstuurd tot het register het bevestigt. Is de match
+// dan voorbij, dan staat in `inDeWacht` dat het niet is gegeven. Het register leert alleen dat er is geantwoord,
+// en welk van de vier antwoorden.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/matches/{id}/antwoorden (the `BeantwoordMatch` operationId).
+func (c *Client) BeantwoordMatch(ctx context.Context, id MatchId, params *BeantwoordMatchParams, body BeantwoordMatchJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewBeantwoordMatchRequest(c.Server, id, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -4289,6 +4679,236 @@ func NewLijstInzagenRequest(server string, params *LijstInzagenParams) (*http.Re
 	return req, nil
 }
 
+// NewLijstMatchesRequest constructs an http.Request for the LijstMatches method
+func NewLijstMatchesRequest(server string, params *LijstMatchesParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/matches")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "na", params.Na, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "aantal", params.Aantal, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "signaal", params.Signaal, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "toestand", params.Toestand, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Seinhuis-Hulpverlener", params.SeinhuisHulpverlener, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Seinhuis-Hulpverlener", headerParam0)
+
+	}
+
+	return req, nil
+}
+
+// NewLeesMatchRequest constructs an http.Request for the LeesMatch method
+func NewLeesMatchRequest(server string, id MatchId, params *LeesMatchParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/matches/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Seinhuis-Hulpverlener", params.SeinhuisHulpverlener, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Seinhuis-Hulpverlener", headerParam0)
+
+	}
+
+	return req, nil
+}
+
+// NewBeantwoordMatchRequest calls the generic BeantwoordMatch builder with application/json body
+func NewBeantwoordMatchRequest(server string, id MatchId, params *BeantwoordMatchParams, body BeantwoordMatchJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewBeantwoordMatchRequestWithBody(server, id, params, "application/json", bodyReader)
+}
+
+// NewBeantwoordMatchRequestWithBody constructs an http.Request for the BeantwoordMatch method, with any body, and a specified content type
+func NewBeantwoordMatchRequestWithBody(server string, id MatchId, params *BeantwoordMatchParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/matches/%s/antwoorden", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Wacht != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "wacht", *params.Wacht, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Seinhuis-Hulpverlener", params.SeinhuisHulpverlener, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Seinhuis-Hulpverlener", headerParam0)
+
+		var headerParam1 string
+
+		headerParam1, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Idempotency-Key", headerParam1)
+
+	}
+
+	return req, nil
+}
+
 // NewLijstMeldingenRequest constructs an http.Request for the LijstMeldingen method
 func NewLijstMeldingenRequest(server string, params *LijstMeldingenParams) (*http.Request, error) {
 	var err error
@@ -5471,6 +6091,52 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/inzagen (the `LijstInzagen` operationId).
 	LijstInzagenWithResponse(ctx context.Context, params *LijstInzagenParams, reqEditors ...RequestEditorFn) (*LijstInzagenResponse, error)
 
+	// LijstMatchesWithResponse Eigen matches, de nieuwste eerst
+	//
+	// Een match is het netwerk rond één eigen signaal: wie hetzelfde kind signaleert. De lijst noemt de organisaties,
+	// zonder contactkaart of voorleescode. Staat er geen match, dan zegt dat niet dat niemand anders dit kind kent, want
+	// alleen wie signaleert is te zien.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/matches (the `LijstMatches` operationId).
+	LijstMatchesWithResponse(ctx context.Context, params *LijstMatchesParams, reqEditors ...RequestEditorFn) (*LijstMatchesResponse, error)
+
+	// LeesMatchWithResponse Eén match met contactkaarten en voorleescodes
+	//
+	// Bel elkaar. Voordat er een kind wordt genoemd leest wie belt de eerste drie cijfers van de voorleescode voor, en de
+	// ander de laatste drie: zo weten beiden dat het om dezelfde match gaat. Dat deze kaarten en codes zijn gelezen, komt
+	// in het logboek van inzagen.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/matches/{id} (the `LeesMatch` operationId).
+	LeesMatchWithResponse(ctx context.Context, id MatchId, params *LeesMatchParams, reqEditors ...RequestEditorFn) (*LeesMatchResponse, error)
+
+	// BeantwoordMatchWithBodyWithResponse Een andere organisatie in de match antwoorden
+	//
+	// Het antwoord gaat naar één andere organisatie; wie er verder in de match is hoort het niet. Het laatste antwoord
+	// telt. Het is aangenomen zodra het antwoord er is, en wordt verstuurd tot het register het bevestigt. Is de match
+	// dan voorbij, dan staat in `inDeWacht` dat het niet is gegeven. Het register leert alleen dat er is geantwoord,
+	// en welk van de vier antwoorden.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/matches/{id}/antwoorden (the `BeantwoordMatch` operationId).
+	BeantwoordMatchWithBodyWithResponse(ctx context.Context, id MatchId, params *BeantwoordMatchParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*BeantwoordMatchResponse, error)
+
+	// BeantwoordMatchWithResponse Een andere organisatie in de match antwoorden
+	//
+	// Het antwoord gaat naar één andere organisatie; wie er verder in de match is hoort het niet. Het laatste antwoord
+	// telt. Het is aangenomen zodra het antwoord er is, en wordt verstuurd tot het register het bevestigt. Is de match
+	// dan voorbij, dan staat in `inDeWacht` dat het niet is gegeven. Het register leert alleen dat er is geantwoord,
+	// en welk van de vier antwoorden.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/matches/{id}/antwoorden (the `BeantwoordMatch` operationId).
+	BeantwoordMatchWithResponse(ctx context.Context, id MatchId, params *BeantwoordMatchParams, body BeantwoordMatchJSONRequestBody, reqEditors ...RequestEditorFn) (*BeantwoordMatchResponse, error)
+
 	// LijstMeldingenWithResponse Eigen meldingen, de nieuwste eerst
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -6509,6 +7175,132 @@ func (r LijstInzagenResponse) Status() string {
 
 // StatusCode returns HTTPResponse.StatusCode
 func (r LijstInzagenResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// LijstMatchesResponse200Headers the declared response headers of an HTTP 200 response for LijstMatches
+type LijstMatchesResponse200Headers struct {
+	APIVersion *string
+}
+
+// LijstMatchesResponseDefaultHeaders the declared response headers of an HTTP default response for LijstMatches
+type LijstMatchesResponseDefaultHeaders struct {
+	APIVersion *string
+}
+
+type LijstMatchesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Matches
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Fout
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *LijstMatchesResponse200Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *LijstMatchesResponseDefaultHeaders
+}
+
+// Status returns HTTPResponse.Status
+func (r LijstMatchesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r LijstMatchesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// LeesMatchResponse200Headers the declared response headers of an HTTP 200 response for LeesMatch
+type LeesMatchResponse200Headers struct {
+	APIVersion *string
+}
+
+// LeesMatchResponseDefaultHeaders the declared response headers of an HTTP default response for LeesMatch
+type LeesMatchResponseDefaultHeaders struct {
+	APIVersion *string
+}
+
+type LeesMatchResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Match
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Fout
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *LeesMatchResponse200Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *LeesMatchResponseDefaultHeaders
+}
+
+// Status returns HTTPResponse.Status
+func (r LeesMatchResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r LeesMatchResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// BeantwoordMatchResponse200Headers the declared response headers of an HTTP 200 response for BeantwoordMatch
+type BeantwoordMatchResponse200Headers struct {
+	APIVersion *string
+}
+
+// BeantwoordMatchResponse202Headers the declared response headers of an HTTP 202 response for BeantwoordMatch
+type BeantwoordMatchResponse202Headers struct {
+	APIVersion *string
+}
+
+// BeantwoordMatchResponseDefaultHeaders the declared response headers of an HTTP default response for BeantwoordMatch
+type BeantwoordMatchResponseDefaultHeaders struct {
+	APIVersion *string
+}
+
+type BeantwoordMatchResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Match
+	// JSON202 the response for an HTTP 202 `application/json` response
+	JSON202 *Match
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Fout
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *BeantwoordMatchResponse200Headers
+	// Headers202 the parsed response headers for an HTTP 202 response
+	Headers202 *BeantwoordMatchResponse202Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *BeantwoordMatchResponseDefaultHeaders
+}
+
+// Status returns HTTPResponse.Status
+func (r BeantwoordMatchResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r BeantwoordMatchResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
@@ -7575,6 +8367,76 @@ func (c *ClientWithResponses) LijstInzagenWithResponse(ctx context.Context, para
 		return nil, err
 	}
 	return ParseLijstInzagenResponse(rsp)
+}
+
+// LijstMatchesWithResponse Eigen matches, de nieuwste eerst
+//
+// Een match is het netwerk rond één eigen signaal: wie hetzelfde kind signaleert. De lijst noemt de organisaties,
+// zonder contactkaart of voorleescode. Staat er geen match, dan zegt dat niet dat niemand anders dit kind kent, want
+// alleen wie signaleert is te zien.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/matches (the `LijstMatches` operationId).
+func (c *ClientWithResponses) LijstMatchesWithResponse(ctx context.Context, params *LijstMatchesParams, reqEditors ...RequestEditorFn) (*LijstMatchesResponse, error) {
+	rsp, err := c.LijstMatches(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseLijstMatchesResponse(rsp)
+}
+
+// LeesMatchWithResponse Eén match met contactkaarten en voorleescodes
+//
+// Bel elkaar. Voordat er een kind wordt genoemd leest wie belt de eerste drie cijfers van de voorleescode voor, en de
+// ander de laatste drie: zo weten beiden dat het om dezelfde match gaat. Dat deze kaarten en codes zijn gelezen, komt
+// in het logboek van inzagen.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/matches/{id} (the `LeesMatch` operationId).
+func (c *ClientWithResponses) LeesMatchWithResponse(ctx context.Context, id MatchId, params *LeesMatchParams, reqEditors ...RequestEditorFn) (*LeesMatchResponse, error) {
+	rsp, err := c.LeesMatch(ctx, id, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseLeesMatchResponse(rsp)
+}
+
+// BeantwoordMatchWithBodyWithResponse Een andere organisatie in de match antwoorden
+//
+// Het antwoord gaat naar één andere organisatie; wie er verder in de match is hoort het niet. Het laatste antwoord
+// telt. Het is aangenomen zodra het antwoord er is, en wordt verstuurd tot het register het bevestigt. Is de match
+// dan voorbij, dan staat in `inDeWacht` dat het niet is gegeven. Het register leert alleen dat er is geantwoord,
+// en welk van de vier antwoorden.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/matches/{id}/antwoorden (the `BeantwoordMatch` operationId).
+func (c *ClientWithResponses) BeantwoordMatchWithBodyWithResponse(ctx context.Context, id MatchId, params *BeantwoordMatchParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*BeantwoordMatchResponse, error) {
+	rsp, err := c.BeantwoordMatchWithBody(ctx, id, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseBeantwoordMatchResponse(rsp)
+}
+
+// BeantwoordMatchWithResponse Een andere organisatie in de match antwoorden
+//
+// Het antwoord gaat naar één andere organisatie; wie er verder in de match is hoort het niet. Het laatste antwoord
+// telt. Het is aangenomen zodra het antwoord er is, en wordt verstuurd tot het register het bevestigt. Is de match
+// dan voorbij, dan staat in `inDeWacht` dat het niet is gegeven. Het register leert alleen dat er is geantwoord,
+// en welk van de vier antwoorden.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/matches/{id}/antwoorden (the `BeantwoordMatch` operationId).
+func (c *ClientWithResponses) BeantwoordMatchWithResponse(ctx context.Context, id MatchId, params *BeantwoordMatchParams, body BeantwoordMatchJSONRequestBody, reqEditors ...RequestEditorFn) (*BeantwoordMatchResponse, error) {
+	rsp, err := c.BeantwoordMatch(ctx, id, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseBeantwoordMatchResponse(rsp)
 }
 
 // LijstMeldingenWithResponse Eigen meldingen, de nieuwste eerst
@@ -9147,6 +10009,191 @@ func ParseLijstInzagenResponse(rsp *http.Response) (*LijstInzagenResponse, error
 	return response, nil
 }
 
+// ParseLijstMatchesResponse parses an HTTP response from a LijstMatchesWithResponse call
+func ParseLijstMatchesResponse(rsp *http.Response) (*LijstMatchesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &LijstMatchesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Matches
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Fout
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers LijstMatchesResponse200Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers200 = &headers
+	case true:
+		var headers LijstMatchesResponseDefaultHeaders
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
+// ParseLeesMatchResponse parses an HTTP response from a LeesMatchWithResponse call
+func ParseLeesMatchResponse(rsp *http.Response) (*LeesMatchResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &LeesMatchResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Match
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Fout
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers LeesMatchResponse200Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers200 = &headers
+	case true:
+		var headers LeesMatchResponseDefaultHeaders
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
+// ParseBeantwoordMatchResponse parses an HTTP response from a BeantwoordMatchWithResponse call
+func ParseBeantwoordMatchResponse(rsp *http.Response) (*BeantwoordMatchResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &BeantwoordMatchResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Match
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 202:
+		var dest Match
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON202 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Fout
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers BeantwoordMatchResponse200Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 202:
+		var headers BeantwoordMatchResponse202Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers202 = &headers
+	case true:
+		var headers BeantwoordMatchResponseDefaultHeaders
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
 // ParseLijstMeldingenResponse parses an HTTP response from a LijstMeldingenWithResponse call
 func ParseLijstMeldingenResponse(rsp *http.Response) (*LijstMeldingenResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -10105,6 +11152,15 @@ type ServerInterface interface {
 	// LijstInzagen Wie wat heeft gezien en gedaan, het laatste eerst
 	// (GET /v1/inzagen)
 	LijstInzagen(w http.ResponseWriter, r *http.Request, params LijstInzagenParams)
+	// LijstMatches Eigen matches, de nieuwste eerst
+	// (GET /v1/matches)
+	LijstMatches(w http.ResponseWriter, r *http.Request, params LijstMatchesParams)
+	// LeesMatch Eén match met contactkaarten en voorleescodes
+	// (GET /v1/matches/{id})
+	LeesMatch(w http.ResponseWriter, r *http.Request, id MatchId, params LeesMatchParams)
+	// BeantwoordMatch Een andere organisatie in de match antwoorden
+	// (POST /v1/matches/{id}/antwoorden)
+	BeantwoordMatch(w http.ResponseWriter, r *http.Request, id MatchId, params BeantwoordMatchParams)
 	// LijstMeldingen Eigen meldingen, de nieuwste eerst
 	// (GET /v1/meldingen)
 	LijstMeldingen(w http.ResponseWriter, r *http.Request, params LijstMeldingenParams)
@@ -11062,6 +12118,231 @@ func (siw *ServerInterfaceWrapper) LijstInzagen(w http.ResponseWriter, r *http.R
 	handler.ServeHTTP(w, r)
 }
 
+// LijstMatches operation middleware
+func (siw *ServerInterfaceWrapper) LijstMatches(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params LijstMatchesParams
+
+	// ------------- Optional query parameter "na" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "na", r.URL.Query(), &params.Na, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "na"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "na", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "aantal" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "aantal", r.URL.Query(), &params.Aantal, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "aantal"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "aantal", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "signaal" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "signaal", r.URL.Query(), &params.Signaal, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "signaal"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "signaal", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "toestand" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "toestand", r.URL.Query(), &params.Toestand, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "toestand"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "toestand", Err: err})
+		}
+		return
+	}
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Seinhuis-Hulpverlener" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Seinhuis-Hulpverlener")]; found {
+		var SeinhuisHulpverlener Namens
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Seinhuis-Hulpverlener", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Seinhuis-Hulpverlener", valueList[0], &SeinhuisHulpverlener, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Seinhuis-Hulpverlener", Err: err})
+			return
+		}
+
+		params.SeinhuisHulpverlener = SeinhuisHulpverlener
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.LijstMatches(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// LeesMatch operation middleware
+func (siw *ServerInterfaceWrapper) LeesMatch(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id MatchId
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", mux.Vars(r)["id"], &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params LeesMatchParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Seinhuis-Hulpverlener" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Seinhuis-Hulpverlener")]; found {
+		var SeinhuisHulpverlener Namens
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Seinhuis-Hulpverlener", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Seinhuis-Hulpverlener", valueList[0], &SeinhuisHulpverlener, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Seinhuis-Hulpverlener", Err: err})
+			return
+		}
+
+		params.SeinhuisHulpverlener = SeinhuisHulpverlener
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.LeesMatch(w, r, id, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// BeantwoordMatch operation middleware
+func (siw *ServerInterfaceWrapper) BeantwoordMatch(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id MatchId
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", mux.Vars(r)["id"], &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params BeantwoordMatchParams
+
+	// ------------- Optional query parameter "wacht" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "wacht", r.URL.Query(), &params.Wacht, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "wacht"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "wacht", Err: err})
+		}
+		return
+	}
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Seinhuis-Hulpverlener" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Seinhuis-Hulpverlener")]; found {
+		var SeinhuisHulpverlener Namens
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Seinhuis-Hulpverlener", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Seinhuis-Hulpverlener", valueList[0], &SeinhuisHulpverlener, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Seinhuis-Hulpverlener", Err: err})
+			return
+		}
+
+		params.SeinhuisHulpverlener = SeinhuisHulpverlener
+
+	}
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.BeantwoordMatch(w, r, id, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // LijstMeldingen operation middleware
 func (siw *ServerInterfaceWrapper) LijstMeldingen(w http.ResponseWriter, r *http.Request) {
 
@@ -11910,6 +13191,12 @@ func HandlerWithOptions(si ServerInterface, options GorillaServerOptions) http.H
 	r.HandleFunc(options.BaseURL+"/v1/importen/{id}/regels", wrapper.LijstRegels).Methods(http.MethodGet)
 
 	r.HandleFunc(options.BaseURL+"/v1/importen/{id}/regels", wrapper.NeemRegelsAan).Methods(http.MethodPost)
+
+	r.HandleFunc(options.BaseURL+"/v1/matches", wrapper.LijstMatches).Methods(http.MethodGet)
+
+	r.HandleFunc(options.BaseURL+"/v1/matches/{id}", wrapper.LeesMatch).Methods(http.MethodGet)
+
+	r.HandleFunc(options.BaseURL+"/v1/matches/{id}/antwoorden", wrapper.BeantwoordMatch).Methods(http.MethodPost)
 
 	r.HandleFunc(options.BaseURL+"/v1/berichten", wrapper.LijstBerichten).Methods(http.MethodGet)
 
@@ -13231,6 +14518,192 @@ func (response LijstInzagendefaultApplicationProblemPlusJSONResponse) VisitLijst
 	return err
 }
 
+type LijstMatchesRequestObject struct {
+	Params LijstMatchesParams
+}
+
+type LijstMatchesResponseObject interface {
+	VisitLijstMatchesResponse(w http.ResponseWriter) error
+}
+
+type LijstMatches200ResponseHeaders struct {
+	APIVersion *string
+}
+
+type LijstMatches200JSONResponse struct {
+	Body    Matches
+	Headers LijstMatches200ResponseHeaders
+}
+
+func (response LijstMatches200JSONResponse) VisitLijstMatchesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LijstMatchesdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Probleem
+	Headers    FoutResponseHeaders
+	StatusCode int
+}
+
+func (response LijstMatchesdefaultApplicationProblemPlusJSONResponse) VisitLijstMatchesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LeesMatchRequestObject struct {
+	Id     MatchId `json:"id"`
+	Params LeesMatchParams
+}
+
+type LeesMatchResponseObject interface {
+	VisitLeesMatchResponse(w http.ResponseWriter) error
+}
+
+type LeesMatch200ResponseHeaders struct {
+	APIVersion *string
+}
+
+type LeesMatch200JSONResponse struct {
+	Body    Match
+	Headers LeesMatch200ResponseHeaders
+}
+
+func (response LeesMatch200JSONResponse) VisitLeesMatchResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LeesMatchdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Probleem
+	Headers    FoutResponseHeaders
+	StatusCode int
+}
+
+func (response LeesMatchdefaultApplicationProblemPlusJSONResponse) VisitLeesMatchResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type BeantwoordMatchRequestObject struct {
+	Id     MatchId `json:"id"`
+	Params BeantwoordMatchParams
+	Body   *BeantwoordMatchJSONRequestBody
+}
+
+type BeantwoordMatchResponseObject interface {
+	VisitBeantwoordMatchResponse(w http.ResponseWriter) error
+}
+
+type BeantwoordMatch200ResponseHeaders struct {
+	APIVersion *string
+}
+
+type BeantwoordMatch200JSONResponse struct {
+	Body    Match
+	Headers BeantwoordMatch200ResponseHeaders
+}
+
+func (response BeantwoordMatch200JSONResponse) VisitBeantwoordMatchResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type BeantwoordMatch202ResponseHeaders struct {
+	APIVersion *string
+}
+
+type BeantwoordMatch202JSONResponse struct {
+	Body    Match
+	Headers BeantwoordMatch202ResponseHeaders
+}
+
+func (response BeantwoordMatch202JSONResponse) VisitBeantwoordMatchResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type BeantwoordMatchdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Probleem
+	Headers    FoutResponseHeaders
+	StatusCode int
+}
+
+func (response BeantwoordMatchdefaultApplicationProblemPlusJSONResponse) VisitBeantwoordMatchResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type LijstMeldingenRequestObject struct {
 	Params LijstMeldingenParams
 }
@@ -14147,6 +15620,15 @@ type StrictServerInterface interface {
 	// LijstInzagen Wie wat heeft gezien en gedaan, het laatste eerst
 	// (GET /v1/inzagen)
 	LijstInzagen(ctx context.Context, request LijstInzagenRequestObject) (LijstInzagenResponseObject, error)
+	// LijstMatches Eigen matches, de nieuwste eerst
+	// (GET /v1/matches)
+	LijstMatches(ctx context.Context, request LijstMatchesRequestObject) (LijstMatchesResponseObject, error)
+	// LeesMatch Eén match met contactkaarten en voorleescodes
+	// (GET /v1/matches/{id})
+	LeesMatch(ctx context.Context, request LeesMatchRequestObject) (LeesMatchResponseObject, error)
+	// BeantwoordMatch Een andere organisatie in de match antwoorden
+	// (POST /v1/matches/{id}/antwoorden)
+	BeantwoordMatch(ctx context.Context, request BeantwoordMatchRequestObject) (BeantwoordMatchResponseObject, error)
 	// LijstMeldingen Eigen meldingen, de nieuwste eerst
 	// (GET /v1/meldingen)
 	LijstMeldingen(ctx context.Context, request LijstMeldingenRequestObject) (LijstMeldingenResponseObject, error)
@@ -14849,6 +16331,93 @@ func (sh *strictHandler) LijstInzagen(w http.ResponseWriter, r *http.Request, pa
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(LijstInzagenResponseObject); ok {
 		if err := validResponse.VisitLijstInzagenResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// LijstMatches operation middleware
+func (sh *strictHandler) LijstMatches(w http.ResponseWriter, r *http.Request, params LijstMatchesParams) {
+	var request LijstMatchesRequestObject
+
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.LijstMatches(ctx, request.(LijstMatchesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "LijstMatches")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(LijstMatchesResponseObject); ok {
+		if err := validResponse.VisitLijstMatchesResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// LeesMatch operation middleware
+func (sh *strictHandler) LeesMatch(w http.ResponseWriter, r *http.Request, id MatchId, params LeesMatchParams) {
+	var request LeesMatchRequestObject
+
+	request.Id = id
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.LeesMatch(ctx, request.(LeesMatchRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "LeesMatch")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(LeesMatchResponseObject); ok {
+		if err := validResponse.VisitLeesMatchResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// BeantwoordMatch operation middleware
+func (sh *strictHandler) BeantwoordMatch(w http.ResponseWriter, r *http.Request, id MatchId, params BeantwoordMatchParams) {
+	var request BeantwoordMatchRequestObject
+
+	request.Id = id
+	request.Params = params
+
+	var body BeantwoordMatchJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.BeantwoordMatch(ctx, request.(BeantwoordMatchRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "BeantwoordMatch")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(BeantwoordMatchResponseObject); ok {
+		if err := validResponse.VisitBeantwoordMatchResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

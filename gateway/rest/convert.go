@@ -73,6 +73,9 @@ func signalOf(s gateway.Status) Signaal {
 		if !sig.Expires.IsZero() {
 			out.VerlooptOp = openapi_types.Date{Time: sig.Expires.In(time.UTC)}
 		}
+		if m := s.Match; m != nil && m.Ended.IsZero() && m.Present() > 0 {
+			out.Match = m.Match.String()
+		}
 	}
 	return out
 }
@@ -136,6 +139,7 @@ var messageKinds = map[api.EventKind]BerichtSoort{
 	api.EventLeft:   BerichtSoortVertrokken,
 	api.EventEnded:  BerichtSoortBeeindigd,
 	api.EventCard:   BerichtSoortKaartVernieuwd,
+	api.EventAnswer: BerichtSoortAntwoord,
 }
 
 func messageOf(m gateway.Message) Bericht {
@@ -145,7 +149,7 @@ func messageOf(m gateway.Message) Bericht {
 	}
 	out := Bericht{
 		Id: m.ID.String(), Ontvangen: seconds(m.Received), Soort: kind, Tekst: m.Words(), Match: m.Match.String(), Sid: m.SID.String(),
-		Signalen: []Eigenaar{}, Probleem: m.Problem.Words(),
+		Antwoord: answersOf[m.Answer], Signalen: []Eigenaar{}, Probleem: m.Problem.Words(),
 		Ander: Ander{
 			Deelnemer: string(m.Other.Party), Naam: m.Other.Name, Soort: m.Other.Kind,
 			Contactkaart: ofCard(m.Other.Card), Voorleescode: m.Other.Code,

@@ -21,6 +21,11 @@ const (
 
 // settle waits, as long as the caller wants, until nothing is left to do.
 func (o *operations) settle(ctx context.Context, seconds *int, ids ...gateway.ID) error {
+	return o.within(ctx, seconds, func(ctx context.Context) error { return accessOf(ctx).Party.Wait(ctx, ids...) })
+}
+
+// within waits for something, as long as the caller wants.
+func (o *operations) within(ctx context.Context, seconds *int, await func(context.Context) error) error {
 	wait := defaultWait
 	if seconds != nil {
 		wait = *seconds
@@ -32,7 +37,7 @@ func (o *operations) settle(ctx context.Context, seconds *int, ids ...gateway.ID
 	defer cancel()
 	ctx, stop := context.WithTimeout(ctx, time.Duration(wait)*time.Second)
 	defer stop()
-	return accessOf(ctx).Party.Wait(ctx, ids...)
+	return await(ctx)
 }
 
 func (o *operations) MaakSignaal(ctx context.Context, r MaakSignaalRequestObject) (MaakSignaalResponseObject, error) {

@@ -42,6 +42,7 @@ var (
 	problemBusy    = problem{"bezig", http.StatusConflict, "Er loopt al een verlenging", "Wacht tot de vorige verlenging van dit signaal klaar is.", nil}
 	problemNotLive = problem{"toestand", http.StatusConflict, "Het signaal staat niet", "Alleen een signaal dat bij het register staat is te verlengen. Meld het kind anders opnieuw aan.", nil}
 	problemBasis   = problem{"grondslag", http.StatusForbidden, "De wettelijke grondslag is vervallen", "Er wordt niets meer aangemeld of verlengd. Intrekken kan nog.", nil}
+	problemOver    = problem{"match-voorbij", http.StatusConflict, "De match is voorbij", "De match is beëindigd of de andere organisatie is eruit; antwoorden kan niet meer.", nil}
 	problemImport  = problem{"import-anders", http.StatusConflict, "De import is anders", "Er is al een import met dit kenmerk, en de andere gegevens verschillen. Kies een ander kenmerk of stuur dezelfde gegevens.", nil}
 	problemRows    = problem{"regels-anders", http.StatusConflict, "De regels zijn anders", "Deze regels zijn al eerder aangeleverd, en waren toen anders. De import zegt met aangenomen na welke regel het verder gaat.", nil}
 	problemGap     = problem{"regels-gat", http.StatusConflict, "Er ontbreken regels", "Voor deze regels horen er nog andere. De import zegt met aangenomen na welke regel het verder gaat.", nil}
@@ -87,6 +88,7 @@ func problemOf(err error) *problem {
 		{gateway.ErrBusy, &problemBusy},
 		{gateway.ErrNotLive, &problemNotLive},
 		{gateway.ErrNoBasis, &problemBasis},
+		{gateway.ErrMatchOver, &problemOver},
 		{gateway.ErrImportDiffers, &problemImport},
 		{gateway.ErrRowsDiffer, &problemRows},
 		{gateway.ErrRowsGap, &problemGap},
