@@ -57,7 +57,7 @@ var refusals = map[Code]Refusal{
 	CodeNotAcceptable:   {http.StatusNotAcceptable, "Not acceptable", "Accept admits nothing that this operation could answer. Refusals are application/problem+json whatever it says."},
 	CodeNotFound:        {http.StatusNotFound, "Not found", "There is nothing at this path. Paths have no trailing slash."},
 	CodeMethod:          {http.StatusMethodNotAllowed, "Method not allowed", "The Allow header lists the methods of this path."},
-	CodeUnauthenticated: {http.StatusUnauthorized, "Unknown client certificate", "The certificate's key is not a current tls key of any party in the directory."},
+	CodeUnauthenticated: {http.StatusUnauthorized, "Unknown client certificate", "The certificate's key is not one of those who may ask this: a current tls key of a party in the directory or, for usage, of an evaluator in the manifest."},
 	CodeForbidden:       {http.StatusForbidden, "Not yours", "The statement names another party than the one whose certificate is used."},
 	CodeSignature:       {http.StatusBadRequest, "Signature refused", "The signature does not verify under the named key, or that key is not a current signing key of the party in the directory."},
 	CodeDeployment:      {http.StatusBadRequest, "Another deployment", "The statement is for another deployment than this one."},

@@ -47,14 +47,13 @@ type Debit struct {
 var ErrCorrupt = errors.New("evaluator: a budget's row is damaged; restore the data folder, or move it away to start with fresh budgets")
 
 // The whole key schema. Periods are in UTC, the party is its id, and from is a
-// grant's, in Unix seconds. All rows but the last are elements spent, u64 big-endian.
+// grant's, in Unix seconds. Rows are elements spent, u64 big-endian.
 //
 //	d yyyymmdd(8) party          of the budget, on the day
 //	m yyyymm(6)   party          of the budget, in the month
 //	g yyyymmdd(8) from(8) party  of a grant, on the day
 //	h yyyymm(6)   from(8) party  of a grant, in the month
 //	r yyyymmdd(8) party          of the reserve for reports, on the day
-//	c                            yyyymmdd(8): the last day whose use was looked at
 //
 // Grants have rows of their own, so that what was spent of one takes nothing from the
 // budget when it has ended.
@@ -64,7 +63,6 @@ const (
 	prefixGrantDay   = 'g'
 	prefixGrantMonth = 'h'
 	prefixReserve    = 'r'
-	prefixChecked    = 'c'
 
 	layoutDay   = "20060102"
 	layoutMonth = "200601"
@@ -298,31 +296,6 @@ func (b *Budgets) On(day time.Time) (map[string]int, error) {
 		}
 	}
 	return all, nil
-}
-
-// Checked is the last UTC day whose use was looked at, as SetChecked said; zero for
-// none.
-func (b *Budgets) Checked() (day time.Time, err error) {
-	value, closer, err := b.db.Get([]byte{prefixChecked})
-	if errors.Is(err, pebble.ErrNotFound) {
-		return time.Time{}, nil
-	}
-	if err != nil {
-		return time.Time{}, fmt.Errorf("evaluator: %w", err)
-	}
-	defer closer.Close()
-	if day, err = time.Parse(layoutDay, string(value)); err != nil {
-		return time.Time{}, ErrCorrupt
-	}
-	return day, nil
-}
-
-// SetChecked is durable when it returns.
-func (b *Budgets) SetChecked(day time.Time) error {
-	if err := b.db.Set([]byte{prefixChecked}, day.UTC().AppendFormat(nil, layoutDay), pebble.Sync); err != nil {
-		return fmt.Errorf("evaluator: %w", err)
-	}
-	return nil
 }
 
 func (b *Budgets) spent(key []byte) (uint64, error) {

@@ -116,10 +116,16 @@ func (s *serving) open(k Key, now time.Time) bool {
 	return false
 }
 
+// Manifest is the one in use.
+func (e *Evaluator) Manifest() *manifest.Manifest { return e.serving.Load().manifest }
+
+// On gives what each party had evaluated on a UTC day of the last week.
+func (e *Evaluator) On(day time.Time) (map[string]int, error) { return e.budgets.On(day) }
+
 // Balance is what a party has spent here and may still spend.
 func (e *Evaluator) Balance(party manifest.Party) (Balance, error) {
 	now := e.now()
-	return e.budgets.Balance(string(party.ID), LimitsOf(party, e.serving.Load().manifest.Policy, now), now)
+	return e.budgets.Balance(string(party.ID), LimitsOf(party, e.Manifest().Policy, now), now)
 }
 
 // Evaluate answers a party's request. The errors are ErrEpoch, ErrSharing,

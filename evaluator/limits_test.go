@@ -151,15 +151,6 @@ func TestWhatWasSpentOnADay(t *testing.T) {
 	if err != nil || !maps.Equal(got, map[string]int{party: 113, otherParty: 7}) {
 		t.Errorf("%v, %v", got, err)
 	}
-	if checked, err := b.Checked(); err != nil || !checked.IsZero() {
-		t.Errorf("checked %v, %v", checked, err)
-	}
-	if err := b.SetChecked(now); err != nil {
-		t.Fatal(err)
-	}
-	if checked, err := b.Checked(); err != nil || checked.Format(time.DateOnly) != "2027-03-04" {
-		t.Errorf("checked %v, %v", checked, err)
-	}
 }
 
 // A loss of power takes nothing back of grant and reserve either, and never a part of

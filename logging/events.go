@@ -31,6 +31,10 @@ var Events = map[string]Fields{
 		"element": Number, "budget": Number, "malformed": Number, "fault": Number,
 	},
 
+	// The registry and evaluators: a party's, never a child's.
+	"unusual use":       {"kind": Word, "party": PartyID},
+	"use not looked at": {"cause": Failure},
+
 	// A gateway.
 	"not healthy":                                 {"status": Number, "cause": Failure},
 	"request failed":                              {"route": Route, "cause": Failure},

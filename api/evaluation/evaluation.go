@@ -10,7 +10,8 @@
 // One evaluator and the registry together could join what they see on party and
 // time, and learn the birth year of a signal. So nothing here writes down a
 // request: logs and metrics hold sums over whole minutes and over all parties,
-// and change once a minute.
+// and change once a minute. What a party did is known by the day, for its budget; use
+// that stands out is told of by name when the day or the night is over.
 //
 // What may be asked is described in api/openapi.yaml (tags evaluator and public),
 // from which server.gen.go is generated.
@@ -36,6 +37,7 @@ import (
 	"github.com/seinhuis/seinhuis/crypto/encoding"
 	"github.com/seinhuis/seinhuis/evaluator"
 	"github.com/seinhuis/seinhuis/manifest"
+	"github.com/seinhuis/seinhuis/unusual"
 )
 
 // A Server answers for one evaluator.
@@ -46,6 +48,7 @@ type Server struct {
 	log       *slog.Logger
 
 	service *edge.Service
+	unusual *unusual.Watch
 	minute  minute
 	gather  *prometheus.Registry
 	metrics metrics
@@ -56,6 +59,7 @@ type Server struct {
 func New(e *evaluator.Evaluator, directory func() *manifest.Directory, now func() time.Time, log *slog.Logger) *Server {
 	s := &Server{evaluator: e, directory: directory, now: now, log: log, gather: prometheus.NewRegistry()}
 	s.metrics = newMetrics(s.gather)
+	s.unusual = unusual.New("evaluator", s.gather, log, unusual.WithoutSubmissions, unusual.NightlyBulk, unusual.AbovePeers)
 	description, err := edge.Load(api.OpenAPI)
 	if err != nil { // it is compiled in
 		panic(err)
@@ -138,6 +142,7 @@ func (o operations) Evaluate(ctx context.Context, r EvaluateRequestObject) (Eval
 		return nil, refused
 	}
 	o.minute.count(answered, len(elements))
+	o.unusual.Count(partyOf(ctx), len(elements), o.now())
 	answer := api.Evaluated{Index: a.Index, Sharing: q.Sharing, Proof: a.Proof, Elements: make([]encoding.Base64, len(a.Elements))}
 	for i, e := range a.Elements {
 		answer.Elements[i] = e

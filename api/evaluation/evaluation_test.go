@@ -42,6 +42,7 @@ type world struct {
 	pin         [32]byte // of the evaluator's key
 	certs       map[api.PartyID]tls.Certificate
 	directory   atomic.Pointer[manifest.Directory]
+	clock       atomic.Int64 // nanoseconds since manifesttest.Now
 	commitments oprf.Commitments
 	logged      *syncBuffer
 }
@@ -107,7 +108,7 @@ func newWorld(t testing.TB, change func(*manifest.Manifest)) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { budgets.Close() })
-	now := func() time.Time { return manifesttest.Now }
+	now := func() time.Time { return manifesttest.Now.Add(time.Duration(w.clock.Load())) }
 	e, err := evaluator.New(budgets, now, w.Manifest, 2, []evaluator.Share{{Key: evaluator.Key{Epoch: 1, Cohort: 2012}, Sharing: 4, Value: dealt[1]}})
 	if err != nil {
 		t.Fatal(err)
@@ -137,6 +138,8 @@ func newWorld(t testing.TB, change func(*manifest.Manifest)) *world {
 	})
 	return w
 }
+
+func (w *world) setClock(now time.Time) { w.clock.Store(int64(now.Sub(manifesttest.Now))) }
 
 type quiet struct{}
 

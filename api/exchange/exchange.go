@@ -18,6 +18,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -27,8 +28,10 @@ import (
 
 	"github.com/seinhuis/seinhuis/api"
 	"github.com/seinhuis/seinhuis/api/edge"
+	"github.com/seinhuis/seinhuis/manifest"
 	"github.com/seinhuis/seinhuis/matcher"
 	"github.com/seinhuis/seinhuis/registry"
+	"github.com/seinhuis/seinhuis/unusual"
 )
 
 // A Server answers for one registry.
@@ -39,6 +42,7 @@ type Server struct {
 	Notes func() (manifest, directory []byte)
 
 	service   *edge.Service
+	unusual   *unusual.Watch
 	metrics   *metrics
 	gather    *prometheus.Registry
 	importing chan struct{} // has a place for each that may be worked on
@@ -50,17 +54,18 @@ func New(m *matcher.Matcher, log *slog.Logger, notes func() (manifest, directory
 	s := &Server{Matcher: m, Log: log, Notes: notes, gather: prometheus.NewRegistry(), importing: make(chan struct{}, maxImports)}
 	s.service = Service(log, s.caller)
 	s.metrics = newMetrics(s.gather)
+	s.unusual = unusual.New("registry", s.gather, log, unusual.NightlyBulk, unusual.AbovePeers, unusual.WithdrawnAfterMatch)
 	return s
 }
 
 // Service is what stands before the operations of a registry; who finds out who asks.
-func Service(log *slog.Logger, who func(*http.Request) (api.PartyID, error)) *edge.Service {
+func Service(log *slog.Logger, who func(*http.Request, *edge.Operation) (api.PartyID, error)) *edge.Service {
 	description, err := edge.Load(api.OpenAPI)
 	if err != nil { // it is compiled in
 		panic(err)
 	}
-	return &edge.Service{Description: description, Log: log, Who: func(_ http.ResponseWriter, r *http.Request, _ *edge.Operation) (context.Context, func(), error) {
-		party, err := who(r)
+	return &edge.Service{Description: description, Log: log, Who: func(_ http.ResponseWriter, r *http.Request, op *edge.Operation) (context.Context, func(), error) {
+		party, err := who(r, op)
 		return context.WithValue(r.Context(), partyInContext, party), nil, err
 	}}
 }
@@ -69,7 +74,7 @@ type contextKey int
 
 const partyInContext contextKey = 0
 
-// PartyOf is the party that asks.
+// PartyOf is the party that asks; empty where evaluators do.
 func PartyOf(ctx context.Context) api.PartyID { return ctx.Value(partyInContext).(api.PartyID) }
 
 // Router routes what admits lets through to operations.
@@ -82,12 +87,17 @@ func Router(service *edge.Service, operations StrictServerInterface, admits func
 	}, admits)
 }
 
-// Known tells whether a key is a current tls key of a party: what the listener
-// for parties asks at every handshake.
+// Known tells whether a key is a current tls key of a party, or that of an evaluator:
+// what the listener for parties asks at every handshake.
 func (s *Server) Known(spki [32]byte) bool {
 	_, dir := s.Matcher.Trust()
 	_, ok := dir.ByTLS(spki, s.Matcher.Now())
-	return ok
+	return ok || s.isEvaluator(spki)
+}
+
+func (s *Server) isEvaluator(spki [32]byte) bool {
+	man, _ := s.Matcher.Trust()
+	return slices.ContainsFunc(man.Evaluators, func(e manifest.Evaluator) bool { return e.TLS == spki })
 }
 
 // Metrics is where what runs beside the server registers its own.
@@ -108,11 +118,22 @@ func (s *Server) Operations() http.Handler {
 	return edge.Headers(router)
 }
 
-// caller is the party whose key the connection was made with. It is asked anew at
-// every request: a key may have been revoked while the connection stood.
-func (s *Server) caller(r *http.Request) (api.PartyID, error) {
+// byEvaluators is the security scheme of operations for evaluators alone.
+const byEvaluators = "evaluator"
+
+// caller is the party whose key the connection was made with, or nobody by name for an
+// evaluator's. It is asked anew at every request: a key may have been revoked while the
+// connection stood.
+func (s *Server) caller(r *http.Request, op *edge.Operation) (api.PartyID, error) {
+	key := edge.PeerKey(r)
+	if slices.Contains(op.Callers, byEvaluators) {
+		if !s.isEvaluator(key) {
+			return "", api.Refuse(api.CodeUnauthenticated, nil)
+		}
+		return "", nil
+	}
 	_, dir := s.Matcher.Trust()
-	party, ok := dir.ByTLS(edge.PeerKey(r), s.Matcher.Now())
+	party, ok := dir.ByTLS(key, s.Matcher.Now())
 	if !ok {
 		return "", api.Refuse(api.CodeUnauthenticated, nil)
 	}
@@ -128,6 +149,7 @@ func (o operations) RegisterSignal(ctx context.Context, r RegisterSignalRequestO
 		return nil, err
 	}
 	if out.Created {
+		o.took(PartyOf(ctx), 1)
 		return RegisterSignal201JSONResponse{Body: out.Accepted}, nil
 	}
 	return RegisterSignal200JSONResponse{Body: out.Accepted}, nil
@@ -137,6 +159,9 @@ func (o operations) ActOnSignal(ctx context.Context, r ActOnSignalRequestObject)
 	out, err := o.change("act", func() (matcher.Outcome, error) { return o.Matcher.Act(ctx, PartyOf(ctx), *r.Body) })
 	if err != nil {
 		return nil, err
+	}
+	if out.Hasty {
+		o.unusual.Tell(unusual.WithdrawnAfterMatch, PartyOf(ctx))
 	}
 	return ActOnSignal200JSONResponse{Body: out.Accepted}, nil // an act creates nothing
 }

@@ -35,6 +35,8 @@ type house struct {
 	parties string // base addresses
 	public  string
 	ops     string
+	pin     [32]byte
+	server  *exchange.Server
 	log     *bytes.Buffer
 }
 
@@ -69,6 +71,7 @@ func newHouse(t *testing.T, parties int) *house {
 	server := exchange.New(h.Matcher, slog.New(slog.NewJSONHandler(h.log, nil)), func() ([]byte, []byte) {
 		return []byte("the manifest\n"), []byte("the directory\n")
 	})
+	h.pin, h.server = pin, server
 	current := func() tls.Certificate { return cert }
 	h.parties = "https://" + h.serve(server.Parties(), edge.ServerTLS(current, server.Known))
 	h.public = "http://" + h.serve(server.Public(), nil)

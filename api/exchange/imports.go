@@ -55,7 +55,7 @@ func (o operations) ImportSignals(ctx context.Context, r ImportSignalsRequestObj
 	if err != nil {
 		return nil, err
 	}
-	answers := make(imported, len(lines))
+	answers, taken := make(imported, len(lines)), 0
 	for i, one := range got {
 		if lines[i].Fault != nil { // an empty submission was refused in its place
 			one.Refused = lines[i].Fault
@@ -69,9 +69,11 @@ func (o operations) ImportSignals(ctx context.Context, r ImportSignalsRequestObj
 		status := http.StatusOK
 		if one.Created {
 			status = http.StatusCreated
+			taken++
 		}
 		answers[i] = api.Imported{Status: status, SID: one.SID, Rev: one.Rev, Receipt: &one.Receipt}
 	}
+	o.took(from, taken)
 	return answers, nil
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/gorilla/mux"
 	"github.com/oapi-codegen/runtime"
+	openapi_types "github.com/oapi-codegen/runtime/types"
 	"github.com/seinhuis/seinhuis/api"
 )
 
@@ -50,8 +51,14 @@ type ID = string
 // Example: {"status":409,"code":"revision"}
 type ImportedLines = string
 
+// Limit How much may be done until it is new, and how much of it has been done.
+type Limit = api.Limit
+
 // Problem RFC 9457. Title and detail are fixed texts for people.
 type Problem = api.Problem
+
+// Quota defines model for Quota.
+type Quota = api.Quota
 
 // SealedFace defines model for SealedFace.
 type SealedFace = api.SealedFace
@@ -61,6 +68,9 @@ type Signed = api.Signed
 
 // Submission defines model for Submission.
 type Submission = api.Submission
+
+// Usage defines model for Usage.
+type Usage = api.Usage
 
 // Conflict RFC 9457. Title and detail are fixed texts for people.
 type Conflict = Problem
@@ -110,6 +120,12 @@ type ReadEventsParams struct {
 	Limit int `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
+// ReadUsageParams defines parameters for ReadUsage.
+type ReadUsageParams struct {
+	// Day A UTC day of the last week, today included.
+	Day openapi_types.Date `form:"day" json:"day"`
+}
+
 // ActOnSignalJSONRequestBody defines body for ActOnSignal for application/json ContentType.
 type ActOnSignalJSONRequestBody = ActRequest
 
@@ -139,9 +155,15 @@ type ServerInterface interface {
 	// ReadDescription This description
 	// (GET /openapi.json)
 	ReadDescription(w http.ResponseWriter, r *http.Request)
+	// ReadQuota What the party may still send today
+	// (GET /quota)
+	ReadQuota(w http.ResponseWriter, r *http.Request)
 	// RegisterSignal Register a signal, or revise one
 	// (POST /signals)
 	RegisterSignal(w http.ResponseWriter, r *http.Request)
+	// ReadUsage What was taken of every party on a day
+	// (GET /usage)
+	ReadUsage(w http.ResponseWriter, r *http.Request, params ReadUsageParams)
 }
 
 // ServerInterfaceWrapper converts contexts to parameters.
@@ -296,11 +318,58 @@ func (siw *ServerInterfaceWrapper) ReadDescription(w http.ResponseWriter, r *htt
 	handler.ServeHTTP(w, r)
 }
 
+// ReadQuota operation middleware
+func (siw *ServerInterfaceWrapper) ReadQuota(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ReadQuota(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // RegisterSignal operation middleware
 func (siw *ServerInterfaceWrapper) RegisterSignal(w http.ResponseWriter, r *http.Request) {
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.RegisterSignal(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ReadUsage operation middleware
+func (siw *ServerInterfaceWrapper) ReadUsage(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ReadUsageParams
+
+	// ------------- Required query parameter "day" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "day", r.URL.Query(), &params.Day, runtime.BindQueryParameterOptions{Type: "string", Format: "date"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "day"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "day", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ReadUsage(w, r, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -434,6 +503,10 @@ func HandlerWithOptions(si ServerInterface, options GorillaServerOptions) http.H
 	r.HandleFunc(options.BaseURL+"/manifest", wrapper.ReadManifest).Methods(http.MethodGet)
 
 	r.HandleFunc(options.BaseURL+"/directory", wrapper.ReadDirectory).Methods(http.MethodGet)
+
+	r.HandleFunc(options.BaseURL+"/quota", wrapper.ReadQuota).Methods(http.MethodGet)
+
+	r.HandleFunc(options.BaseURL+"/usage", wrapper.ReadUsage).Methods(http.MethodGet)
 
 	r.HandleFunc(options.BaseURL+"/openapi.json", wrapper.ReadDescription).Methods(http.MethodGet)
 
@@ -1473,6 +1546,116 @@ func (response ReadDescription500ApplicationProblemPlusJSONResponse) VisitReadDe
 	return err
 }
 
+type ReadQuotaRequestObject struct {
+}
+
+type ReadQuotaResponseObject interface {
+	VisitReadQuotaResponse(w http.ResponseWriter) error
+}
+
+type ReadQuota200ResponseHeaders struct {
+	APIVersion *string
+}
+
+type ReadQuota200JSONResponse struct {
+	Body    Quota
+	Headers ReadQuota200ResponseHeaders
+}
+
+func (response ReadQuota200JSONResponse) VisitReadQuotaResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReadQuota401ApplicationProblemPlusJSONResponse struct {
+	UnauthenticatedApplicationProblemPlusJSONResponse
+}
+
+func (response ReadQuota401ApplicationProblemPlusJSONResponse) VisitReadQuotaResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReadQuota406ApplicationProblemPlusJSONResponse struct {
+	NotAcceptableApplicationProblemPlusJSONResponse
+}
+
+func (response ReadQuota406ApplicationProblemPlusJSONResponse) VisitReadQuotaResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(406)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReadQuota500ApplicationProblemPlusJSONResponse struct {
+	InternalApplicationProblemPlusJSONResponse
+}
+
+func (response ReadQuota500ApplicationProblemPlusJSONResponse) VisitReadQuotaResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReadQuota503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ReadQuota503ApplicationProblemPlusJSONResponse) VisitReadQuotaResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type RegisterSignalRequestObject struct {
 	Body *RegisterSignalJSONRequestBody
 }
@@ -1744,6 +1927,136 @@ func (response RegisterSignal503ApplicationProblemPlusJSONResponse) VisitRegiste
 	return err
 }
 
+type ReadUsageRequestObject struct {
+	Params ReadUsageParams
+}
+
+type ReadUsageResponseObject interface {
+	VisitReadUsageResponse(w http.ResponseWriter) error
+}
+
+type ReadUsage200ResponseHeaders struct {
+	APIVersion *string
+}
+
+type ReadUsage200JSONResponse struct {
+	Body    Usage
+	Headers ReadUsage200ResponseHeaders
+}
+
+func (response ReadUsage200JSONResponse) VisitReadUsageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReadUsage400ApplicationProblemPlusJSONResponse struct {
+	RefusedApplicationProblemPlusJSONResponse
+}
+
+func (response ReadUsage400ApplicationProblemPlusJSONResponse) VisitReadUsageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReadUsage401ApplicationProblemPlusJSONResponse struct {
+	UnauthenticatedApplicationProblemPlusJSONResponse
+}
+
+func (response ReadUsage401ApplicationProblemPlusJSONResponse) VisitReadUsageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReadUsage406ApplicationProblemPlusJSONResponse struct {
+	NotAcceptableApplicationProblemPlusJSONResponse
+}
+
+func (response ReadUsage406ApplicationProblemPlusJSONResponse) VisitReadUsageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(406)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReadUsage500ApplicationProblemPlusJSONResponse struct {
+	InternalApplicationProblemPlusJSONResponse
+}
+
+func (response ReadUsage500ApplicationProblemPlusJSONResponse) VisitReadUsageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReadUsage503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ReadUsage503ApplicationProblemPlusJSONResponse) VisitReadUsageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 // StrictServerInterface represents all server handlers.
 type StrictServerInterface interface {
 	// ActOnSignal Do something to a signal that stands
@@ -1767,9 +2080,15 @@ type StrictServerInterface interface {
 	// ReadDescription This description
 	// (GET /openapi.json)
 	ReadDescription(ctx context.Context, request ReadDescriptionRequestObject) (ReadDescriptionResponseObject, error)
+	// ReadQuota What the party may still send today
+	// (GET /quota)
+	ReadQuota(ctx context.Context, request ReadQuotaRequestObject) (ReadQuotaResponseObject, error)
 	// RegisterSignal Register a signal, or revise one
 	// (POST /signals)
 	RegisterSignal(ctx context.Context, request RegisterSignalRequestObject) (RegisterSignalResponseObject, error)
+	// ReadUsage What was taken of every party on a day
+	// (GET /usage)
+	ReadUsage(ctx context.Context, request ReadUsageRequestObject) (ReadUsageResponseObject, error)
 }
 
 type StrictHandlerFunc func(ctx context.Context, w http.ResponseWriter, r *http.Request, request any) (any, error)
@@ -1990,6 +2309,30 @@ func (sh *strictHandler) ReadDescription(w http.ResponseWriter, r *http.Request)
 	}
 }
 
+// ReadQuota operation middleware
+func (sh *strictHandler) ReadQuota(w http.ResponseWriter, r *http.Request) {
+	var request ReadQuotaRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ReadQuota(ctx, request.(ReadQuotaRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ReadQuota")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ReadQuotaResponseObject); ok {
+		if err := validResponse.VisitReadQuotaResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // RegisterSignal operation middleware
 func (sh *strictHandler) RegisterSignal(w http.ResponseWriter, r *http.Request) {
 	var request RegisterSignalRequestObject
@@ -2014,6 +2357,32 @@ func (sh *strictHandler) RegisterSignal(w http.ResponseWriter, r *http.Request) 
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(RegisterSignalResponseObject); ok {
 		if err := validResponse.VisitRegisterSignalResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ReadUsage operation middleware
+func (sh *strictHandler) ReadUsage(w http.ResponseWriter, r *http.Request, params ReadUsageParams) {
+	var request ReadUsageRequestObject
+
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ReadUsage(ctx, request.(ReadUsageRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ReadUsage")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ReadUsageResponseObject); ok {
+		if err := validResponse.VisitReadUsageResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

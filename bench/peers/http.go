@@ -108,7 +108,7 @@ func (g *registry) serve(s serveAt) (url string, err error) {
 		}
 		return api.Accepted{SID: st.SID, Rev: st.Rev, Receipt: api.Sign(sign, receipt)}, nil
 	}
-	service := exchange.Service(slog.New(slog.DiscardHandler), func(r *http.Request) (api.PartyID, error) {
+	service := exchange.Service(slog.New(slog.DiscardHandler), func(r *http.Request, _ *edge.Operation) (api.PartyID, error) {
 		from, ok := adm.Directory.ByTLS(edge.PeerKey(r), s.Now)
 		if !ok {
 			return "", api.Refuse(api.CodeUnauthenticated, nil)

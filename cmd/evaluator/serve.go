@@ -69,6 +69,8 @@ func (n *node) serve(ctx context.Context, budgets *evaluator.Budgets, log *slog.
 	n.config.ListenPublic(s, n.config.Public, server.Public())
 	s.Listen("operations", n.config.Operations, server.Operations(), nil)
 	s.Go(func() error { return server.CountMinutes(ctx) })
+	usage := evaluation.RegistryUsage(n.config.TLS.Current, func() *manifest.Manifest { m, _ := n.trust.Current(); return m })
+	s.Go(func() error { return server.Watch(ctx, usage) })
 	s.OnHangup(func() ([]any, error) {
 		if err := n.reload(); err != nil {
 			return nil, err

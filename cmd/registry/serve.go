@@ -71,6 +71,7 @@ func (c *config) serve(ctx context.Context, m *matcher.Matcher, trust *manifest.
 	c.ListenParties(s, "exchange", c.Exchange, server.Parties(), server.Known)
 	c.ListenPublic(s, c.Public, server.Public())
 	s.Listen("operations", c.Operations, server.Operations(), nil)
+	s.Go(func() error { return server.Keep(ctx) })
 	s.Go(func() error { return sweep(ctx, m, server, time.Duration(c.SweepSeconds)*time.Second, log) })
 	s.OnHangup(func() ([]any, error) {
 		err := errors.Join(trust.Reload(time.Now()), self())
