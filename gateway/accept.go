@@ -467,6 +467,11 @@ func (p *Party) Renew(id ID, s Subject, t Terms) (Status, error) {
 		return Status{}, ErrBusy
 	}
 	job := Job{ID: newID(now), Kind: JobRenew, Created: now.UTC(), Registration: reg.ID, SID: reg.SID, Card: t.Card, TermDays: t.TermDays}
+	if t.Card.IsZero() {
+		job.Card = reg.Card // that it was to get
+	} else {
+		reg.Card, reg.Transfer = Card{}, ID{}
+	}
 	if s != (Subject{}) {
 		if job.Identity, err = child.MarshalBinary(); err != nil {
 			return Status{}, err

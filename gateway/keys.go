@@ -34,6 +34,8 @@ import (
 //	t P id                     APIKey
 //	a P id                     LogRow
 //	x P H(who or what) id      nothing: a LogRow about a professional, an object or a sid
+//	b P id                     Transfer
+//	z P transfer registration  nothing: the registration is in the transfer
 //	v P target                 Target
 //	f P target seq             DeadLetter; of the message with that seq, 8 bytes
 //	y P id                     Match
@@ -65,6 +67,8 @@ const (
 	tableAPIKey       = 't'
 	tableLog          = 'a'
 	tableLogIndex     = 'x'
+	tableTransfer     = 'b'
+	tableTransferItem = 'z'
 	tableTarget       = 'v'
 	tableDeadLetter   = 'f'
 	tableMatch        = 'y'
@@ -121,6 +125,11 @@ func (p partyKey) logRow(id ID) []byte         { return join(tableLog, p[:], id[
 
 func (p partyKey) user(h [16]byte) []byte     { return join(tableUser, p[:], h[:]) }
 func (p partyKey) apiKey(id ID) []byte        { return join(tableAPIKey, p[:], id[:]) }
+func (p partyKey) transfer(id ID) []byte      { return join(tableTransfer, p[:], id[:]) }
+func (p partyKey) transferItems(id ID) []byte { return join(tableTransferItem, p[:], id[:]) }
+func (p partyKey) transferItem(id, reg ID) []byte {
+	return join(tableTransferItem, p[:], id[:], reg[:])
+}
 func (p partyKey) logAbout(h [16]byte) []byte { return join(tableLogIndex, p[:], h[:]) }
 func (p partyKey) ownedBy(h [16]byte) []byte  { return join(tableOwned, p[:], h[:]) }
 

@@ -89,6 +89,8 @@ func (p *Party) registered(b *batch, a answered) error {
 		outcome = "withdrawn"
 	} else if err := p.join(b, &reg); err != nil {
 		return err
+	} else if err := p.cardDue(b, &reg, &signal, job.ID, map[api.SID]bool{}); err != nil {
+		return err
 	}
 	b.put(p.key.registration(reg.ID), reg)
 	b.became(job, reg)
@@ -158,7 +160,7 @@ func (p *Party) renewed(job Job, a api.Accepted, r api.Receipt) error {
 		return err
 	}
 	b.put(p.key.signal(signal.SID), signal)
-	if err := p.release(b, job, nil); err != nil {
+	if err := p.release(b, job, &signal, nil); err != nil {
 		return err
 	}
 	if err := p.commit(b); err != nil {
@@ -173,7 +175,7 @@ func (p *Party) renewed(job Job, a api.Accepted, r api.Receipt) error {
 func (p *Party) failed(job Job, fault Fault) error {
 	b := p.g.store.batch()
 	defer b.close()
-	if err := p.release(b, job, []Fault{fault}); err != nil {
+	if err := p.release(b, job, nil, []Fault{fault}); err != nil {
 		return err
 	}
 	if err := p.commit(b); err != nil {
@@ -184,7 +186,8 @@ func (p *Party) failed(job Job, fault Fault) error {
 }
 
 // release deletes a job on a signal that goes on, and takes it off its registration.
-func (p *Party) release(b *batch, job Job, faults []Fault) error {
+// Who is to get another card comes next. signal is as the batch leaves it, nil for as it is.
+func (p *Party) release(b *batch, job Job, signal *Signal, faults []Fault) error {
 	b.delete(p.key.job(job.ID))
 	reg, err := get[Registration](p.g.store.view, p.key.registration(job.Registration))
 	if err != nil {
@@ -194,8 +197,12 @@ func (p *Party) release(b *batch, job Job, faults []Fault) error {
 		reg.Job = ID{}
 	}
 	reg.Faults = faults
+	begun := map[api.SID]bool{}
+	if err := p.cardDue(b, &reg, signal, job.ID, begun); err != nil {
+		return err
+	}
 	b.put(p.key.registration(reg.ID), reg)
-	return nil
+	return p.cardsDue(b, job.SID, signal, reg.ID, job.ID, begun)
 }
 
 // ended ends a withdrawal, or a renewal of what has ended. Unless somebody owns

@@ -110,10 +110,14 @@ func (p *Party) openFaces(m *manifest.Manifest, faces []Face) (c child, err erro
 // statement makes what is sent: cards and keyboxes sealed, and the statement over
 // them signed. It has to be stored before it is sent for the first time.
 func (p *Party) statement(m *manifest.Manifest, c child, sid api.SID, rev uint64, card Card, termDays int, now time.Time) (*Prepared, error) {
-	today := identity.Today(now)
+	expires := expiry(identity.Today(now), term(termDays, m.Policy.TermDays), c.birthday23)
+	return p.statementUntil(m, c, sid, rev, card, expires, now)
+}
+
+func (p *Party) statementUntil(m *manifest.Manifest, c child, sid api.SID, rev uint64, card Card, expires encoding.Date, now time.Time) (*Prepared, error) {
 	st := api.Statement{
 		Dep: m.Dep, Party: p.id, KeyID: p.signID, SID: sid, Rev: rev, Kind: api.KindChild,
-		Expires: expiry(today, term(termDays, m.Policy.TermDays), c.birthday23), Issued: now.UTC().Truncate(time.Second),
+		Expires: expires, Issued: now.UTC().Truncate(time.Second),
 	}
 	prepared := &Prepared{SID: sid, Rev: rev, Epochs: c.epochs, Expires: st.Expires}
 	for i, epoch := range c.epochs {
@@ -439,6 +443,10 @@ func (p *Party) prepareRenewal(m *manifest.Manifest, job Job, c *child) (*Job, e
 	}
 	if job.Card.IsZero() {
 		job.Card = p.card
+	}
+	if job.Bulk && !signal.Expires.IsZero() { // nobody asked for another term
+		job.Prepared, err = p.statementUntil(m, *c, signal.SID, signal.Rev+1, job.Card, signal.Expires, p.g.now())
+		return &job, err
 	}
 	job.Prepared, err = p.statement(m, *c, signal.SID, signal.Rev+1, job.Card, job.TermDays, p.g.now())
 	return &job, err

@@ -109,7 +109,7 @@ func laneOf(job Job) lane {
 	case job.Kind == JobSignal:
 		return lane{stage: submitting, imported: !job.Import.IsZero()}
 	}
-	return lane{stage: acting}
+	return lane{stage: acting, imported: job.Bulk}
 }
 
 // put takes note of a job's row.

@@ -95,6 +95,9 @@ type Registration struct {
 	Ended     time.Time `json:"ended,omitzero"`
 	Warnings  []Code    `json:"warnings,omitempty"`
 	Faults    []Fault   `json:"faults,omitempty"`
+
+	Card     Card `json:"card,omitzero"`     // that the signal is still to get
+	Transfer ID   `json:"transfer,omitzero"` // whose card that is
 }
 
 // LogValue logs the id and the state.
@@ -170,6 +173,7 @@ type Job struct {
 	Card         Card      `json:"card,omitzero"`
 	TermDays     int       `json:"termDays,omitempty"`
 	Reason       string    `json:"reason,omitempty"` // of a withdrawal
+	Bulk         bool      `json:"bulk,omitempty"`   // a card alone, of a transfer: nobody waits for it, and the term stays
 
 	// Of a JobAnswer: which match, which signal in it, what, and the job that goes first.
 	Match  ID         `json:"match,omitzero"`

@@ -185,7 +185,7 @@ func (p *Party) sweepRest() error {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if err := p.sweepImports(b); err != nil {
+	if err := errors.Join(p.sweepImports(b), p.sweepTransfers(b)); err != nil {
 		return err
 	}
 	return p.commit(b)

@@ -222,6 +222,9 @@ func (q *queue) send(now time.Time, tr *trouble, waits func(time.Time) bool) *tu
 		singles = 0
 	}
 	q.owed = min(q.owed, singles)
+	if len(q.lanes[acts]) == 0 {
+		acts.imported = true // cards of a transfer
+	}
 	act := len(q.lanes[acts]) > 0 && q.owed == 0
 	if tr.registry.Failures > 0 {
 		asking := q.running[acting] + q.running[submitting]

@@ -88,6 +88,7 @@ var may = map[string]string{
 	"verwijderGebruiker": "beheer", "maakSleutel": "beheer", "lijstSleutels": "beheer", "leesSleutel": "beheer",
 	"maakAbonnement": "beheer", "lijstAbonnementen": "beheer", "leesAbonnement": "beheer", "wijzigAbonnement": "beheer",
 	"verwijderAbonnement": "beheer", "wisselGeheim": "beheer", "testAbonnement": "beheer", "lijstMislukt": "beheer", "herhaalMislukt": "beheer",
+	"draagOver": "beheer aanmelden", "leesOverdracht": "beheer aanmelden", "lijstEigenaren": "aanmelden", "wijzigEigenaren": "aanmelden",
 	"trekSleutelIn": "beheer", "lijstInzagen": "privacy", "leesOrganisatie": "", "leesOpenapi": "", "leesGezondheid": "",
 }
 

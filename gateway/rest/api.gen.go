@@ -446,6 +446,24 @@ func (e NieuwSignaalNummersoort) Valid() bool {
 	}
 }
 
+// Defines values for NieuweEigenaarWijze.
+const (
+	NieuweEigenaarWijzeOverdragen NieuweEigenaarWijze = "overdragen"
+	NieuweEigenaarWijzeToevoegen  NieuweEigenaarWijze = "toevoegen"
+)
+
+// Valid indicates whether the value is a known member of the NieuweEigenaarWijze enum.
+func (e NieuweEigenaarWijze) Valid() bool {
+	switch e {
+	case NieuweEigenaarWijzeOverdragen:
+		return true
+	case NieuweEigenaarWijzeToevoegen:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for OpdrachtSoort.
 const (
 	OpdrachtSoortIntrekken  OpdrachtSoort = "intrekken"
@@ -835,6 +853,22 @@ type Eigenaar struct {
 	Signaal string `json:"signaal"`
 }
 
+// Eigenaarschap defines model for Eigenaarschap.
+type Eigenaarschap struct {
+	Hulpverlener string `json:"hulpverlener"`
+
+	// Kenmerk Alleen binnen het bereik van de sleutel.
+	Kenmerk string `json:"kenmerk,omitempty,omitzero"`
+
+	// Signaal Het id van de aanmelding; alleen binnen het bereik van de sleutel.
+	Signaal string `json:"signaal,omitempty,omitzero"`
+}
+
+// Eigenaarschappen defines model for Eigenaarschappen.
+type Eigenaarschappen struct {
+	Items []Eigenaarschap `json:"items"`
+}
+
 // Gebruiker defines model for Gebruiker.
 type Gebruiker struct {
 	Actief    bool   `json:"actief"`
@@ -891,6 +925,14 @@ type GemaakteSleutel struct {
 	// Sleutel De sleutel zelf; die is nergens meer terug te vinden.
 	Sleutel    string             `json:"sleutel"`
 	VerlooptOp openapi_types.Date `json:"verlooptOp"`
+}
+
+// GeweigerdeOverdracht defines model for GeweigerdeOverdracht.
+type GeweigerdeOverdracht struct {
+	Fouten []Invoerfout `json:"fouten"`
+
+	// Signaal Het id van de aanmelding.
+	Signaal string `json:"signaal"`
 }
 
 // GewijzigdAbonnement defines model for GewijzigdAbonnement.
@@ -1272,6 +1314,25 @@ type NieuwSignaal struct {
 // NieuwSignaalNummersoort `bsn` (Nederland) of `insz` (België).
 type NieuwSignaalNummersoort string
 
+// NieuweEigenaar defines model for NieuweEigenaar.
+type NieuweEigenaar struct {
+	// Contactkaart Wat een andere organisatie die hetzelfde kind signaleert te zien krijgt, en niets anders. Zonder kaart geldt de
+	// kaart uit de instellingen van de poort.
+	Contactkaart Contactkaart `json:"contactkaart,omitempty,omitzero"`
+
+	// Hulpverlener De collega.
+	Hulpverlener string `json:"hulpverlener"`
+
+	// Kenmerk Bij toevoegen; zijn eigen dossierkenmerk, als dat een ander is.
+	Kenmerk string `json:"kenmerk,omitempty,omitzero"`
+
+	// Wijze `toevoegen`: de collega komt erbij; `overdragen`: hij komt in de plaats van de hulpverlener.
+	Wijze NieuweEigenaarWijze `json:"wijze"`
+}
+
+// NieuweEigenaarWijze `toevoegen`: de collega komt erbij; `overdragen`: hij komt in de plaats van de hulpverlener.
+type NieuweEigenaarWijze string
+
 // NieuweGebruiker defines model for NieuweGebruiker.
 type NieuweGebruiker struct {
 	Actief bool `json:"actief"`
@@ -1335,6 +1396,16 @@ type NieuweMelding struct {
 
 	// TermijnDagen Hoe lang het signaal hooguit mag staan; nooit langer dan het beleid toestaat.
 	TermijnDagen TermijnDagen `json:"termijnDagen,omitempty,omitzero"`
+}
+
+// NieuweOverdracht defines model for NieuweOverdracht.
+type NieuweOverdracht struct {
+	// Contactkaart Wat een andere organisatie die hetzelfde kind signaleert te zien krijgt, en niets anders. Zonder kaart geldt de
+	// kaart uit de instellingen van de poort.
+	Contactkaart Contactkaart `json:"contactkaart"`
+
+	// Naar De collega, een actieve gebruiker; of dezelfde hulpverlener.
+	Naar string `json:"naar"`
 }
 
 // NieuweRegel Eén regel. De velden worden per regel beoordeeld: een fout staat in de uitkomst van de regel. Alleen een veld dat
@@ -1435,6 +1506,29 @@ type Organisatie struct {
 		Aantal int       `json:"aantal"`
 		Oudste time.Time `json:"oudste,omitempty,omitzero"`
 	} `json:"wachtrij"`
+}
+
+// Overdracht defines model for Overdracht.
+type Overdracht struct {
+	// Aantal Hoeveel aanmeldingen het zijn.
+	Aantal int `json:"aantal"`
+
+	// Beeindigd Hoeveel er intussen zijn geëindigd.
+	Beeindigd int       `json:"beeindigd"`
+	Begonnen  time.Time `json:"begonnen"`
+	Bezig     int       `json:"bezig"`
+
+	// Geweigerd Hoeveel de kaart niet kregen.
+	Geweigerd int `json:"geweigerd"`
+
+	// Klaar Van hoeveel het signaal de kaart heeft.
+	Klaar int    `json:"klaar"`
+	Naar  string `json:"naar"`
+
+	// Signalen De geweigerde, hooguit 200, met waarom. Bij `nummerNodig` is er een nieuwe sleutelperiode: verleng het signaal met
+	// het nummer erbij, dan krijgt het ook de kaart.
+	Signalen []GeweigerdeOverdracht `json:"signalen"`
+	Van      string                 `json:"van"`
 }
 
 // Persoon Eén persoon uit de melding. De velden worden per persoon beoordeeld: een fout hier staat in de uitkomst van deze
@@ -1767,6 +1861,20 @@ type LijstGebruikersParams struct {
 	Aantal Aantal `form:"aantal,omitempty" json:"aantal,omitempty,omitzero"`
 }
 
+// LeesOverdrachtParams defines parameters for LeesOverdracht.
+type LeesOverdrachtParams struct {
+	// SeinhuisHulpverlener De hulpverlener voor wie wordt gevraagd. Verplicht als het bereik van de sleutel `eigen` of `team` is en zij niet
+	// bij een hulpverlener hoort.
+	SeinhuisHulpverlener Namens `json:"Seinhuis-Hulpverlener,omitempty,omitzero"`
+}
+
+// DraagOverParams defines parameters for DraagOver.
+type DraagOverParams struct {
+	// SeinhuisHulpverlener De hulpverlener voor wie wordt gevraagd. Verplicht als het bereik van de sleutel `eigen` of `team` is en zij niet
+	// bij een hulpverlener hoort.
+	SeinhuisHulpverlener Namens `json:"Seinhuis-Hulpverlener,omitempty,omitzero"`
+}
+
 // LijstImportenParams defines parameters for LijstImporten.
 type LijstImportenParams struct {
 	// Na De waarde `next` uit het vorige antwoord; zonder begint de lijst vooraan.
@@ -1946,6 +2054,20 @@ type LeesSignaalParams struct {
 	SeinhuisHulpverlener Namens `json:"Seinhuis-Hulpverlener,omitempty,omitzero"`
 }
 
+// LijstEigenarenParams defines parameters for LijstEigenaren.
+type LijstEigenarenParams struct {
+	// SeinhuisHulpverlener De hulpverlener voor wie wordt gevraagd. Verplicht als het bereik van de sleutel `eigen` of `team` is en zij niet
+	// bij een hulpverlener hoort.
+	SeinhuisHulpverlener Namens `json:"Seinhuis-Hulpverlener,omitempty,omitzero"`
+}
+
+// WijzigEigenarenParams defines parameters for WijzigEigenaren.
+type WijzigEigenarenParams struct {
+	// SeinhuisHulpverlener De hulpverlener voor wie wordt gevraagd. Verplicht als het bereik van de sleutel `eigen` of `team` is en zij niet
+	// bij een hulpverlener hoort.
+	SeinhuisHulpverlener Namens `json:"Seinhuis-Hulpverlener,omitempty,omitzero"`
+}
+
 // TrekSignaalInParams defines parameters for TrekSignaalIn.
 type TrekSignaalInParams struct {
 	// Wacht Hoeveel seconden te wachten op de eindtoestand.
@@ -1999,6 +2121,9 @@ type MaakGebruikerJSONRequestBody = NieuweGebruiker
 // WijzigGebruikerJSONRequestBody defines body for WijzigGebruiker for application/json ContentType.
 type WijzigGebruikerJSONRequestBody = GewijzigdeGebruiker
 
+// DraagOverJSONRequestBody defines body for DraagOver for application/json ContentType.
+type DraagOverJSONRequestBody = NieuweOverdracht
+
 // MaakImportJSONRequestBody defines body for MaakImport for application/json ContentType.
 type MaakImportJSONRequestBody = NieuweImport
 
@@ -2013,6 +2138,9 @@ type MaakMeldingJSONRequestBody = NieuweMelding
 
 // MaakSignaalJSONRequestBody defines body for MaakSignaal for application/json ContentType.
 type MaakSignaalJSONRequestBody = NieuwSignaal
+
+// WijzigEigenarenJSONRequestBody defines body for WijzigEigenaren for application/json ContentType.
+type WijzigEigenarenJSONRequestBody = NieuweEigenaar
 
 // TrekSignaalInJSONRequestBody defines body for TrekSignaalIn for application/json ContentType.
 type TrekSignaalInJSONRequestBody = Intrekking
@@ -2292,6 +2420,35 @@ type ClientInterface interface {
 	// Corresponds with PUT /v1/gebruikers/{id} (the `WijzigGebruiker` operationId).
 	WijzigGebruiker(ctx context.Context, id GebruikerId, body WijzigGebruikerJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// LeesOverdracht Hoe het met de laatste overdracht van een hulpverlener staat
+	//
+	// Corresponds with GET /v1/gebruikers/{id}/overdracht (the `LeesOverdracht` operationId).
+	LeesOverdracht(ctx context.Context, id GebruikerId, params *LeesOverdrachtParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DraagOverWithBody Alle signalen van een hulpverlener aan een collega overdragen
+	//
+	// De signalen zijn meteen van de collega; zijn contactkaart komt erop met een verlenging van elk signaal, zonder dat de
+	// termijn verandert. Hoe het daarmee staat, is te lezen. Dezelfde overdracht nog eens gaat verder waar zij was: wat de
+	// kaart al heeft krijgt haar niet nog eens, en wat was geweigerd wordt opnieuw geprobeerd. Met dezelfde hulpverlener als
+	// `naar` is het een nieuwe eigen kaart voor al zijn signalen; dat mag ook met de rol `aanmelden`.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/gebruikers/{id}/overdracht (the `DraagOver` operationId).
+	DraagOverWithBody(ctx context.Context, id GebruikerId, params *DraagOverParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DraagOver Alle signalen van een hulpverlener aan een collega overdragen
+	//
+	// De signalen zijn meteen van de collega; zijn contactkaart komt erop met een verlenging van elk signaal, zonder dat de
+	// termijn verandert. Hoe het daarmee staat, is te lezen. Dezelfde overdracht nog eens gaat verder waar zij was: wat de
+	// kaart al heeft krijgt haar niet nog eens, en wat was geweigerd wordt opnieuw geprobeerd. Met dezelfde hulpverlener als
+	// `naar` is het een nieuwe eigen kaart voor al zijn signalen; dat mag ook met de rol `aanmelden`.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/gebruikers/{id}/overdracht (the `DraagOver` operationId).
+	DraagOver(ctx context.Context, id GebruikerId, params *DraagOverParams, body DraagOverJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// LijstImporten Eigen importen, de nieuwste eerst
 	//
 	// Corresponds with GET /v1/importen (the `LijstImporten` operationId).
@@ -2478,6 +2635,31 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /v1/signalen/{id} (the `LeesSignaal` operationId).
 	LeesSignaal(ctx context.Context, id Id, params *LeesSignaalParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// LijstEigenaren Wie dit kind namens de organisatie signaleren
+	//
+	// Corresponds with GET /v1/signalen/{id}/eigenaren (the `LijstEigenaren` operationId).
+	LijstEigenaren(ctx context.Context, id Id, params *LijstEigenarenParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// WijzigEigenarenWithBody Een collega toevoegen, of het signaal aan hem overdragen
+	//
+	// Het signaal blijft staan zolang er een eigenaar is. Met een contactkaart erbij komt die bij een overdracht op het
+	// signaal. Nog eens hetzelfde verandert niets.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/signalen/{id}/eigenaren (the `WijzigEigenaren` operationId).
+	WijzigEigenarenWithBody(ctx context.Context, id Id, params *WijzigEigenarenParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// WijzigEigenaren Een collega toevoegen, of het signaal aan hem overdragen
+	//
+	// Het signaal blijft staan zolang er een eigenaar is. Met een contactkaart erbij komt die bij een overdracht op het
+	// signaal. Nog eens hetzelfde verandert niets.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/signalen/{id}/eigenaren (the `WijzigEigenaren` operationId).
+	WijzigEigenaren(ctx context.Context, id Id, params *WijzigEigenarenParams, body WijzigEigenarenJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// TrekSignaalInWithBody Een signaal intrekken
 	//
@@ -2972,6 +3154,65 @@ func (c *Client) WijzigGebruiker(ctx context.Context, id GebruikerId, body Wijzi
 	return c.Client.Do(req)
 }
 
+// LeesOverdracht Hoe het met de laatste overdracht van een hulpverlener staat
+//
+// Corresponds with GET /v1/gebruikers/{id}/overdracht (the `LeesOverdracht` operationId).
+func (c *Client) LeesOverdracht(ctx context.Context, id GebruikerId, params *LeesOverdrachtParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewLeesOverdrachtRequest(c.Server, id, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DraagOverWithBody Alle signalen van een hulpverlener aan een collega overdragen
+//
+// De signalen zijn meteen van de collega; zijn contactkaart komt erop met een verlenging van elk signaal, zonder dat de
+// termijn verandert. Hoe het daarmee staat, is te lezen. Dezelfde overdracht nog eens gaat verder waar zij was: wat de
+// kaart al heeft krijgt haar niet nog eens, en wat was geweigerd wordt opnieuw geprobeerd. Met dezelfde hulpverlener als
+// `naar` is het een nieuwe eigen kaart voor al zijn signalen; dat mag ook met de rol `aanmelden`.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/gebruikers/{id}/overdracht (the `DraagOver` operationId).
+func (c *Client) DraagOverWithBody(ctx context.Context, id GebruikerId, params *DraagOverParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDraagOverRequestWithBody(c.Server, id, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DraagOver Alle signalen van een hulpverlener aan een collega overdragen
+//
+// De signalen zijn meteen van de collega; zijn contactkaart komt erop met een verlenging van elk signaal, zonder dat de
+// termijn verandert. Hoe het daarmee staat, is te lezen. Dezelfde overdracht nog eens gaat verder waar zij was: wat de
+// kaart al heeft krijgt haar niet nog eens, en wat was geweigerd wordt opnieuw geprobeerd. Met dezelfde hulpverlener als
+// `naar` is het een nieuwe eigen kaart voor al zijn signalen; dat mag ook met de rol `aanmelden`.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/gebruikers/{id}/overdracht (the `DraagOver` operationId).
+func (c *Client) DraagOver(ctx context.Context, id GebruikerId, params *DraagOverParams, body DraagOverJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDraagOverRequest(c.Server, id, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // LijstImporten Eigen importen, de nieuwste eerst
 //
 // Corresponds with GET /v1/importen (the `LijstImporten` operationId).
@@ -3369,6 +3610,61 @@ func (c *Client) MaakSignaal(ctx context.Context, params *MaakSignaalParams, bod
 // Corresponds with GET /v1/signalen/{id} (the `LeesSignaal` operationId).
 func (c *Client) LeesSignaal(ctx context.Context, id Id, params *LeesSignaalParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewLeesSignaalRequest(c.Server, id, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// LijstEigenaren Wie dit kind namens de organisatie signaleren
+//
+// Corresponds with GET /v1/signalen/{id}/eigenaren (the `LijstEigenaren` operationId).
+func (c *Client) LijstEigenaren(ctx context.Context, id Id, params *LijstEigenarenParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewLijstEigenarenRequest(c.Server, id, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// WijzigEigenarenWithBody Een collega toevoegen, of het signaal aan hem overdragen
+//
+// Het signaal blijft staan zolang er een eigenaar is. Met een contactkaart erbij komt die bij een overdracht op het
+// signaal. Nog eens hetzelfde verandert niets.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/signalen/{id}/eigenaren (the `WijzigEigenaren` operationId).
+func (c *Client) WijzigEigenarenWithBody(ctx context.Context, id Id, params *WijzigEigenarenParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewWijzigEigenarenRequestWithBody(c.Server, id, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// WijzigEigenaren Een collega toevoegen, of het signaal aan hem overdragen
+//
+// Het signaal blijft staan zolang er een eigenaar is. Met een contactkaart erbij komt die bij een overdracht op het
+// signaal. Nog eens hetzelfde verandert niets.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/signalen/{id}/eigenaren (the `WijzigEigenaren` operationId).
+func (c *Client) WijzigEigenaren(ctx context.Context, id Id, params *WijzigEigenarenParams, body WijzigEigenarenJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewWijzigEigenarenRequest(c.Server, id, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -4276,6 +4572,113 @@ func NewWijzigGebruikerRequestWithBody(server string, id GebruikerId, contentTyp
 	}
 
 	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewLeesOverdrachtRequest constructs an http.Request for the LeesOverdracht method
+func NewLeesOverdrachtRequest(server string, id GebruikerId, params *LeesOverdrachtParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/gebruikers/%s/overdracht", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Seinhuis-Hulpverlener", params.SeinhuisHulpverlener, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Seinhuis-Hulpverlener", headerParam0)
+
+	}
+
+	return req, nil
+}
+
+// NewDraagOverRequest calls the generic DraagOver builder with application/json body
+func NewDraagOverRequest(server string, id GebruikerId, params *DraagOverParams, body DraagOverJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewDraagOverRequestWithBody(server, id, params, "application/json", bodyReader)
+}
+
+// NewDraagOverRequestWithBody constructs an http.Request for the DraagOver method, with any body, and a specified content type
+func NewDraagOverRequestWithBody(server string, id GebruikerId, params *DraagOverParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/gebruikers/%s/overdracht", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Seinhuis-Hulpverlener", params.SeinhuisHulpverlener, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Seinhuis-Hulpverlener", headerParam0)
+
+	}
 
 	return req, nil
 }
@@ -5393,6 +5796,113 @@ func NewLeesSignaalRequest(server string, id Id, params *LeesSignaalParams) (*ht
 	return req, nil
 }
 
+// NewLijstEigenarenRequest constructs an http.Request for the LijstEigenaren method
+func NewLijstEigenarenRequest(server string, id Id, params *LijstEigenarenParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/signalen/%s/eigenaren", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Seinhuis-Hulpverlener", params.SeinhuisHulpverlener, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Seinhuis-Hulpverlener", headerParam0)
+
+	}
+
+	return req, nil
+}
+
+// NewWijzigEigenarenRequest calls the generic WijzigEigenaren builder with application/json body
+func NewWijzigEigenarenRequest(server string, id Id, params *WijzigEigenarenParams, body WijzigEigenarenJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewWijzigEigenarenRequestWithBody(server, id, params, "application/json", bodyReader)
+}
+
+// NewWijzigEigenarenRequestWithBody constructs an http.Request for the WijzigEigenaren method, with any body, and a specified content type
+func NewWijzigEigenarenRequestWithBody(server string, id Id, params *WijzigEigenarenParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/signalen/%s/eigenaren", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Seinhuis-Hulpverlener", params.SeinhuisHulpverlener, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Seinhuis-Hulpverlener", headerParam0)
+
+	}
+
+	return req, nil
+}
+
 // NewTrekSignaalInRequest calls the generic TrekSignaalIn builder with application/json body
 func NewTrekSignaalInRequest(server string, id Id, params *TrekSignaalInParams, body TrekSignaalInJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
@@ -6010,6 +6520,37 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with PUT /v1/gebruikers/{id} (the `WijzigGebruiker` operationId).
 	WijzigGebruikerWithResponse(ctx context.Context, id GebruikerId, body WijzigGebruikerJSONRequestBody, reqEditors ...RequestEditorFn) (*WijzigGebruikerResponse, error)
 
+	// LeesOverdrachtWithResponse Hoe het met de laatste overdracht van een hulpverlener staat
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/gebruikers/{id}/overdracht (the `LeesOverdracht` operationId).
+	LeesOverdrachtWithResponse(ctx context.Context, id GebruikerId, params *LeesOverdrachtParams, reqEditors ...RequestEditorFn) (*LeesOverdrachtResponse, error)
+
+	// DraagOverWithBodyWithResponse Alle signalen van een hulpverlener aan een collega overdragen
+	//
+	// De signalen zijn meteen van de collega; zijn contactkaart komt erop met een verlenging van elk signaal, zonder dat de
+	// termijn verandert. Hoe het daarmee staat, is te lezen. Dezelfde overdracht nog eens gaat verder waar zij was: wat de
+	// kaart al heeft krijgt haar niet nog eens, en wat was geweigerd wordt opnieuw geprobeerd. Met dezelfde hulpverlener als
+	// `naar` is het een nieuwe eigen kaart voor al zijn signalen; dat mag ook met de rol `aanmelden`.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/gebruikers/{id}/overdracht (the `DraagOver` operationId).
+	DraagOverWithBodyWithResponse(ctx context.Context, id GebruikerId, params *DraagOverParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*DraagOverResponse, error)
+
+	// DraagOverWithResponse Alle signalen van een hulpverlener aan een collega overdragen
+	//
+	// De signalen zijn meteen van de collega; zijn contactkaart komt erop met een verlenging van elk signaal, zonder dat de
+	// termijn verandert. Hoe het daarmee staat, is te lezen. Dezelfde overdracht nog eens gaat verder waar zij was: wat de
+	// kaart al heeft krijgt haar niet nog eens, en wat was geweigerd wordt opnieuw geprobeerd. Met dezelfde hulpverlener als
+	// `naar` is het een nieuwe eigen kaart voor al zijn signalen; dat mag ook met de rol `aanmelden`.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/gebruikers/{id}/overdracht (the `DraagOver` operationId).
+	DraagOverWithResponse(ctx context.Context, id GebruikerId, params *DraagOverParams, body DraagOverJSONRequestBody, reqEditors ...RequestEditorFn) (*DraagOverResponse, error)
+
 	// LijstImportenWithResponse Eigen importen, de nieuwste eerst
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -6220,6 +6761,33 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /v1/signalen/{id} (the `LeesSignaal` operationId).
 	LeesSignaalWithResponse(ctx context.Context, id Id, params *LeesSignaalParams, reqEditors ...RequestEditorFn) (*LeesSignaalResponse, error)
+
+	// LijstEigenarenWithResponse Wie dit kind namens de organisatie signaleren
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/signalen/{id}/eigenaren (the `LijstEigenaren` operationId).
+	LijstEigenarenWithResponse(ctx context.Context, id Id, params *LijstEigenarenParams, reqEditors ...RequestEditorFn) (*LijstEigenarenResponse, error)
+
+	// WijzigEigenarenWithBodyWithResponse Een collega toevoegen, of het signaal aan hem overdragen
+	//
+	// Het signaal blijft staan zolang er een eigenaar is. Met een contactkaart erbij komt die bij een overdracht op het
+	// signaal. Nog eens hetzelfde verandert niets.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/signalen/{id}/eigenaren (the `WijzigEigenaren` operationId).
+	WijzigEigenarenWithBodyWithResponse(ctx context.Context, id Id, params *WijzigEigenarenParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*WijzigEigenarenResponse, error)
+
+	// WijzigEigenarenWithResponse Een collega toevoegen, of het signaal aan hem overdragen
+	//
+	// Het signaal blijft staan zolang er een eigenaar is. Met een contactkaart erbij komt die bij een overdracht op het
+	// signaal. Nog eens hetzelfde verandert niets.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/signalen/{id}/eigenaren (the `WijzigEigenaren` operationId).
+	WijzigEigenarenWithResponse(ctx context.Context, id Id, params *WijzigEigenarenParams, body WijzigEigenarenJSONRequestBody, reqEditors ...RequestEditorFn) (*WijzigEigenarenResponse, error)
 
 	// TrekSignaalInWithBodyWithResponse Een signaal intrekken
 	//
@@ -6936,6 +7504,95 @@ func (r WijzigGebruikerResponse) StatusCode() int {
 	return 0
 }
 
+// LeesOverdrachtResponse200Headers the declared response headers of an HTTP 200 response for LeesOverdracht
+type LeesOverdrachtResponse200Headers struct {
+	APIVersion *string
+}
+
+// LeesOverdrachtResponseDefaultHeaders the declared response headers of an HTTP default response for LeesOverdracht
+type LeesOverdrachtResponseDefaultHeaders struct {
+	APIVersion *string
+}
+
+type LeesOverdrachtResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Overdracht
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Fout
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *LeesOverdrachtResponse200Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *LeesOverdrachtResponseDefaultHeaders
+}
+
+// Status returns HTTPResponse.Status
+func (r LeesOverdrachtResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r LeesOverdrachtResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// DraagOverResponse200Headers the declared response headers of an HTTP 200 response for DraagOver
+type DraagOverResponse200Headers struct {
+	APIVersion *string
+	Location   string
+}
+
+// DraagOverResponse201Headers the declared response headers of an HTTP 201 response for DraagOver
+type DraagOverResponse201Headers struct {
+	APIVersion *string
+	Location   string
+}
+
+// DraagOverResponseDefaultHeaders the declared response headers of an HTTP default response for DraagOver
+type DraagOverResponseDefaultHeaders struct {
+	APIVersion *string
+}
+
+type DraagOverResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Overdracht
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *Overdracht
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Fout
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *DraagOverResponse200Headers
+	// Headers201 the parsed response headers for an HTTP 201 response
+	Headers201 *DraagOverResponse201Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *DraagOverResponseDefaultHeaders
+}
+
+// Status returns HTTPResponse.Status
+func (r DraagOverResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DraagOverResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
 // LijstImportenResponse200Headers the declared response headers of an HTTP 200 response for LijstImporten
 type LijstImportenResponse200Headers struct {
 	APIVersion *string
@@ -7642,6 +8299,84 @@ func (r LeesSignaalResponse) StatusCode() int {
 	return 0
 }
 
+// LijstEigenarenResponse200Headers the declared response headers of an HTTP 200 response for LijstEigenaren
+type LijstEigenarenResponse200Headers struct {
+	APIVersion *string
+}
+
+// LijstEigenarenResponseDefaultHeaders the declared response headers of an HTTP default response for LijstEigenaren
+type LijstEigenarenResponseDefaultHeaders struct {
+	APIVersion *string
+}
+
+type LijstEigenarenResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Eigenaarschappen
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Fout
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *LijstEigenarenResponse200Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *LijstEigenarenResponseDefaultHeaders
+}
+
+// Status returns HTTPResponse.Status
+func (r LijstEigenarenResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r LijstEigenarenResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// WijzigEigenarenResponse200Headers the declared response headers of an HTTP 200 response for WijzigEigenaren
+type WijzigEigenarenResponse200Headers struct {
+	APIVersion *string
+}
+
+// WijzigEigenarenResponseDefaultHeaders the declared response headers of an HTTP default response for WijzigEigenaren
+type WijzigEigenarenResponseDefaultHeaders struct {
+	APIVersion *string
+}
+
+type WijzigEigenarenResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Eigenaarschappen
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Fout
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *WijzigEigenarenResponse200Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *WijzigEigenarenResponseDefaultHeaders
+}
+
+// Status returns HTTPResponse.Status
+func (r WijzigEigenarenResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r WijzigEigenarenResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
 // TrekSignaalInResponse200Headers the declared response headers of an HTTP 200 response for TrekSignaalIn
 type TrekSignaalInResponse200Headers struct {
 	APIVersion *string
@@ -8240,6 +8975,55 @@ func (c *ClientWithResponses) WijzigGebruikerWithResponse(ctx context.Context, i
 	return ParseWijzigGebruikerResponse(rsp)
 }
 
+// LeesOverdrachtWithResponse Hoe het met de laatste overdracht van een hulpverlener staat
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/gebruikers/{id}/overdracht (the `LeesOverdracht` operationId).
+func (c *ClientWithResponses) LeesOverdrachtWithResponse(ctx context.Context, id GebruikerId, params *LeesOverdrachtParams, reqEditors ...RequestEditorFn) (*LeesOverdrachtResponse, error) {
+	rsp, err := c.LeesOverdracht(ctx, id, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseLeesOverdrachtResponse(rsp)
+}
+
+// DraagOverWithBodyWithResponse Alle signalen van een hulpverlener aan een collega overdragen
+//
+// De signalen zijn meteen van de collega; zijn contactkaart komt erop met een verlenging van elk signaal, zonder dat de
+// termijn verandert. Hoe het daarmee staat, is te lezen. Dezelfde overdracht nog eens gaat verder waar zij was: wat de
+// kaart al heeft krijgt haar niet nog eens, en wat was geweigerd wordt opnieuw geprobeerd. Met dezelfde hulpverlener als
+// `naar` is het een nieuwe eigen kaart voor al zijn signalen; dat mag ook met de rol `aanmelden`.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/gebruikers/{id}/overdracht (the `DraagOver` operationId).
+func (c *ClientWithResponses) DraagOverWithBodyWithResponse(ctx context.Context, id GebruikerId, params *DraagOverParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*DraagOverResponse, error) {
+	rsp, err := c.DraagOverWithBody(ctx, id, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDraagOverResponse(rsp)
+}
+
+// DraagOverWithResponse Alle signalen van een hulpverlener aan een collega overdragen
+//
+// De signalen zijn meteen van de collega; zijn contactkaart komt erop met een verlenging van elk signaal, zonder dat de
+// termijn verandert. Hoe het daarmee staat, is te lezen. Dezelfde overdracht nog eens gaat verder waar zij was: wat de
+// kaart al heeft krijgt haar niet nog eens, en wat was geweigerd wordt opnieuw geprobeerd. Met dezelfde hulpverlener als
+// `naar` is het een nieuwe eigen kaart voor al zijn signalen; dat mag ook met de rol `aanmelden`.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/gebruikers/{id}/overdracht (the `DraagOver` operationId).
+func (c *ClientWithResponses) DraagOverWithResponse(ctx context.Context, id GebruikerId, params *DraagOverParams, body DraagOverJSONRequestBody, reqEditors ...RequestEditorFn) (*DraagOverResponse, error) {
+	rsp, err := c.DraagOver(ctx, id, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDraagOverResponse(rsp)
+}
+
 // LijstImportenWithResponse Eigen importen, de nieuwste eerst
 //
 // Returns a wrapper object for the known response body format(s).
@@ -8581,6 +9365,51 @@ func (c *ClientWithResponses) LeesSignaalWithResponse(ctx context.Context, id Id
 		return nil, err
 	}
 	return ParseLeesSignaalResponse(rsp)
+}
+
+// LijstEigenarenWithResponse Wie dit kind namens de organisatie signaleren
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/signalen/{id}/eigenaren (the `LijstEigenaren` operationId).
+func (c *ClientWithResponses) LijstEigenarenWithResponse(ctx context.Context, id Id, params *LijstEigenarenParams, reqEditors ...RequestEditorFn) (*LijstEigenarenResponse, error) {
+	rsp, err := c.LijstEigenaren(ctx, id, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseLijstEigenarenResponse(rsp)
+}
+
+// WijzigEigenarenWithBodyWithResponse Een collega toevoegen, of het signaal aan hem overdragen
+//
+// Het signaal blijft staan zolang er een eigenaar is. Met een contactkaart erbij komt die bij een overdracht op het
+// signaal. Nog eens hetzelfde verandert niets.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/signalen/{id}/eigenaren (the `WijzigEigenaren` operationId).
+func (c *ClientWithResponses) WijzigEigenarenWithBodyWithResponse(ctx context.Context, id Id, params *WijzigEigenarenParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*WijzigEigenarenResponse, error) {
+	rsp, err := c.WijzigEigenarenWithBody(ctx, id, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseWijzigEigenarenResponse(rsp)
+}
+
+// WijzigEigenarenWithResponse Een collega toevoegen, of het signaal aan hem overdragen
+//
+// Het signaal blijft staan zolang er een eigenaar is. Met een contactkaart erbij komt die bij een overdracht op het
+// signaal. Nog eens hetzelfde verandert niets.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/signalen/{id}/eigenaren (the `WijzigEigenaren` operationId).
+func (c *ClientWithResponses) WijzigEigenarenWithResponse(ctx context.Context, id Id, params *WijzigEigenarenParams, body WijzigEigenarenJSONRequestBody, reqEditors ...RequestEditorFn) (*WijzigEigenarenResponse, error) {
+	rsp, err := c.WijzigEigenaren(ctx, id, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseWijzigEigenarenResponse(rsp)
 }
 
 // TrekSignaalInWithBodyWithResponse Een signaal intrekken
@@ -9629,6 +10458,149 @@ func ParseWijzigGebruikerResponse(rsp *http.Response) (*WijzigGebruikerResponse,
 		response.Headers200 = &headers
 	case true:
 		var headers WijzigGebruikerResponseDefaultHeaders
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
+// ParseLeesOverdrachtResponse parses an HTTP response from a LeesOverdrachtWithResponse call
+func ParseLeesOverdrachtResponse(rsp *http.Response) (*LeesOverdrachtResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &LeesOverdrachtResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Overdracht
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Fout
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers LeesOverdrachtResponse200Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers200 = &headers
+	case true:
+		var headers LeesOverdrachtResponseDefaultHeaders
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
+// ParseDraagOverResponse parses an HTTP response from a DraagOverWithResponse call
+func ParseDraagOverResponse(rsp *http.Response) (*DraagOverResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DraagOverResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Overdracht
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest Overdracht
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Fout
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers DraagOverResponse200Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 201:
+		var headers DraagOverResponse201Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		response.Headers201 = &headers
+	case true:
+		var headers DraagOverResponseDefaultHeaders
 		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -10711,6 +11683,118 @@ func ParseLeesSignaalResponse(rsp *http.Response) (*LeesSignaalResponse, error) 
 	return response, nil
 }
 
+// ParseLijstEigenarenResponse parses an HTTP response from a LijstEigenarenWithResponse call
+func ParseLijstEigenarenResponse(rsp *http.Response) (*LijstEigenarenResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &LijstEigenarenResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Eigenaarschappen
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Fout
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers LijstEigenarenResponse200Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers200 = &headers
+	case true:
+		var headers LijstEigenarenResponseDefaultHeaders
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
+// ParseWijzigEigenarenResponse parses an HTTP response from a WijzigEigenarenWithResponse call
+func ParseWijzigEigenarenResponse(rsp *http.Response) (*WijzigEigenarenResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &WijzigEigenarenResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Eigenaarschappen
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Fout
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers WijzigEigenarenResponse200Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers200 = &headers
+	case true:
+		var headers WijzigEigenarenResponseDefaultHeaders
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
 // ParseTrekSignaalInResponse parses an HTTP response from a TrekSignaalInWithResponse call
 func ParseTrekSignaalInResponse(rsp *http.Response) (*TrekSignaalInResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -11134,6 +12218,12 @@ type ServerInterface interface {
 	// WijzigGebruiker Een gebruiker wijzigen
 	// (PUT /v1/gebruikers/{id})
 	WijzigGebruiker(w http.ResponseWriter, r *http.Request, id GebruikerId)
+	// LeesOverdracht Hoe het met de laatste overdracht van een hulpverlener staat
+	// (GET /v1/gebruikers/{id}/overdracht)
+	LeesOverdracht(w http.ResponseWriter, r *http.Request, id GebruikerId, params LeesOverdrachtParams)
+	// DraagOver Alle signalen van een hulpverlener aan een collega overdragen
+	// (POST /v1/gebruikers/{id}/overdracht)
+	DraagOver(w http.ResponseWriter, r *http.Request, id GebruikerId, params DraagOverParams)
 	// LijstImporten Eigen importen, de nieuwste eerst
 	// (GET /v1/importen)
 	LijstImporten(w http.ResponseWriter, r *http.Request, params LijstImportenParams)
@@ -11185,6 +12275,12 @@ type ServerInterface interface {
 	// LeesSignaal Eén signaal
 	// (GET /v1/signalen/{id})
 	LeesSignaal(w http.ResponseWriter, r *http.Request, id Id, params LeesSignaalParams)
+	// LijstEigenaren Wie dit kind namens de organisatie signaleren
+	// (GET /v1/signalen/{id}/eigenaren)
+	LijstEigenaren(w http.ResponseWriter, r *http.Request, id Id, params LijstEigenarenParams)
+	// WijzigEigenaren Een collega toevoegen, of het signaal aan hem overdragen
+	// (POST /v1/signalen/{id}/eigenaren)
+	WijzigEigenaren(w http.ResponseWriter, r *http.Request, id Id, params WijzigEigenarenParams)
 	// TrekSignaalIn Een signaal intrekken
 	// (POST /v1/signalen/{id}/intrekking)
 	TrekSignaalIn(w http.ResponseWriter, r *http.Request, id Id, params TrekSignaalInParams)
@@ -11727,6 +12823,106 @@ func (siw *ServerInterfaceWrapper) WijzigGebruiker(w http.ResponseWriter, r *htt
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.WijzigGebruiker(w, r, id)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// LeesOverdracht operation middleware
+func (siw *ServerInterfaceWrapper) LeesOverdracht(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id GebruikerId
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", mux.Vars(r)["id"], &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params LeesOverdrachtParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Seinhuis-Hulpverlener" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Seinhuis-Hulpverlener")]; found {
+		var SeinhuisHulpverlener Namens
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Seinhuis-Hulpverlener", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Seinhuis-Hulpverlener", valueList[0], &SeinhuisHulpverlener, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Seinhuis-Hulpverlener", Err: err})
+			return
+		}
+
+		params.SeinhuisHulpverlener = SeinhuisHulpverlener
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.LeesOverdracht(w, r, id, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// DraagOver operation middleware
+func (siw *ServerInterfaceWrapper) DraagOver(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id GebruikerId
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", mux.Vars(r)["id"], &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DraagOverParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Seinhuis-Hulpverlener" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Seinhuis-Hulpverlener")]; found {
+		var SeinhuisHulpverlener Namens
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Seinhuis-Hulpverlener", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Seinhuis-Hulpverlener", valueList[0], &SeinhuisHulpverlener, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Seinhuis-Hulpverlener", Err: err})
+			return
+		}
+
+		params.SeinhuisHulpverlener = SeinhuisHulpverlener
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.DraagOver(w, r, id, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -12777,6 +13973,106 @@ func (siw *ServerInterfaceWrapper) LeesSignaal(w http.ResponseWriter, r *http.Re
 	handler.ServeHTTP(w, r)
 }
 
+// LijstEigenaren operation middleware
+func (siw *ServerInterfaceWrapper) LijstEigenaren(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id Id
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", mux.Vars(r)["id"], &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params LijstEigenarenParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Seinhuis-Hulpverlener" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Seinhuis-Hulpverlener")]; found {
+		var SeinhuisHulpverlener Namens
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Seinhuis-Hulpverlener", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Seinhuis-Hulpverlener", valueList[0], &SeinhuisHulpverlener, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Seinhuis-Hulpverlener", Err: err})
+			return
+		}
+
+		params.SeinhuisHulpverlener = SeinhuisHulpverlener
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.LijstEigenaren(w, r, id, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// WijzigEigenaren operation middleware
+func (siw *ServerInterfaceWrapper) WijzigEigenaren(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id Id
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", mux.Vars(r)["id"], &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params WijzigEigenarenParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Seinhuis-Hulpverlener" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Seinhuis-Hulpverlener")]; found {
+		var SeinhuisHulpverlener Namens
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Seinhuis-Hulpverlener", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Seinhuis-Hulpverlener", valueList[0], &SeinhuisHulpverlener, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Seinhuis-Hulpverlener", Err: err})
+			return
+		}
+
+		params.SeinhuisHulpverlener = SeinhuisHulpverlener
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.WijzigEigenaren(w, r, id, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // TrekSignaalIn operation middleware
 func (siw *ServerInterfaceWrapper) TrekSignaalIn(w http.ResponseWriter, r *http.Request) {
 
@@ -13176,6 +14472,10 @@ func HandlerWithOptions(si ServerInterface, options GorillaServerOptions) http.H
 
 	r.HandleFunc(options.BaseURL+"/v1/signalen/{id}/verlenging", wrapper.VerlengSignaal).Methods(http.MethodPost)
 
+	r.HandleFunc(options.BaseURL+"/v1/signalen/{id}/eigenaren", wrapper.LijstEigenaren).Methods(http.MethodGet)
+
+	r.HandleFunc(options.BaseURL+"/v1/signalen/{id}/eigenaren", wrapper.WijzigEigenaren).Methods(http.MethodPost)
+
 	r.HandleFunc(options.BaseURL+"/v1/meldingen", wrapper.LijstMeldingen).Methods(http.MethodGet)
 
 	r.HandleFunc(options.BaseURL+"/v1/meldingen", wrapper.MaakMelding).Methods(http.MethodPost)
@@ -13209,6 +14509,10 @@ func HandlerWithOptions(si ServerInterface, options GorillaServerOptions) http.H
 	r.HandleFunc(options.BaseURL+"/v1/gebruikers/{id}", wrapper.LeesGebruiker).Methods(http.MethodGet)
 
 	r.HandleFunc(options.BaseURL+"/v1/gebruikers/{id}", wrapper.WijzigGebruiker).Methods(http.MethodPut)
+
+	r.HandleFunc(options.BaseURL+"/v1/gebruikers/{id}/overdracht", wrapper.LeesOverdracht).Methods(http.MethodGet)
+
+	r.HandleFunc(options.BaseURL+"/v1/gebruikers/{id}/overdracht", wrapper.DraagOver).Methods(http.MethodPost)
 
 	r.HandleFunc(options.BaseURL+"/v1/sleutels", wrapper.LijstSleutels).Methods(http.MethodGet)
 
@@ -14153,6 +15457,143 @@ type WijzigGebruikerdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response WijzigGebruikerdefaultApplicationProblemPlusJSONResponse) VisitWijzigGebruikerResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LeesOverdrachtRequestObject struct {
+	Id     GebruikerId `json:"id"`
+	Params LeesOverdrachtParams
+}
+
+type LeesOverdrachtResponseObject interface {
+	VisitLeesOverdrachtResponse(w http.ResponseWriter) error
+}
+
+type LeesOverdracht200ResponseHeaders struct {
+	APIVersion *string
+}
+
+type LeesOverdracht200JSONResponse struct {
+	Body    Overdracht
+	Headers LeesOverdracht200ResponseHeaders
+}
+
+func (response LeesOverdracht200JSONResponse) VisitLeesOverdrachtResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LeesOverdrachtdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Probleem
+	Headers    FoutResponseHeaders
+	StatusCode int
+}
+
+func (response LeesOverdrachtdefaultApplicationProblemPlusJSONResponse) VisitLeesOverdrachtResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DraagOverRequestObject struct {
+	Id     GebruikerId `json:"id"`
+	Params DraagOverParams
+	Body   *DraagOverJSONRequestBody
+}
+
+type DraagOverResponseObject interface {
+	VisitDraagOverResponse(w http.ResponseWriter) error
+}
+
+type DraagOver200ResponseHeaders struct {
+	APIVersion *string
+	Location   string
+}
+
+type DraagOver200JSONResponse struct {
+	Body    Overdracht
+	Headers DraagOver200ResponseHeaders
+}
+
+func (response DraagOver200JSONResponse) VisitDraagOverResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.Header().Set("Location", fmt.Sprint(response.Headers.Location))
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DraagOver201ResponseHeaders struct {
+	APIVersion *string
+	Location   string
+}
+
+type DraagOver201JSONResponse struct {
+	Body    Overdracht
+	Headers DraagOver201ResponseHeaders
+}
+
+func (response DraagOver201JSONResponse) VisitDraagOverResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.Header().Set("Location", fmt.Sprint(response.Headers.Location))
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DraagOverdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Probleem
+	Headers    FoutResponseHeaders
+	StatusCode int
+}
+
+func (response DraagOverdefaultApplicationProblemPlusJSONResponse) VisitDraagOverResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -15188,6 +16629,115 @@ func (response LeesSignaaldefaultApplicationProblemPlusJSONResponse) VisitLeesSi
 	return err
 }
 
+type LijstEigenarenRequestObject struct {
+	Id     Id `json:"id"`
+	Params LijstEigenarenParams
+}
+
+type LijstEigenarenResponseObject interface {
+	VisitLijstEigenarenResponse(w http.ResponseWriter) error
+}
+
+type LijstEigenaren200ResponseHeaders struct {
+	APIVersion *string
+}
+
+type LijstEigenaren200JSONResponse struct {
+	Body    Eigenaarschappen
+	Headers LijstEigenaren200ResponseHeaders
+}
+
+func (response LijstEigenaren200JSONResponse) VisitLijstEigenarenResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LijstEigenarendefaultApplicationProblemPlusJSONResponse struct {
+	Body       Probleem
+	Headers    FoutResponseHeaders
+	StatusCode int
+}
+
+func (response LijstEigenarendefaultApplicationProblemPlusJSONResponse) VisitLijstEigenarenResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type WijzigEigenarenRequestObject struct {
+	Id     Id `json:"id"`
+	Params WijzigEigenarenParams
+	Body   *WijzigEigenarenJSONRequestBody
+}
+
+type WijzigEigenarenResponseObject interface {
+	VisitWijzigEigenarenResponse(w http.ResponseWriter) error
+}
+
+type WijzigEigenaren200ResponseHeaders struct {
+	APIVersion *string
+}
+
+type WijzigEigenaren200JSONResponse struct {
+	Body    Eigenaarschappen
+	Headers WijzigEigenaren200ResponseHeaders
+}
+
+func (response WijzigEigenaren200JSONResponse) VisitWijzigEigenarenResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type WijzigEigenarendefaultApplicationProblemPlusJSONResponse struct {
+	Body       Probleem
+	Headers    FoutResponseHeaders
+	StatusCode int
+}
+
+func (response WijzigEigenarendefaultApplicationProblemPlusJSONResponse) VisitWijzigEigenarenResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type TrekSignaalInRequestObject struct {
 	Id     Id `json:"id"`
 	Params TrekSignaalInParams
@@ -15602,6 +17152,12 @@ type StrictServerInterface interface {
 	// WijzigGebruiker Een gebruiker wijzigen
 	// (PUT /v1/gebruikers/{id})
 	WijzigGebruiker(ctx context.Context, request WijzigGebruikerRequestObject) (WijzigGebruikerResponseObject, error)
+	// LeesOverdracht Hoe het met de laatste overdracht van een hulpverlener staat
+	// (GET /v1/gebruikers/{id}/overdracht)
+	LeesOverdracht(ctx context.Context, request LeesOverdrachtRequestObject) (LeesOverdrachtResponseObject, error)
+	// DraagOver Alle signalen van een hulpverlener aan een collega overdragen
+	// (POST /v1/gebruikers/{id}/overdracht)
+	DraagOver(ctx context.Context, request DraagOverRequestObject) (DraagOverResponseObject, error)
 	// LijstImporten Eigen importen, de nieuwste eerst
 	// (GET /v1/importen)
 	LijstImporten(ctx context.Context, request LijstImportenRequestObject) (LijstImportenResponseObject, error)
@@ -15653,6 +17209,12 @@ type StrictServerInterface interface {
 	// LeesSignaal Eén signaal
 	// (GET /v1/signalen/{id})
 	LeesSignaal(ctx context.Context, request LeesSignaalRequestObject) (LeesSignaalResponseObject, error)
+	// LijstEigenaren Wie dit kind namens de organisatie signaleren
+	// (GET /v1/signalen/{id}/eigenaren)
+	LijstEigenaren(ctx context.Context, request LijstEigenarenRequestObject) (LijstEigenarenResponseObject, error)
+	// WijzigEigenaren Een collega toevoegen, of het signaal aan hem overdragen
+	// (POST /v1/signalen/{id}/eigenaren)
+	WijzigEigenaren(ctx context.Context, request WijzigEigenarenRequestObject) (WijzigEigenarenResponseObject, error)
 	// TrekSignaalIn Een signaal intrekken
 	// (POST /v1/signalen/{id}/intrekking)
 	TrekSignaalIn(ctx context.Context, request TrekSignaalInRequestObject) (TrekSignaalInResponseObject, error)
@@ -16165,6 +17727,67 @@ func (sh *strictHandler) WijzigGebruiker(w http.ResponseWriter, r *http.Request,
 	}
 }
 
+// LeesOverdracht operation middleware
+func (sh *strictHandler) LeesOverdracht(w http.ResponseWriter, r *http.Request, id GebruikerId, params LeesOverdrachtParams) {
+	var request LeesOverdrachtRequestObject
+
+	request.Id = id
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.LeesOverdracht(ctx, request.(LeesOverdrachtRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "LeesOverdracht")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(LeesOverdrachtResponseObject); ok {
+		if err := validResponse.VisitLeesOverdrachtResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// DraagOver operation middleware
+func (sh *strictHandler) DraagOver(w http.ResponseWriter, r *http.Request, id GebruikerId, params DraagOverParams) {
+	var request DraagOverRequestObject
+
+	request.Id = id
+	request.Params = params
+
+	var body DraagOverJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.DraagOver(ctx, request.(DraagOverRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DraagOver")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(DraagOverResponseObject); ok {
+		if err := validResponse.VisitDraagOverResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // LijstImporten operation middleware
 func (sh *strictHandler) LijstImporten(w http.ResponseWriter, r *http.Request, params LijstImportenParams) {
 	var request LijstImportenRequestObject
@@ -16638,6 +18261,67 @@ func (sh *strictHandler) LeesSignaal(w http.ResponseWriter, r *http.Request, id 
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(LeesSignaalResponseObject); ok {
 		if err := validResponse.VisitLeesSignaalResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// LijstEigenaren operation middleware
+func (sh *strictHandler) LijstEigenaren(w http.ResponseWriter, r *http.Request, id Id, params LijstEigenarenParams) {
+	var request LijstEigenarenRequestObject
+
+	request.Id = id
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.LijstEigenaren(ctx, request.(LijstEigenarenRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "LijstEigenaren")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(LijstEigenarenResponseObject); ok {
+		if err := validResponse.VisitLijstEigenarenResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// WijzigEigenaren operation middleware
+func (sh *strictHandler) WijzigEigenaren(w http.ResponseWriter, r *http.Request, id Id, params WijzigEigenarenParams) {
+	var request WijzigEigenarenRequestObject
+
+	request.Id = id
+	request.Params = params
+
+	var body WijzigEigenarenJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.WijzigEigenaren(ctx, request.(WijzigEigenarenRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "WijzigEigenaren")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(WijzigEigenarenResponseObject); ok {
+		if err := validResponse.VisitWijzigEigenarenResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
