@@ -29,6 +29,16 @@ func (p *Party) Alone(job ID) bool {
 // Sweep is what the gateway does every hour.
 func (p *Party) Sweep() error { return p.sweep() }
 
+// FirstAct tells which of some jobs a worker would take first.
+func (p *Party) FirstAct(jobs ...Job) ID {
+	q := newQueue()
+	for _, job := range jobs {
+		q.put(job)
+	}
+	t, _ := q.next(time.Now(), new(trouble))
+	return t.jobs[0]
+}
+
 // Refresh fetches the manifest and directory.
 func (p *Party) Refresh(ctx context.Context) error { return p.g.roots.refresh(ctx, p, time.Now()) }
 
@@ -44,7 +54,7 @@ var _ = map[byte]bool{
 	tableFormat: true, tableManifest: true, tableDirectory: true, tableRegistration: true, tableSignal: true, tableOwner: true,
 	tableJob: true, tableReport: true, tableReportKey: true, tableImport: true, tableImportKey: true, tableImportRows: true,
 	tableReplay: true, tableMessage: true, tableEvent: true, tableFeed: true, tableOwned: true, tableUser: true, tableAPIKey: true,
-	tableLog: true, tableLogIndex: true, tableTarget: true, tableDeadLetter: true, tableMatch: true, tableMatchName: true, tableMatchOn: true,
+	tableLog: true, tableLogIndex: true, tableTransfer: true, tableTransferItem: true, tableTarget: true, tableDeadLetter: true, tableMatch: true, tableMatchName: true, tableMatchOn: true,
 }
 
 // WakeOutbox has the outbox look at the clock.

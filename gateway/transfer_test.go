@@ -1,0 +1,382 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package gateway_test
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/seinhuis/seinhuis/api"
+	"github.com/seinhuis/seinhuis/gateway"
+	"github.com/seinhuis/seinhuis/gateway/gatewaytest"
+)
+
+// bootstrap is the access of party i's own key: all roles, and everything within reach.
+func bootstrap(t *testing.T, w *gatewaytest.World, h *gatewaytest.House, i int) *gateway.Access {
+	t.Helper()
+	token, err := gateway.ReadToken(filepath.Join(w.KeysOf(i), gateway.FileToken))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := h.Authenticate(t.Context(), token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func hire(t *testing.T, a *gateway.Access, ids ...string) {
+	t.Helper()
+	for _, id := range ids {
+		if err := a.Party.MakeUser(a, gateway.User{ID: id, Name: id, Active: true}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func transfer(t *testing.T, a *gateway.Access, from, to string, card gateway.Card) (gateway.TransferStatus, bool) {
+	t.Helper()
+	s, made, err := a.MakeTransfer(from, to, card)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, made
+}
+
+func transferDone(t *testing.T, a *gateway.Access, from string) gateway.TransferStatus {
+	t.Helper()
+	var s gateway.TransferStatus
+	eventually(t, "the transfer", func() bool {
+		var err error
+		if s, err = a.TransferOf(from); err != nil {
+			t.Fatal(err)
+		}
+		return s.Busy == 0
+	})
+	return s
+}
+
+var newCard = gateway.Card{Name: "B. Bakker", Phone: "+31 20 555 01 77"}
+
+// A colleague leaves while the registry is away, and the gateway stops: everything that
+// he owns is the other's, and each signal gets the new card, once.
+func TestTransferSurvivesARestart(t *testing.T) {
+	w := gatewaytest.New(t, 2)
+	fs := vfs.NewMem()
+	h := w.RunOn(fs, 0)
+	b := w.Run(1).Of(1)
+	a := bootstrap(t, w, h, 0)
+	hire(t, a, "jansen", "bakker", "citroen")
+	p := a.Party
+	var ids []gateway.ID
+	var before []gateway.Status
+	for i := range 5 {
+		s := signal(t, p, child(i), gateway.Terms{Owner: "jansen", Reference: fmt.Sprintf("A-%d", i), TermDays: 60})
+		ids, before = append(ids, s.ID), append(before, s)
+	}
+	signal(t, p, child(0), terms("citroen", "C-0")) // whose signal it is too
+	signal(t, p, child(1), terms("bakker", "A-1"))  // who has it already, under the same reference
+	other := signal(t, p, child(9), terms("citroen", "C-9"))
+	gone := signal(t, p, child(5), terms("jansen", "A-5"))
+	if _, err := p.Withdraw(gone.ID, api.ReasonEnded); err != nil {
+		t.Fatal(err)
+	}
+	settled(t, p, gone.ID)
+	report, err := p.Report([]gateway.Person{{Subject: gateway.Subject{}}}, terms("jansen", "M-1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	signal(t, b, child(0), terms("anders", "B-0"))
+	inbox(t, b, 1)
+
+	w.Registry.Set(gatewaytest.Away)
+	w.Advance(90 * 24 * time.Hour / 3) // a renewal of a term would end later than what stands
+	s, made := transfer(t, a, "jansen", "bakker", newCard)
+	if !made || s.Total != 4 || s.Busy != 4 { // one is a repeat of bakker's own
+		t.Errorf("at the beginning: %+v", s)
+	}
+	for _, id := range ids {
+		if s, err := p.Registration(id); err != nil || s.Owner != "bakker" {
+			t.Errorf("owned by %s (%v)", s.Owner, err)
+		}
+	}
+	h.Stop()
+	h = w.RunOn(fs, 0)
+	a = bootstrap(t, w, h, 0)
+	p = a.Party
+	if again, made := transfer(t, a, "jansen", "bakker", newCard); made || again.ID != s.ID || again.Total != 4 || again.Busy != 4 {
+		t.Errorf("the same again, under way: %+v", again)
+	}
+	w.Registry.Set(gatewaytest.Works)
+	if s := transferDone(t, a, "jansen"); s.Done != 4 || len(s.Waiting) > 0 || s.Ended > 0 {
+		t.Errorf("at the end: %+v", s)
+	}
+	check := func() {
+		t.Helper()
+		for i, id := range ids {
+			s := settled(t, p, id)
+			if i == 1 {
+				if s.Into.IsZero() || s.Signal.Rev != 1 {
+					t.Errorf("what the colleague had already: into %s, rev %d", s.Into, s.Signal.Rev)
+				}
+				continue
+			}
+			if s.Owner != "bakker" || s.Signal.Card != newCard || s.Signal.Rev != 2 || s.Signal.Expires != before[i].Signal.Expires {
+				t.Errorf("signal %d: of %s, rev %d, expires %s (was %s)", i, s.Owner, s.Signal.Rev, s.Signal.Expires, before[i].Signal.Expires)
+			}
+		}
+		if s := settled(t, p, other.ID); s.Owner != "citroen" || s.Signal.Rev != 1 {
+			t.Errorf("somebody else's: of %s, rev %d", s.Owner, s.Signal.Rev)
+		}
+		cards := 0
+		for _, m := range inbox(t, b, 2) {
+			if m.Kind == api.EventCard && m.Other.Card == newCard {
+				cards++
+			}
+		}
+		if cards != 1 {
+			t.Errorf("the other party was told of the card %d times", cards)
+		}
+	}
+	check()
+	if again, made := transfer(t, a, "jansen", "bakker", newCard); made || again.ID != s.ID || again.Done != 4 {
+		t.Errorf("the same again, done: %+v", again)
+	}
+	if jobs, err := p.Jobs(); err != nil || len(jobs) > 0 {
+		t.Errorf("%d jobs of what was done (%v)", len(jobs), err)
+	}
+	check()
+	if r, err := p.ReportByID(report.ID); err != nil || r.Owner != "bakker" {
+		t.Errorf("the report is of %s (%v)", r.Owner, err)
+	}
+	if s, err := p.Registration(gone.ID); err != nil || s.Owner != "jansen" {
+		t.Errorf("what has ended is of %s (%v)", s.Owner, err)
+	}
+	if err := p.DeleteUser(a, "jansen"); err != nil {
+		t.Errorf("who has nothing left: %v", err)
+	}
+}
+
+// A new epoch asks for the number: that is told, and whoever brings the number brings the
+// card with it.
+func TestATransferThatNeedsTheNumberIsTold(t *testing.T) {
+	w := gatewaytest.New(t, 1)
+	h := w.Run(0)
+	a := bootstrap(t, w, h, 0)
+	hire(t, a, "jansen", "bakker")
+	p := a.Party
+	one := signal(t, p, child(1), terms("jansen", "A-1"))
+	w.OpenEpoch(2)
+	w.Publish()
+	if err := p.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	transfer(t, a, "jansen", "bakker", newCard)
+	s := transferDone(t, a, "jansen")
+	if s.Done != 0 || len(s.Waiting) != 1 || s.Waiting[0].ID != one.ID || s.Waiting[0].Faults[0].Code != gateway.CodeNumberNeeded {
+		t.Fatalf("%+v", s)
+	}
+	if err := p.Sweep(); err != nil { // which does not try again what a number has to come for
+		t.Fatal(err)
+	}
+	if again := transferDone(t, a, "jansen"); len(again.Waiting) != 1 {
+		t.Errorf("after a sweep: %+v", again)
+	}
+	if _, err := p.Renew(one.ID, child(1), gateway.Terms{}); err != nil {
+		t.Fatal(err)
+	}
+	if s := settled(t, p, one.ID); s.Signal.Card != newCard || len(s.Signal.Faces) != 2 {
+		t.Errorf("after the number came: %v, %d faces", s.Signal.Card == newCard, len(s.Signal.Faces))
+	}
+	if s := transferDone(t, a, "jansen"); s.Done != 1 || len(s.Waiting) != 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// Whatever is under way about a signal, the card comes after it.
+func TestTheCardOfATransferComesAfterWhatIsUnderWay(t *testing.T) {
+	w := gatewaytest.New(t, 1)
+	h := w.Run(0)
+	a := bootstrap(t, w, h, 0)
+	hire(t, a, "jansen", "bakker", "citroen")
+	p := a.Party
+	renewing := signal(t, p, child(1), terms("jansen", "A-1"))
+	colleagues := signal(t, p, child(2), terms("jansen", "A-2"))
+	citroen := signal(t, p, child(2), terms("citroen", "C-2"))
+	twice := signal(t, p, child(3), terms("jansen", "A-3"))
+	again := signal(t, p, child(3), terms("jansen", "A-3b"))
+	w.Registry.Set(gatewaytest.Away)
+	old := gateway.Card{Name: "J. Jansen", Phone: "1"}
+	for _, id := range []gateway.ID{renewing.ID, citroen.ID} {
+		if _, err := p.Renew(id, gateway.Subject{}, gateway.Terms{Card: old}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sent, err := p.Signal(child(4), terms("jansen", "A-4"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a prepared signal", func() bool {
+		jobs, err := p.Jobs()
+		return err == nil && slices.ContainsFunc(jobs, func(j gateway.Job) bool { return j.ID == sent.ID && j.Prepared != nil })
+	})
+	for i := range w.Faults {
+		w.Faults[i].Set(gatewaytest.Away)
+	}
+	waiting, err := p.Signal(child(5), terms("jansen", "A-5"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	waitsFor(t, p, waiting.ID, gateway.WaitEvaluators)
+	if s, _ := transfer(t, a, "jansen", "bakker", newCard); s.Total != 6 || s.Busy != 6 {
+		t.Errorf("%+v", s)
+	}
+	for i := range w.Faults {
+		w.Faults[i].Set(gatewaytest.Works)
+	}
+	w.Registry.Set(gatewaytest.Works)
+	if s := transferDone(t, a, "jansen"); s.Done != 6 {
+		t.Errorf("%+v", s)
+	}
+	for i, id := range []gateway.ID{renewing.ID, colleagues.ID, twice.ID, again.ID, sent.ID, waiting.ID} {
+		if s := settled(t, p, id); s.Signal == nil || s.Signal.Card != newCard {
+			t.Errorf("signal %d has another card", i)
+		}
+	}
+	if s := settled(t, p, twice.ID); s.Signal.Rev != 2 {
+		t.Errorf("a signal that he owned twice has rev %d", s.Signal.Rev)
+	}
+}
+
+// A card of one's own, for all of one's signals.
+func TestOwnCardForAllSignals(t *testing.T) {
+	w := gatewaytest.New(t, 1)
+	h := w.Run(0)
+	a := bootstrap(t, w, h, 0)
+	hire(t, a, "jansen", "bakker")
+	own := *a
+	own.Roles, own.Reach, own.Person = []gateway.Role{gateway.MayRegister}, gateway.ReachOwn, "jansen"
+	p := a.Party
+	one, two := signal(t, p, child(1), terms("jansen", "A-1")), signal(t, p, child(2), terms("jansen", "A-2"))
+	theirs := signal(t, p, child(3), terms("bakker", "B-3"))
+	for name, who := range map[string][2]string{"rejects/of_a_colleague": {"bakker", "bakker"}, "rejects/to_a_colleague": {"jansen", "bakker"}} {
+		t.Run(name, func(t *testing.T) {
+			if _, _, err := own.MakeTransfer(who[0], who[1], newCard); !errors.Is(err, gateway.ErrNotFound) {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+	if s, made := transfer(t, &own, "jansen", "jansen", newCard); !made || s.Total != 2 {
+		t.Errorf("%+v", s)
+	}
+	transferDone(t, &own, "jansen")
+	for _, id := range []gateway.ID{one.ID, two.ID} {
+		if s := settled(t, p, id); s.Signal.Card != newCard || s.Owner != "jansen" {
+			t.Errorf("of %s", s.Owner)
+		}
+	}
+	if s := settled(t, p, theirs.ID); s.Signal.Card == newCard {
+		t.Error("a colleague's signal got the card")
+	}
+	t.Run("rejects/to_who_is_no_user", func(t *testing.T) {
+		if _, _, err := a.MakeTransfer("jansen", "niemand", newCard); err == nil {
+			t.Error("it is taken")
+		}
+	})
+	t.Run("rejects/of_who_is_unknown", func(t *testing.T) {
+		if _, _, err := a.MakeTransfer("niemand", "bakker", newCard); !errors.Is(err, gateway.ErrNotFound) {
+			t.Errorf("%v", err)
+		}
+	})
+	if _, err := own.TransferOf("bakker"); !errors.Is(err, gateway.ErrNotFound) {
+		t.Errorf("reading a colleague's: %v", err)
+	}
+}
+
+// Single acts do not wait for the cards of a transfer.
+func TestActsGoBeforeTheCardsOfATransfer(t *testing.T) {
+	w := gatewaytest.New(t, 1)
+	h := w.OpenOn(vfs.NewMem(), 0)
+	t.Cleanup(func() { h.Close() })
+	cards := gateway.Job{ID: gateway.ID{1}, Kind: gateway.JobRenew, SID: api.SID{1}, Bulk: true}
+	act := gateway.Job{ID: gateway.ID{2}, Kind: gateway.JobWithdraw, SID: api.SID{2}}
+	for range 20 { // a lane is taken from at random
+		if first := h.Of(0).FirstAct(cards, act); first != act.ID {
+			t.Fatal("a card goes first")
+		}
+	}
+}
+
+func TestOwnersComeAndGo(t *testing.T) {
+	w := gatewaytest.New(t, 1)
+	h := w.Run(0)
+	a := bootstrap(t, w, h, 0)
+	hire(t, a, "jansen", "bakker", "citroen")
+	own := *a
+	own.Roles, own.Reach, own.Person = []gateway.Role{gateway.MayRegister}, gateway.ReachOwn, "jansen"
+	p := a.Party
+	one := signal(t, p, child(1), terms("jansen", "A-1"))
+	names := func(list []gateway.Ownership) (names []string) {
+		for _, o := range list {
+			names = append(names, o.Owner)
+			if (o.Owner == own.Person) != (o.Reference != "") {
+				t.Errorf("the file number of %s is %q", o.Owner, o.Reference)
+			}
+		}
+		slices.Sort(names)
+		return names
+	}
+	for range 2 { // the second time it changes nothing
+		list, err := own.AddOwner(one.ID, "bakker", "B-1")
+		if err != nil || !slices.Equal(names(list), []string{"bakker", "jansen"}) {
+			t.Fatalf("%v %v", names(list), err)
+		}
+	}
+	list, err := own.HandOver(one.ID, "citroen", newCard)
+	if err != nil || len(list) != 2 {
+		t.Fatalf("%v %v", list, err)
+	}
+	if _, err := own.Owners(one.ID); !errors.Is(err, gateway.ErrNotFound) {
+		t.Errorf("who handed over still sees it: %v", err)
+	}
+	if s := settled(t, p, one.ID); s.Owner != "citroen" || s.Signal.Card != newCard || s.Owners != 2 {
+		t.Errorf("of %s with %d owners", s.Owner, s.Owners)
+	}
+	own.Person = "bakker"
+	owners, _, err := own.Registrations(gateway.ID{}, 10, "")
+	if err != nil || len(owners) != 1 {
+		t.Fatalf("%d %v", len(owners), err)
+	}
+	if _, err := own.Withdraw(owners[0].ID, api.ReasonEnded); err != nil {
+		t.Fatal(err)
+	}
+	if s := settled(t, p, one.ID); !s.State.Stands() || s.Owners != 1 {
+		t.Errorf("with one owner left it is %s", s.State)
+	}
+	if _, err := own.AddOwner(one.ID, "jansen", ""); !errors.Is(err, gateway.ErrNotFound) {
+		t.Errorf("who is no owner any more adds one: %v", err)
+	}
+	own.Person = "citroen"
+	for name, colleague := range map[string]string{"rejects/who_is_no_user": "niemand", "rejects/what_is_no_name": "een naam"} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := own.HandOver(one.ID, colleague, gateway.Card{}); err == nil {
+				t.Error("it is taken")
+			}
+		})
+	}
+	if _, err := own.Withdraw(one.ID, api.ReasonEnded); err != nil {
+		t.Fatal(err)
+	}
+	if s := settled(t, p, one.ID); s.State != gateway.StateWithdrawn {
+		t.Errorf("without owners it is %s", s.State)
+	}
+	if _, err := own.AddOwner(one.ID, "jansen", ""); !errors.Is(err, gateway.ErrNotLive) {
+		t.Errorf("an owner of what has ended: %v", err)
+	}
+}
