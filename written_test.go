@@ -18,6 +18,7 @@ import (
 const (
 	specFile       = "docs/spec.md"
 	deploymentFile = "docs/deployment.md"
+	connectFile    = "docs/connect.md"
 )
 
 // printed finds the parts of the specification that are printed from vectors: a
@@ -110,7 +111,7 @@ func TestSpecListsEveryRefusal(t *testing.T) {
 // TestDocumentsPointToWhatIsThere holds that what the documents point to in this repository is there.
 func TestDocumentsPointToWhatIsThere(t *testing.T) {
 	link := regexp.MustCompile(`\]\(([^)#:]+)(?:#[^)]*)?\)|(?:src|srcset)="([^":]+)"`)
-	for _, doc := range []string{"README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", specFile, "docs/threat-model.md", deploymentFile} {
+	for _, doc := range []string{"README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", specFile, "docs/threat-model.md", deploymentFile, connectFile} {
 		text, err := os.ReadFile(doc)
 		if err != nil {
 			t.Error(err)

@@ -5,9 +5,12 @@
 package seinhuis_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -20,13 +23,13 @@ import (
 	"time"
 )
 
-// A pasted is a shell block of the document, and the lines that the document shows
-// of what it prints.
+// A pasted is a shell block of a document, and the lines that the document shows of
+// what it prints.
 type pasted struct{ commands, shown string }
 
-func deploymentBlocks(t *testing.T) (blocks []pasted) {
+func blocksOf(t *testing.T, document string) (blocks []pasted) {
 	t.Helper()
-	text, err := os.ReadFile(deploymentFile)
+	text, err := os.ReadFile(document)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,28 +42,77 @@ func deploymentBlocks(t *testing.T) (blocks []pasted) {
 	return blocks
 }
 
-// TestDeployment does what docs/deployment.md says, from the build to the end: it
-// pastes the blocks into one shell, and looks for what they are said to print.
+// TestDeployment does what docs/deployment.md says, from the build to the end.
 func TestDeployment(t *testing.T) {
+	dependOnAll(t)
+	paste(t, deploymentFile, ".",
+		"BIN="+filepath.Join(t.TempDir(), "bin"), "DIR="+filepath.Join(t.TempDir(), "seinhuis"), "PORTS="+freePorts(t))
+}
+
+// TestConnect does what docs/connect.md says, against the demonstration that it asks
+// for.
+func TestConnect(t *testing.T) {
+	dependOnAll(t)
+	bin, state := t.TempDir(), filepath.Join(t.TempDir(), "demo")
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", bin+"/", "./cmd/...")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	demo := exec.CommandContext(t.Context(), filepath.Join(bin, "demo"), "-dir", state)
+	demo.Cancel = func() error { return demo.Process.Signal(os.Interrupt) }
+	demo.WaitDelay = time.Minute
+	says, err := demo.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := demo.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { // the test's context has ended
+		io.Copy(io.Discard, says)
+		demo.Wait()
+	})
+	lines := bufio.NewScanner(says)
+	for lines.Scan() && !strings.HasPrefix(lines.Text(), "Ctrl-C") {
+	}
+	text, err := os.ReadFile(filepath.Join(state, "network.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var network struct {
+		Parties map[string]struct{ URL, Token string }
+	}
+	if err := json.Unmarshal(text, &network); err != nil {
+		t.Fatal(err)
+	}
+	school, health := network.Parties["school"], network.Parties["youth-health"]
+	paste(t, connectFile, t.TempDir(), "PATH="+bin+":"+os.Getenv("PATH"),
+		"POORT="+school.URL, "TOKEN="+school.Token, "ANDER="+health.URL, "ANDERTOKEN="+health.Token)
+}
+
+// paste pastes the blocks of a document into one shell in a folder, and looks for what
+// they are said to print.
+func paste(t *testing.T, document, folder string, env ...string) {
+	t.Helper()
 	for _, tool := range []string{"sh", "curl", "openssl"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			t.Skipf("the document asks for %s, and it is not here", tool)
 		}
 	}
-	dependOnAll(t)
 	const between = "=== pasted"
-	blocks := deploymentBlocks(t)
+	blocks := blocksOf(t, document)
 	var input strings.Builder
 	for _, b := range blocks {
-		fmt.Fprintf(&input, "%s\necho '%s'\n", b.commands, between)
+		fmt.Fprintf(&input, "%s\necho\necho '%s'\n", b.commands, between)
 	}
 
 	// What is under way for minutes waits for something that will not come.
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
 	shell := exec.CommandContext(ctx, "sh", "-eu")
-	shell.Env = append(os.Environ(), "CGO_ENABLED=0", // as make build does, so that it has been compiled
-		"BIN="+filepath.Join(t.TempDir(), "bin"), "DIR="+filepath.Join(t.TempDir(), "seinhuis"), "PORTS="+freePorts(t))
+	shell.Dir = folder
+	shell.Env = append(append(os.Environ(), "CGO_ENABLED=0"), env...) // as make build does, so that it has been compiled
 	shell.Stdin = strings.NewReader(input.String())
 	var output bytes.Buffer
 	shell.Stdout, shell.Stderr = &output, &output
