@@ -16,6 +16,8 @@ import (
 // unless the subscription asks for it: who fetches it is in the log of access.
 type eventData struct {
 	Kind    string        `json:"soort"`
+	Text    string        `json:"tekst"`
+	Answer  string        `json:"antwoord,omitempty"` // the other's
 	Match   string        `json:"match"`
 	SID     string        `json:"sid"`
 	Signals []eventSignal `json:"signalen"`
@@ -52,7 +54,7 @@ type eventCard struct {
 // bytes.
 func (p *Party) event(s Subscription, m Message) ([]byte, error) {
 	data := eventData{
-		Kind: KindName(m.Kind), Match: m.Match.String(), SID: m.SID.String(), Signals: []eventSignal{}, Problem: m.Problem.Words(),
+		Kind: KindName(m.Kind), Text: m.Words(), Answer: answerNames[m.Answer], Match: m.Match.String(), SID: m.SID.String(), Signals: []eventSignal{}, Problem: m.Problem.Words(),
 		Other: eventOther{Party: string(m.Other.Party), Name: m.Other.Name, Kind: m.Other.Kind},
 	}
 	prefix := s.Link

@@ -309,6 +309,12 @@ var kindNames = map[api.EventKind]string{
 
 const kindUnknown = "overig"
 
+// answerNames are how the API names answers.
+var answerNames = map[api.Answer]string{
+	api.AnswerInContact: "alInContact", api.AnswerWillCall: "gaBellen", api.AnswerNotInvolved: "nietMeerBetrokken",
+	api.AnswerContactMade: "contactGehad",
+}
+
 // KindName is how the API names a kind of events.
 func KindName(kind api.EventKind) string {
 	return cmp.Or(kindNames[kind], kindUnknown)
