@@ -38,7 +38,7 @@ type Config struct {
 	Parties    []PartyConfig `json:"parties"`
 
 	Webhooks WebhooksConfig `json:"webhooks"`
-	Mail     *MailConfig    `json:"mail"`
+	Mail     *MailConfig    `json:"mail,omitempty"`
 
 	TLS      TLSConfig    `json:"tls,omitzero"`      // for the API; left out: plain HTTP
 	Proxies  []string     `json:"proxies,omitempty"` // addresses or networks of proxies whose X-Forwarded-* or Forwarded counts

@@ -179,14 +179,14 @@ func TestOneMailForSeveralEvents(t *testing.T) {
 func TestWhoIsNotMailed(t *testing.T) {
 	x := newMailed(t)
 	x.meet(t, "jansen")
-	if err := x.a.ChangeUser(admin(x.a), gatewax.User{ID: "jansen", Name: "J", Email: "jansen@school.example", Deputy: "smit"}); err != nil {
+	if err := x.a.ChangeUser(admin(x.a), gateway.User{ID: "jansen", Name: "J", Email: "jansen@school.example", Deputy: "smit"}); err != nil {
 		t.Fatal(err)
 	}
 	x.later(time.Minute)
 	if to := x.posted(t, 2); !slices.Equal(to, []string{desk, "smit@school.example"}) {
 		t.Errorf("mail went to %v", to)
 	}
-	if r := x.settled(t, "jansen"); r.Last != gatewax.NoAddress || r.Dead > 0 {
+	if r := x.settled(t, "jansen"); r.Last != gateway.NoAddress || r.Dead > 0 {
 		t.Errorf("%s, %d dead letters", r.Last, r.Dead)
 	}
 }

@@ -16,9 +16,9 @@ import (
 // WebhooksConfig says where webhooks may go. Without it they go to the public internet
 // only, over HTTPS.
 type WebhooksConfig struct {
-	Allow []netip.Prefix `json:"allow"` // networks of the party's own, where its case system stands
-	Plain bool           `json:"plain"` // http:// too
-	Roots string         `json:"roots"` // file with certificates of authorities, in place of the machine's
+	Allow []netip.Prefix `json:"allow,omitempty"` // networks of the party's own, where its case system stands
+	Plain bool           `json:"plain"`           // http:// too
+	Roots string         `json:"roots"`           // file with certificates of authorities, in place of the machine's
 }
 
 // MailConfig is the mail server that takes our mail. Without it no mail is sent.
@@ -34,8 +34,8 @@ type MailConfig struct {
 
 // NewsConfig is how people of a party are told that there is news.
 type NewsConfig struct {
-	Desk []string `json:"desk"` // addresses that get a mail of everything
-	Link string   `json:"link"` // in mails: where the news can be read
+	Desk []string `json:"desk,omitempty"` // addresses that get a mail of everything
+	Link string   `json:"link"`           // in mails: where the news can be read
 }
 
 // openSenders makes what sends webhooks and mail.

@@ -97,11 +97,18 @@ func (c *counter) listens(t *testing.T, ended <-chan error) {
 // configureWorld writes the configuration of a gateway for parties of a world.
 func configureWorld(t *testing.T, parties ...int) *counter {
 	t.Helper()
+	return configureWorldWith(t, func(*gateway.Config) {}, parties...)
+}
+
+// configureWorldWith has change set what else is wanted.
+func configureWorldWith(t *testing.T, change func(*gateway.Config), parties ...int) *counter {
+	t.Helper()
 	c := &counter{World: gatewaytest.New(t, 2), log: &output{listening: make(chan map[string]string, 1)}}
 	// The command has the real clock, and so must the rest.
 	c.Advance(time.Since(c.Now()))
 	config := c.Configure(parties...)
 	config.Listen, config.Metrics, config.Data = "127.0.0.1:0", "127.0.0.1:0", filepath.Join(t.TempDir(), "data")
+	change(&config)
 	text, err := json.Marshal(config)
 	if err != nil {
 		t.Fatal(err)

@@ -30,6 +30,7 @@ type Receiver struct {
 	cond    *sync.Cond
 	keys    []string // whsec_ or whpk_
 	answer  func(*http.Request, Delivered) (status int, header http.Header)
+	then    func()
 	taken   []Delivered
 	refused []Delivered
 }
@@ -72,6 +73,13 @@ func (r *Receiver) Answer(fn func(*http.Request, Delivered) (int, http.Header)) 
 	r.answer = fn
 }
 
+// Then has fn called whenever an answer has been given, from now on.
+func (r *Receiver) Then(fn func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.then = fn
+}
+
 // Status is an answer.
 func Status(status int) func(*http.Request, Delivered) (int, http.Header) {
 	return func(*http.Request, Delivered) (int, http.Header) { return status, nil }
@@ -107,8 +115,13 @@ func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		r.refused = append(r.refused, d)
 	}
 	r.cond.Broadcast()
+	then := r.then
 	r.mu.Unlock()
 	w.WriteHeader(status)
+	if then != nil {
+		http.NewResponseController(w).Flush()
+		then()
+	}
 }
 
 // verified holds a request against Standard Webhooks and CloudEvents.
