@@ -100,6 +100,15 @@ func (e *Evaluator) Missing() []Key { return e.serving.Load().missing }
 // is refused.
 func (e *Evaluator) InForce() bool { return e.serving.Load().inForce(e.now()) }
 
+// Ends is when that is over.
+func (e *Evaluator) Ends() time.Time {
+	m := e.serving.Load().manifest
+	if ends := m.Policy.LegalBasisEnds.In(amsterdam); ends.Before(m.NotAfter) {
+		return ends
+	}
+	return m.NotAfter
+}
+
 // inForce: after the end of the legal basis matching stops everywhere.
 func (s *serving) inForce(now time.Time) bool {
 	return !now.After(s.manifest.NotAfter) && now.Before(s.manifest.Policy.LegalBasisEnds.In(amsterdam))

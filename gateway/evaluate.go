@@ -198,6 +198,7 @@ func (p *Party) askEvaluator(ctx context.Context, who manifest.Evaluator, e *eva
 	ctx, cancel := context.WithTimeout(ctx, evaluatorAnswer)
 	defer cancel()
 	var got api.Evaluated
+	began := time.Now()
 	err := p.call(ctx, endpoint{who.URL, who.TLS}, http.MethodPost, "/v1/evaluations", e.request, &got, maxEvaluated)
 	if err != nil {
 		if ctx.Err() != context.Canceled { // the others were faster
@@ -215,10 +216,13 @@ func (p *Party) askEvaluator(ctx context.Context, who manifest.Evaluator, e *eva
 		p.blame(who, "bad-proof", err)
 		return oprf.Partial{}, api.Refuse(api.CodeUnavailable, err)
 	}
+	p.g.metrics.evaluatorSeconds.WithLabelValues(strconv.Itoa(who.Index)).Observe(time.Since(began).Seconds())
+	p.g.reach.evaluator(who.Index, true)
 	return partial, nil
 }
 
 func (p *Party) blame(who manifest.Evaluator, reason string, err error) {
+	p.g.reach.evaluator(who.Index, reason != string(api.CodeUnavailable) && reason != "bad-proof" && reason != "other-share")
 	p.g.metrics.evaluatorFaults.WithLabelValues(strconv.Itoa(who.Index), reason).Inc()
 	p.g.log.Warn("evaluator not used", "evaluator", who.Index, "reason", reason, "cause", err)
 }

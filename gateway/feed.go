@@ -62,6 +62,7 @@ func (p *Party) poll(ctx context.Context) error {
 		return err
 	}
 	arrived := time.Now()
+	p.feedRead()
 	if len(got.Items) == 0 && got.Next == at.Cursor {
 		if arrived.Sub(began) < time.Second && !sleep(ctx, time.Second) { // who answers nothing at once is not asked at once
 			return ctx.Err()

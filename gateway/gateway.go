@@ -42,6 +42,7 @@ type Gateway struct {
 	order   []*Party
 	log     *slog.Logger
 	metrics *metrics
+	reach   reach
 	now     func() time.Time
 
 	webhooks *webhook.Client
@@ -65,7 +66,7 @@ func Open(c Config, o Options) (*Gateway, error) {
 	}
 	g := &Gateway{config: c, parties: map[api.PartyID]*Party{}, log: o.Log, metrics: newMetrics(o.Metrics), now: o.Now}
 
-	o.Metrics.MustRegister(newUndelivered(g))
+	o.Metrics.MustRegister(newUndelivered(g), ages{g})
 	if err := g.openSenders(); err != nil {
 		return nil, err
 	}
@@ -108,6 +109,10 @@ func Open(c Config, o Options) (*Gateway, error) {
 	}
 	if g.store, err = openStore(c.Data, o.FS, root); err != nil {
 		return nil, err
+	}
+	g.reach.polled = map[partyKey]time.Time{}
+	for _, p := range g.order {
+		p.feedRead() // it counts from the start
 	}
 	if err := g.start(pins); err != nil {
 		return nil, errors.Join(err, g.store.close())
@@ -200,12 +205,5 @@ func (g *Gateway) Party(id api.PartyID) (*Party, bool) {
 
 // Parties are those that the gateway serves, in the order of the configuration.
 func (g *Gateway) Parties() []*Party { return g.order }
-
-// Healthy tells whether signals can be accepted: the store answers. Whether they
-// can be sent on is told per signal.
-func (g *Gateway) Healthy() error {
-	_, err := get[int](g.store.view, keyFormat())
-	return err
-}
 
 func encodeToken(secret []byte) string { return base64.StdEncoding.EncodeToString(secret) }

@@ -106,10 +106,12 @@ func (p *Party) postMany(ctx context.Context, jobs []Job) ([]Job, []api.Imported
 	}
 	ctx, cancel := context.WithTimeout(ctx, importAnswer)
 	defer cancel()
+	began := time.Now()
 	text, err := p.fetch(ctx, endpoint{m.Registry.URL, m.Registry.TLS}, http.MethodPost, "/v1/imports", lines(body.Bytes()), int64(len(jobs))*maxImported)
 	if err != nil {
 		return nil, nil, err
 	}
+	p.g.metrics.registrySeconds.WithLabelValues("import").Observe(time.Since(began).Seconds())
 	answers := make([]api.Imported, 0, len(jobs))
 	for line := range bytes.Lines(text) {
 		var a api.Imported

@@ -16,11 +16,11 @@ type metrics struct {
 	events           *prometheus.CounterVec // kind
 	eventProblems    *prometheus.CounterVec // problem
 	feedFaults       *prometheus.CounterVec // code
-	manifestVersion  prometheus.Gauge
-	manifestEnds     prometheus.Gauge
-	directoryVersion prometheus.Gauge
 	rootsRefused     prometheus.Counter
-	deliveries       *prometheus.CounterVec // kind of target, result
+	jobSeconds       *prometheus.HistogramVec // kind: from acceptance to receipt
+	evaluatorSeconds *prometheus.HistogramVec // evaluator (its index)
+	registrySeconds  *prometheus.HistogramVec // what
+	deliveries       *prometheus.CounterVec   // kind of target, result
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -34,12 +34,18 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		reg.MustRegister(c)
 		return c
 	}
-	gauge := func(name, help string) prometheus.Gauge {
-		g := prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "seinhuis", Subsystem: "gateway", Name: name, Help: help})
-		reg.MustRegister(g)
-		return g
+	histograms := func(name, help string, from float64, n int, labels ...string) *prometheus.HistogramVec {
+		h := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Namespace: "seinhuis", Subsystem: "gateway", Name: name, Help: help, Buckets: prometheus.ExponentialBuckets(from, 2, n),
+		}, labels)
+		reg.MustRegister(h)
+		return h
 	}
 	m := &metrics{
+		// From 10 ms to twelve days: a job may wait for a budget or for the registry.
+		jobSeconds:       histograms("job_seconds", "Time from taking a job on to its receipt, by kind; signals of an import apart.", 0.01, 28, "kind"),
+		evaluatorSeconds: histograms("evaluator_seconds", "Time an evaluator took for an answer that was used, by its index.", 0.001, 14, "evaluator"),
+		registrySeconds:  histograms("registry_seconds", "Time the registry took for an answer, by what was sent.", 0.001, 16, "what"),
 		accepted:         counters("jobs_accepted_total", "Jobs taken on, by kind.", "kind"),
 		done:             counters("jobs_done_total", "Jobs done, by kind and outcome.", "kind", "outcome"),
 		evaluatorFaults:  counters("evaluator_faults_total", "Answers of an evaluator that were not used, by its index and the reason.", "evaluator", "reason"),
@@ -49,9 +55,6 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		events:           counters("events_total", "Events kept in the inbox, by kind.", "kind"),
 		eventProblems:    counters("event_problems_total", "Events that did not verify, by problem. Any is an alarm.", "problem"),
 		feedFaults:       counters("feed_faults_total", "Polls of a feed that failed, by code.", "code"),
-		manifestVersion:  gauge("manifest_version", "Version of the manifest in use."),
-		manifestEnds:     gauge("manifest_not_after_seconds", "Until when the manifest is in force, in Unix time."),
-		directoryVersion: gauge("directory_version", "Version of the directory in use."),
 		deliveries:       counters("deliveries_total", "Attempts to send a message on, by kind of target and result.", "kind", "result"),
 		rootsRefused:     counter("roots_refused_total", "Manifests and directories fetched and refused. Any is an alarm."),
 	}

@@ -14,6 +14,15 @@ import (
 func (p *Party) finished(job Job, outcome string) {
 	p.g.metrics.done.WithLabelValues(string(job.Kind), outcome).Inc()
 	p.g.metrics.queue.WithLabelValues(string(job.Kind)).Dec()
+	switch outcome {
+	case "cancelled", "replaced", "refused": // without a receipt
+		return
+	}
+	kind := string(job.Kind)
+	if !job.Import.IsZero() {
+		kind = "import"
+	}
+	p.g.metrics.jobSeconds.WithLabelValues(kind).Observe(p.g.now().Sub(job.Created).Seconds())
 }
 
 // An answered new signal, its receipt verified.

@@ -66,7 +66,6 @@ func (r *roots) load() error {
 	if d, err := manifest.OpenDirectory(note, m, time.Time{}); err == nil {
 		r.directory = d
 	}
-	r.tell()
 	return nil
 }
 
@@ -125,7 +124,6 @@ func (r *roots) offerManifest(note []byte) error {
 		return err
 	}
 	r.manifest = m
-	r.tell()
 	return nil
 }
 
@@ -157,7 +155,6 @@ func (r *roots) offerDirectory(note []byte) error {
 		return err
 	}
 	r.directory = d
-	r.tell()
 	return nil
 }
 
@@ -166,16 +163,6 @@ func (r *roots) keep(key, note []byte) error {
 	defer b.close()
 	b.put(key, note)
 	return b.commit()
-}
-
-func (r *roots) tell() {
-	if r.manifest != nil {
-		r.metrics.manifestVersion.Set(float64(r.manifest.Version))
-		r.metrics.manifestEnds.Set(float64(r.manifest.NotAfter.Unix()))
-	}
-	if r.directory != nil {
-		r.metrics.directoryVersion.Set(float64(r.directory.Version))
-	}
 }
 
 // inForce gives both, or ErrNoManifest when either is missing or has expired.

@@ -42,6 +42,7 @@ func (p *Party) send(ctx context.Context, job Job) error {
 	if err != nil {
 		return p.notTaken(ctx, began, job, err)
 	}
+	p.g.metrics.registrySeconds.WithLabelValues(string(job.Kind)).Observe(time.Since(began).Seconds())
 	receipt, err := p.verified(ctx, began, m, job, accepted)
 	if err != nil {
 		return err

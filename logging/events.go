@@ -22,7 +22,8 @@ var Events = map[string]Fields{
 	"request refused":      {"route": Route, "code": Word, "cause": Failure},
 
 	// The registry.
-	"swept": {"children": Number},
+	"not measured": {"cause": Failure},
+	"swept":        {"children": Number},
 
 	// An evaluator: sums over a whole minute.
 	"share missing": {"epoch": Number, "cohort": Number},

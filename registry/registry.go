@@ -179,5 +179,10 @@ var amsterdam = func() *time.Location {
 	return loc
 }()
 
+// Since is how long ago a day began in Europe/Amsterdam.
+func Since(day encoding.Date, now time.Time) time.Duration {
+	return now.Sub(time.Date(day.Year, day.Month, day.Day, 0, 0, 0, 0, amsterdam))
+}
+
 // Today is the day it is in Europe/Amsterdam, where signals begin and end.
 func Today(now time.Time) encoding.Date { return encoding.DateOf(now.In(amsterdam)) }

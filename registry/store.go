@@ -62,12 +62,21 @@ type Store interface {
 	KeepCounts(ctx context.Context, day encoding.Date, counts []Counts) error
 	Counts(ctx context.Context, day encoding.Date) ([]Counts, error)
 
+	// Behind gives the position of the first event in a party's feed that is not
+	// acknowledged, and how many there are from there on; 0 of both if there are none.
+	// After a restart an event can be counted that was acknowledged before.
+	Behind(ctx context.Context, party api.PartyID) (first uint64, n int, err error)
+
 	// Trim drops acknowledged events, tombstones and event ids whose time is over, and
 	// counts that are older than a week.
 	Trim(ctx context.Context, today encoding.Date) error
 
 	// Due lists idxs that hold a signal which has expired by today, max at most.
 	Due(ctx context.Context, today encoding.Date, max int) ([]Idx, error)
+
+	// OldestDue is the first day with a signal that has expired by today and is still
+	// there; false when there is none.
+	OldestDue(ctx context.Context, today encoding.Date) (encoding.Date, bool, error)
 
 	// Scan reads everything under each idx from (inclusive) to the highest, in
 	// order of idx, until fn returns an error. Tombstones are not part of it.

@@ -19,10 +19,10 @@ import (
 // 9116). It is what a configuration file says under security; its zero value serves
 // no such file.
 type Contact struct {
-	Contact   []string `json:"contact,omitempty"`   // mailto:, https: or tel:, the best first
-	Languages string   `json:"languages"` // such as "nl, en"; optional
-	Policy    string   `json:"policy"`    // https: what the finder may expect; optional
-	Canonical string   `json:"canonical"` // https: where the file itself is; optional
+	Contact   []string `json:"contact,omitempty"` // mailto:, https: or tel:, the best first
+	Languages string   `json:"languages"`         // such as "nl, en"; optional
+	Policy    string   `json:"policy"`            // https: what the finder may expect; optional
+	Canonical string   `json:"canonical"`         // https: where the file itself is; optional
 	// Checked is the day on which somebody last saw that all of it is right. The file
 	// expires a year after it, and a program does not start with one that has.
 	Checked string `json:"checked"`
@@ -38,7 +38,9 @@ var (
 
 var languages = regexp.MustCompile(`^[a-zA-Z]{2,8}(-[a-zA-Z0-9]{1,8})*(, ?[a-zA-Z]{2,8}(-[a-zA-Z0-9]{1,8})*)*$`)
 
-func (c Contact) absent() bool { return len(c.Contact) == 0 && c.Languages+c.Policy+c.Canonical+c.Checked == "" }
+func (c Contact) absent() bool {
+	return len(c.Contact) == 0 && c.Languages+c.Policy+c.Canonical+c.Checked == ""
+}
 
 // Check holds what RFC 9116 asks, and that the file has not expired.
 func (c Contact) Check(now time.Time) error {

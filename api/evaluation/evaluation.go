@@ -24,6 +24,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -60,6 +61,9 @@ func New(e *evaluator.Evaluator, directory func() *manifest.Directory, now func(
 	s := &Server{evaluator: e, directory: directory, now: now, log: log, gather: prometheus.NewRegistry()}
 	s.metrics = newMetrics(s.gather)
 	s.unusual = unusual.New("evaluator", s.gather, log, unusual.WithoutSubmissions, unusual.NightlyBulk, unusual.AbovePeers)
+	s.gather.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "seinhuis_evaluator_shares_missing", Help: "Keys in force of which this evaluator has no share.",
+	}, func() float64 { return float64(len(e.Missing())) }))
 	description, err := edge.Load(api.OpenAPI)
 	if err != nil { // it is compiled in
 		panic(err)
@@ -128,7 +132,7 @@ func partyOf(ctx context.Context) manifest.Party {
 type operations struct{ *Server }
 
 func (o operations) Evaluate(ctx context.Context, r EvaluateRequestObject) (EvaluateResponseObject, error) {
-	q := r.Body
+	q, began := r.Body, time.Now()
 	elements := make([][]byte, len(q.Elements))
 	for i, e := range q.Elements {
 		elements[i] = e
@@ -143,6 +147,7 @@ func (o operations) Evaluate(ctx context.Context, r EvaluateRequestObject) (Eval
 	}
 	o.minute.count(answered, len(elements))
 	o.unusual.Count(partyOf(ctx), len(elements), o.now())
+	o.minute.answeredIn(time.Since(began))
 	answer := api.Evaluated{Index: a.Index, Sharing: q.Sharing, Proof: a.Proof, Elements: make([]encoding.Base64, len(a.Elements))}
 	for i, e := range a.Elements {
 		answer.Elements[i] = e
@@ -184,13 +189,23 @@ func (o operations) ReadDescription(context.Context, ReadDescriptionRequestObjec
 // ReadHealth is 503 when every request, or every request for some cohort, is refused
 // for a reason that whoever runs the evaluator must take away.
 func (o operations) ReadHealth(context.Context, ReadHealthRequestObject) (ReadHealthResponseObject, error) {
-	switch {
-	case !o.evaluator.InForce():
-		return ReadHealth503JSONResponse{Body: Health{Status: "manifest not in force"}}, nil
-	case len(o.evaluator.Missing()) > 0:
-		return ReadHealth503JSONResponse{Body: Health{Status: "shares missing"}}, nil
+	var h edge.Health
+	now := o.now()
+	if o.evaluator.InForce() {
+		h.AddUntil("manifest", o.evaluator.Ends(), now)
+	} else {
+		h.Add("manifest", edge.PartExpired, edge.HealthFault)
 	}
-	return ReadHealth200JSONResponse{Body: Health{Status: "ok"}}, nil
+	h.AddUntil("directory", o.directory().NotAfter, now)
+	if len(o.evaluator.Missing()) > 0 {
+		h.Add("shares", edge.PartMissing, edge.HealthFault)
+	} else {
+		h.Add("shares", edge.PartOK, edge.HealthOK)
+	}
+	if h.HTTP() != http.StatusOK {
+		return ReadHealth503JSONResponse{Body: h}, nil
+	}
+	return ReadHealth200JSONResponse{Body: h}, nil
 }
 
 // An outcome is what became of a request.
@@ -214,6 +229,20 @@ var outcomeNames = [outcomes]string{"answered", "unauthenticated", "epoch", "sha
 type minute struct {
 	requests [outcomes]atomic.Int64
 	elements atomic.Int64
+
+	mu   sync.Mutex
+	took []time.Duration // of what was answered; the first maxTook of the minute
+}
+
+// maxTook bounds what a minute keeps.
+const maxTook = 1 << 16
+
+func (m *minute) answeredIn(d time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.took) < maxTook {
+		m.took = append(m.took, d)
+	}
 }
 
 func (m *minute) count(o outcome, elements int) {
@@ -224,6 +253,8 @@ func (m *minute) count(o outcome, elements int) {
 type metrics struct {
 	requests *prometheus.CounterVec
 	elements prometheus.Counter
+	seconds  prometheus.Histogram
+	near     *prometheus.GaugeVec // period, used
 }
 
 func newMetrics(reg *prometheus.Registry) metrics {
@@ -234,11 +265,23 @@ func newMetrics(reg *prometheus.Registry) metrics {
 		elements: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "seinhuis_evaluator_elements_total", Help: "Elements evaluated; changes once a minute.",
 		}),
+		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "seinhuis_evaluator_evaluation_seconds", Help: "Time from an admitted request to its answer, the debit on disk included; changes once a minute.",
+			Buckets: prometheus.ExponentialBuckets(0.001, 2, 13),
+		}),
+		near: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "seinhuis_evaluator_parties_near_budget", Help: "Parties that have used at least so much of a budget; changes once a minute.",
+		}, []string{"period", "used"}),
 	}
 	for _, name := range outcomeNames {
 		m.requests.WithLabelValues(name)
 	}
-	reg.MustRegister(m.requests, m.elements,
+	for _, period := range []string{"day", "month"} {
+		for _, used := range []string{"80", "100"} {
+			m.near.WithLabelValues(period, used)
+		}
+	}
+	reg.MustRegister(m.requests, m.elements, m.seconds, m.near,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -263,6 +306,14 @@ func (s *Server) flush() {
 	s.metrics.elements.Add(float64(elements))
 	counts := []any{"elements", elements}
 	busy := false
+	s.minute.mu.Lock()
+	took := s.minute.took
+	s.minute.took = nil
+	s.minute.mu.Unlock()
+	for _, d := range took {
+		s.metrics.seconds.Observe(d.Seconds())
+	}
+	s.countNear()
 	for i, name := range outcomeNames {
 		n := s.minute.requests[i].Swap(0)
 		s.metrics.requests.WithLabelValues(name).Add(float64(n))
@@ -271,5 +322,31 @@ func (s *Server) flush() {
 	}
 	if busy {
 		s.log.Info("minute", counts...)
+	}
+}
+
+// countNear counts the parties whose budgets are nearly spent, or are.
+func (s *Server) countNear() {
+	count := map[[2]string]int{{"day", "80"}: 0, {"day", "100"}: 0, {"month", "80"}: 0, {"month", "100"}: 0}
+	for _, party := range s.directory().Parties {
+		b, err := s.evaluator.Balance(party)
+		if err != nil {
+			s.log.Error("not measured", "cause", err)
+			return
+		}
+		for period, spent := range map[string]evaluator.Spent{"day": b.Day, "month": b.Month} {
+			if spent.Limit == 0 {
+				continue
+			}
+			if 10*spent.Spent >= 8*spent.Limit {
+				count[[2]string{period, "80"}]++
+			}
+			if spent.Spent >= spent.Limit {
+				count[[2]string{period, "100"}]++
+			}
+		}
+	}
+	for labels, n := range count {
+		s.metrics.near.WithLabelValues(labels[0], labels[1]).Set(float64(n))
 	}
 }

@@ -306,10 +306,12 @@ func TestWhoMayCall(t *testing.T) {
 }
 
 func TestHealth(t *testing.T) {
+	const parts = `"parts":[{"name":"manifest","code":"%s"},{"name":"directory","code":"ok"},{"name":"shares","code":"%s"}]`
 	for status, change := range map[string]func(*manifest.Manifest){
-		"ok":                    nil,
-		"manifest not in force": func(m *manifest.Manifest) { m.NotAfter = manifesttest.Now.Add(-time.Second) },
-		"shares missing": func(m *manifest.Manifest) {
+		`{"status":"ok",` + fmt.Sprintf(parts, "ok", "ok"):         nil,
+		`{"status":"warning",` + fmt.Sprintf(parts, "ends", "ok"):  func(m *manifest.Manifest) { m.NotAfter = manifesttest.Now.AddDate(0, 0, 13) },
+		`{"status":"fault",` + fmt.Sprintf(parts, "expired", "ok"): func(m *manifest.Manifest) { m.NotAfter = manifesttest.Now.Add(-time.Second) },
+		`{"status":"fault",` + fmt.Sprintf(parts, "ok", "missing"): func(m *manifest.Manifest) {
 			m.Sharings = append(m.Sharings, m.Sharings[0])
 			m.Sharings[1].Cohort++
 		},
@@ -319,10 +321,10 @@ func TestHealth(t *testing.T) {
 			got := httptest.NewRecorder()
 			h.ServeHTTP(got, httptest.NewRequest(http.MethodGet, "/health", nil))
 			want := http.StatusServiceUnavailable
-			if status == "ok" {
+			if !strings.Contains(status, "fault") {
 				want = http.StatusOK
 			}
-			if got.Code != want || got.Body.String() != `{"status":"`+status+"\"}\n" {
+			if got.Code != want || got.Body.String() != status+"}\n" {
 				t.Errorf("%d %s, want %d and %q", got.Code, got.Body, want, status)
 			}
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/gorilla/mux"
 	"github.com/oapi-codegen/runtime"
 	"github.com/seinhuis/seinhuis/api"
+	"github.com/seinhuis/seinhuis/api/edge"
 	"github.com/seinhuis/seinhuis/crypto/encoding"
 )
 
@@ -32,12 +33,7 @@ type Evaluated = api.Evaluated
 type Fault = api.Fault
 
 // Health defines model for Health.
-type Health struct {
-	// Status `ok`, or in a few words what is wrong.
-	//
-	// Example: ok
-	Status string `json:"status"`
-}
+type Health = edge.Health
 
 // Limit How much may be done until it is new, and how much of it has been done.
 type Limit = api.Limit

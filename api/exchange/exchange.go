@@ -16,6 +16,7 @@ package exchange
 import (
 	"bytes"
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -43,6 +44,7 @@ type Server struct {
 
 	service   *edge.Service
 	unusual   *unusual.Watch
+	lag       lag
 	metrics   *metrics
 	gather    *prometheus.Registry
 	importing chan struct{} // has a place for each that may be worked on
@@ -55,6 +57,8 @@ func New(m *matcher.Matcher, log *slog.Logger, notes func() (manifest, directory
 	s.service = Service(log, s.caller)
 	s.metrics = newMetrics(s.gather)
 	s.unusual = unusual.New("registry", s.gather, log, unusual.NightlyBulk, unusual.AbovePeers, unusual.WithdrawnAfterMatch)
+	s.lag.s = s
+	s.gather.MustRegister(&s.lag)
 	return s
 }
 
@@ -78,8 +82,8 @@ const partyInContext contextKey = 0
 func PartyOf(ctx context.Context) api.PartyID { return ctx.Value(partyInContext).(api.PartyID) }
 
 // Router routes what admits lets through to operations.
-func Router(service *edge.Service, operations StrictServerInterface, admits func(*edge.Operation) bool) *mux.Router {
-	strict := NewStrictHandlerWithOptions(operations, nil, StrictHTTPServerOptions{
+func Router(service *edge.Service, operations StrictServerInterface, admits func(*edge.Operation) bool, around ...StrictMiddlewareFunc) *mux.Router {
+	strict := NewStrictHandlerWithOptions(operations, around, StrictHTTPServerOptions{
 		RequestErrorHandlerFunc: service.Unbound, ResponseErrorHandlerFunc: service.Fail,
 	})
 	return service.Router(func(r *mux.Router) {
@@ -104,11 +108,13 @@ func (s *Server) isEvaluator(spki [32]byte) bool {
 func (s *Server) Metrics() prometheus.Registerer { return s.gather }
 
 // Parties is the handler behind client certificates.
-func (s *Server) Parties() http.Handler { return edge.Headers(Router(s.service, operations{s}, nil)) }
+func (s *Server) Parties() http.Handler {
+	return edge.Headers(Router(s.service, operations{s}, nil, s.metrics.timed))
+}
 
 // Public is the handler that anybody may call.
 func (s *Server) Public() http.Handler {
-	return edge.Headers(Router(s.service, operations{s}, edge.Public))
+	return edge.Headers(Router(s.service, operations{s}, edge.Public, s.metrics.timed))
 }
 
 // Operations is the handler for the operator's own network.
@@ -202,12 +208,40 @@ func (o operations) ReadDescription(context.Context, ReadDescriptionRequestObjec
 }
 
 func (o operations) ReadHealth(ctx context.Context, _ ReadHealthRequestObject) (ReadHealthResponseObject, error) {
-	man, dir := o.Matcher.Trust()
-	if now := o.Matcher.Now(); now.After(man.NotAfter) || now.After(dir.NotAfter) {
-		return ReadHealth503JSONResponse{Body: Health{Status: "manifest or directory expired"}}, nil
+	h := o.health(ctx)
+	if h.HTTP() != http.StatusOK {
+		return ReadHealth503JSONResponse{Body: h}, nil
 	}
-	if err := o.Matcher.Ready(ctx); err != nil {
-		return ReadHealth503JSONResponse{Body: Health{Status: "the epoch in force is not the store's"}}, nil
+	return ReadHealth200JSONResponse{Body: h}, nil
+}
+
+// tooLate is how long a signal may be there past its last day before somebody has to
+// look; it does not match meanwhile.
+const tooLate = time.Hour
+
+func (s *Server) health(ctx context.Context) (h edge.Health) {
+	man, dir := s.Matcher.Trust()
+	now := s.Matcher.Now()
+	switch err := s.Matcher.Ready(ctx); {
+	case errors.Is(err, matcher.ErrOtherEpoch):
+		h.Add("epoch", edge.PartOther, edge.HealthFault)
+	case err != nil:
+		h.Add("epoch", edge.PartFault, edge.HealthFault)
+	default:
+		h.Add("epoch", edge.PartOK, edge.HealthOK)
 	}
-	return ReadHealth200JSONResponse{Body: Health{Status: "ok"}}, nil
+	day, due, err := s.Matcher.Store.OldestDue(ctx, registry.Today(now))
+	if err != nil {
+		h.Add("store", edge.PartFault, edge.HealthFault)
+	} else {
+		h.Add("store", edge.PartOK, edge.HealthOK)
+	}
+	h.AddUntil("manifest", man.NotAfter, now)
+	h.AddUntil("directory", dir.NotAfter, now)
+	if due && registry.Since(day, now) > tooLate {
+		h.Add("sweep", edge.PartLate, edge.HealthWarning)
+	} else {
+		h.Add("sweep", edge.PartOK, edge.HealthOK)
+	}
+	return h
 }

@@ -3,6 +3,8 @@
 package exchange
 
 import (
+	"context"
+	"net/http"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -16,6 +18,7 @@ import (
 type metrics struct {
 	changes   *prometheus.CounterVec
 	latency   *prometheus.HistogramVec
+	requests  *prometheus.HistogramVec
 	delivered prometheus.Counter
 	polls     prometheus.Gauge
 	swept     prometheus.Counter
@@ -30,6 +33,10 @@ func newMetrics(reg *prometheus.Registry) *metrics {
 			Name: "seinhuis_registry_change_seconds", Help: "Time from a decoded request to a durable answer.",
 			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14),
 		}, []string{"what"}),
+		requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "seinhuis_registry_request_seconds", Help: "Time from an admitted request to its answer, by operation; reading events without the wait for them.",
+			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14),
+		}, []string{"operation"}),
 		delivered: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "seinhuis_registry_events_delivered_total", Help: "Events handed to parties, repeats included.",
 		}),
@@ -40,7 +47,7 @@ func newMetrics(reg *prometheus.Registry) *metrics {
 			Name: "seinhuis_registry_swept_total", Help: "Children under whom the sweep ended signals.",
 		}),
 	}
-	reg.MustRegister(m.changes, m.latency, m.delivered, m.polls, m.swept,
+	reg.MustRegister(m.changes, m.latency, m.requests, m.delivered, m.polls, m.swept,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -59,3 +66,15 @@ func (m *metrics) observe(what string, created bool, err error, took time.Durati
 
 // Swept counts what the sweep has visited.
 func (s *Server) Swept(n int) { s.metrics.swept.Add(float64(n)) }
+
+// timed measures every operation but those that wait for something to happen.
+func (m *metrics) timed(next StrictHandlerFunc, operation string) StrictHandlerFunc {
+	return func(ctx context.Context, w http.ResponseWriter, r *http.Request, request any) (any, error) {
+		if events, ok := request.(ReadEventsRequestObject); ok && events.Params.Wait > 0 {
+			return next(ctx, w, r, request)
+		}
+		start := time.Now()
+		defer func() { m.requests.WithLabelValues(operation).Observe(time.Since(start).Seconds()) }()
+		return next(ctx, w, r, request)
+	}
+}

@@ -16,6 +16,7 @@ import (
 	"github.com/oapi-codegen/runtime"
 	openapi_types "github.com/oapi-codegen/runtime/types"
 	"github.com/seinhuis/seinhuis/api"
+	"github.com/seinhuis/seinhuis/api/edge"
 )
 
 // Accepted defines model for Accepted.
@@ -34,12 +35,7 @@ type Events = api.Events
 type Fault = api.Fault
 
 // Health defines model for Health.
-type Health struct {
-	// Status `ok`, or in a few words what is wrong.
-	//
-	// Example: ok
-	Status string `json:"status"`
-}
+type Health = edge.Health
 
 // ID 16 bytes.
 //

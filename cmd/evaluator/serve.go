@@ -79,6 +79,7 @@ func (n *node) serve(ctx context.Context, budgets *evaluator.Budgets, log *slog.
 		m, d := n.trust.Current()
 		return []any{"manifest", m.Version, "directory", d.Version}, nil
 	})
+	command.Measure(server.Metrics(), "evaluator", time.Now, n.trust.Current)
 	s.KeepCertificates(server.Metrics(), n.config.Kept(n.named)...)
 	return s.Run("evaluator", self.Index, "manifest", m.Version)
 }

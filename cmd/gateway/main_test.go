@@ -180,7 +180,7 @@ func TestActsFromTheCommandLine(t *testing.T) {
 	}
 	for _, line := range []string{
 		`seinhuis_gateway_jobs_done_total{kind="signal",outcome="registered"} 2`, `seinhuis_gateway_queue_jobs{kind="signal"} 0`,
-		`seinhuis_gateway_manifest_version 1`,
+		`seinhuis_manifest_version 1`,
 	} {
 		if !strings.Contains(string(metrics), line) {
 			t.Errorf("no line %s", line)

@@ -60,6 +60,7 @@ func serve(ctx context.Context, args []string, stderr io.Writer) (err error) {
 	service.Listen("metrics", config.Metrics, edge.Headers(operations), nil)
 	service.Go(func() error { return g.Run(ctx) })
 	service.OnHangup(func() ([]any, error) { return nil, g.Reload() })
+	command.Measure(metrics, "gateway", time.Now, g.Roots)
 	service.KeepCertificates(metrics, kept...)
 	return service.Run()
 }

@@ -72,12 +72,14 @@ func (c *config) serve(ctx context.Context, m *matcher.Matcher, trust *manifest.
 	c.ListenPublic(s, c.Public, server.Public())
 	s.Listen("operations", c.Operations, server.Operations(), nil)
 	s.Go(func() error { return server.Keep(ctx) })
+	s.Go(func() error { return measure(ctx, server, log) })
 	s.Go(func() error { return sweep(ctx, m, server, time.Duration(c.SweepSeconds)*time.Second, log) })
 	s.OnHangup(func() ([]any, error) {
 		err := errors.Join(trust.Reload(time.Now()), self())
 		man, dir := trust.Current()
 		return []any{"manifest", man.Version, "directory", dir.Version}, err
 	})
+	command.Measure(server.Metrics(), "registry", time.Now, trust.Current)
 	s.KeepCertificates(server.Metrics(), c.Kept(named)...)
 	return s.Run()
 }
@@ -106,6 +108,22 @@ func sweep(ctx context.Context, m *matcher.Matcher, server *exchange.Server, eve
 			return err
 		case n > 0:
 			log.Info("swept", "children", n)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// measure measures, every minute, what the registry owes, whether the sweep goes or not.
+func measure(ctx context.Context, server *exchange.Server, log *slog.Logger) error {
+	tick := time.NewTicker(time.Minute)
+	defer tick.Stop()
+	for {
+		if err := server.Measure(ctx); err != nil && ctx.Err() == nil {
+			log.Error("not measured", "cause", err)
 		}
 		select {
 		case <-tick.C:

@@ -226,14 +226,17 @@ func (e BerichtSoort) Valid() bool {
 
 // Defines values for GezondheidStatus.
 const (
-	GezondheidStatusFout GezondheidStatus = "fout"
-	GezondheidStatusOk   GezondheidStatus = "ok"
+	GezondheidStatusFout  GezondheidStatus = "fout"
+	GezondheidStatusLetOp GezondheidStatus = "let-op"
+	GezondheidStatusOk    GezondheidStatus = "ok"
 )
 
 // Valid indicates whether the value is a known member of the GezondheidStatus enum.
 func (e GezondheidStatus) Valid() bool {
 	switch e {
 	case GezondheidStatusFout:
+		return true
+	case GezondheidStatusLetOp:
 		return true
 	case GezondheidStatusOk:
 		return true
@@ -458,6 +461,69 @@ func (e NieuweEigenaarWijze) Valid() bool {
 	case NieuweEigenaarWijzeOverdragen:
 		return true
 	case NieuweEigenaarWijzeToevoegen:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for OnderdeelCode.
+const (
+	OnderdeelCodeAchter       OnderdeelCode = "achter"
+	OnderdeelCodeEindigt      OnderdeelCode = "eindigt"
+	OnderdeelCodeFout         OnderdeelCode = "fout"
+	OnderdeelCodeOk           OnderdeelCode = "ok"
+	OnderdeelCodeOnbereikbaar OnderdeelCode = "onbereikbaar"
+	OnderdeelCodeOntbreekt    OnderdeelCode = "ontbreekt"
+	OnderdeelCodeVerlopen     OnderdeelCode = "verlopen"
+)
+
+// Valid indicates whether the value is a known member of the OnderdeelCode enum.
+func (e OnderdeelCode) Valid() bool {
+	switch e {
+	case OnderdeelCodeAchter:
+		return true
+	case OnderdeelCodeEindigt:
+		return true
+	case OnderdeelCodeFout:
+		return true
+	case OnderdeelCodeOk:
+		return true
+	case OnderdeelCodeOnbereikbaar:
+		return true
+	case OnderdeelCodeOntbreekt:
+		return true
+	case OnderdeelCodeVerlopen:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for OnderdeelNaam.
+const (
+	OnderdeelNaamGids           OnderdeelNaam = "gids"
+	OnderdeelNaamManifest       OnderdeelNaam = "manifest"
+	OnderdeelNaamOpslag         OnderdeelNaam = "opslag"
+	OnderdeelNaamRegister       OnderdeelNaam = "register"
+	OnderdeelNaamSleutelhouders OnderdeelNaam = "sleutelhouders"
+	OnderdeelNaamWachtrij       OnderdeelNaam = "wachtrij"
+)
+
+// Valid indicates whether the value is a known member of the OnderdeelNaam enum.
+func (e OnderdeelNaam) Valid() bool {
+	switch e {
+	case OnderdeelNaamGids:
+		return true
+	case OnderdeelNaamManifest:
+		return true
+	case OnderdeelNaamOpslag:
+		return true
+	case OnderdeelNaamRegister:
+		return true
+	case OnderdeelNaamSleutelhouders:
+		return true
+	case OnderdeelNaamWachtrij:
 		return true
 	default:
 		return false
@@ -960,10 +1026,15 @@ type GewijzigdeGebruiker struct {
 
 // Gezondheid defines model for Gezondheid.
 type Gezondheid struct {
+	Onderdelen []Onderdeel `json:"onderdelen"`
+
+	// Status Bij `let-op` (200) neemt de poort signalen aan, en moet iemand ergens naar kijken: signalen wachten
+	// bijvoorbeeld omdat het register weg is. Bij `fout` (503) kan zij geen signalen aannemen.
 	Status GezondheidStatus `json:"status"`
 }
 
-// GezondheidStatus defines model for Gezondheid.Status.
+// GezondheidStatus Bij `let-op` (200) neemt de poort signalen aan, en moet iemand ergens naar kijken: signalen wachten
+// bijvoorbeeld omdat het register weg is. Bij `fout` (503) kan zij geen signalen aannemen.
 type GezondheidStatus string
 
 // Herhaling defines model for Herhaling.
@@ -1460,6 +1531,18 @@ type NieuweSleutel struct {
 	// VerlooptOp De eerste dag waarop de sleutel niet meer geldt, hooguit twee jaar verder.
 	VerlooptOp openapi_types.Date `json:"verlooptOp"`
 }
+
+// Onderdeel Een onderdeel van de poort, en hoe het ermee staat.
+type Onderdeel struct {
+	Code OnderdeelCode `json:"code"`
+	Naam OnderdeelNaam `json:"naam"`
+}
+
+// OnderdeelCode defines model for Onderdeel.Code.
+type OnderdeelCode string
+
+// OnderdeelNaam defines model for Onderdeel.Naam.
+type OnderdeelNaam string
 
 // Opdracht Wat de poort nog voor dit signaal te doen heeft.
 type Opdracht struct {
@@ -2246,7 +2329,7 @@ type ClientInterface interface {
 	// opnieuw en legt daarna het bericht bij `mislukt`; 410 zet het abonnement uit, en bij 429 en 503 houdt zij zich aan
 	// `Retry-After`. Het geheim staat alleen in dit antwoord.
 	//
-	// De velden van `data` zijn die van een bericht: `soort`, `match`, `sid`, `signalen` (elk met `signaal`, `kenmerk`,
+	// De velden van `data` zijn die van een bericht: `soort`, `tekst`, `antwoord`, `match`, `sid`, `signalen` (elk met `signaal`, `kenmerk`,
 	// `hulpverlener` en, met een `dossierLink`, `link`), `ander` en `probleem`. Zonder `metKaart` staan de contactkaart en de
 	// voorleescode er niet in: vraag die op met de API. Wie `metKaart` aanvraagt heeft ook de rol `matches` en het bereik
 	// `alle` nodig.
@@ -2264,7 +2347,7 @@ type ClientInterface interface {
 	// opnieuw en legt daarna het bericht bij `mislukt`; 410 zet het abonnement uit, en bij 429 en 503 houdt zij zich aan
 	// `Retry-After`. Het geheim staat alleen in dit antwoord.
 	//
-	// De velden van `data` zijn die van een bericht: `soort`, `match`, `sid`, `signalen` (elk met `signaal`, `kenmerk`,
+	// De velden van `data` zijn die van een bericht: `soort`, `tekst`, `antwoord`, `match`, `sid`, `signalen` (elk met `signaal`, `kenmerk`,
 	// `hulpverlener` en, met een `dossierLink`, `link`), `ander` en `probleem`. Zonder `metKaart` staan de contactkaart en de
 	// voorleescode er niet in: vraag die op met de API. Wie `metKaart` aanvraagt heeft ook de rol `matches` en het bereik
 	// `alle` nodig.
@@ -2780,7 +2863,7 @@ func (c *Client) LijstAbonnementen(ctx context.Context, params *LijstAbonnemente
 // opnieuw en legt daarna het bericht bij `mislukt`; 410 zet het abonnement uit, en bij 429 en 503 houdt zij zich aan
 // `Retry-After`. Het geheim staat alleen in dit antwoord.
 //
-// De velden van `data` zijn die van een bericht: `soort`, `match`, `sid`, `signalen` (elk met `signaal`, `kenmerk`,
+// De velden van `data` zijn die van een bericht: `soort`, `tekst`, `antwoord`, `match`, `sid`, `signalen` (elk met `signaal`, `kenmerk`,
 // `hulpverlener` en, met een `dossierLink`, `link`), `ander` en `probleem`. Zonder `metKaart` staan de contactkaart en de
 // voorleescode er niet in: vraag die op met de API. Wie `metKaart` aanvraagt heeft ook de rol `matches` en het bereik
 // `alle` nodig.
@@ -2808,7 +2891,7 @@ func (c *Client) MaakAbonnementWithBody(ctx context.Context, contentType string,
 // opnieuw en legt daarna het bericht bij `mislukt`; 410 zet het abonnement uit, en bij 429 en 503 houdt zij zich aan
 // `Retry-After`. Het geheim staat alleen in dit antwoord.
 //
-// De velden van `data` zijn die van een bericht: `soort`, `match`, `sid`, `signalen` (elk met `signaal`, `kenmerk`,
+// De velden van `data` zijn die van een bericht: `soort`, `tekst`, `antwoord`, `match`, `sid`, `signalen` (elk met `signaal`, `kenmerk`,
 // `hulpverlener` en, met een `dossierLink`, `link`), `ander` en `probleem`. Zonder `metKaart` staan de contactkaart en de
 // voorleescode er niet in: vraag die op met de API. Wie `metKaart` aanvraagt heeft ook de rol `matches` en het bereik
 // `alle` nodig.
@@ -6330,7 +6413,7 @@ type ClientWithResponsesInterface interface {
 	// opnieuw en legt daarna het bericht bij `mislukt`; 410 zet het abonnement uit, en bij 429 en 503 houdt zij zich aan
 	// `Retry-After`. Het geheim staat alleen in dit antwoord.
 	//
-	// De velden van `data` zijn die van een bericht: `soort`, `match`, `sid`, `signalen` (elk met `signaal`, `kenmerk`,
+	// De velden van `data` zijn die van een bericht: `soort`, `tekst`, `antwoord`, `match`, `sid`, `signalen` (elk met `signaal`, `kenmerk`,
 	// `hulpverlener` en, met een `dossierLink`, `link`), `ander` en `probleem`. Zonder `metKaart` staan de contactkaart en de
 	// voorleescode er niet in: vraag die op met de API. Wie `metKaart` aanvraagt heeft ook de rol `matches` en het bereik
 	// `alle` nodig.
@@ -6348,7 +6431,7 @@ type ClientWithResponsesInterface interface {
 	// opnieuw en legt daarna het bericht bij `mislukt`; 410 zet het abonnement uit, en bij 429 en 503 houdt zij zich aan
 	// `Retry-After`. Het geheim staat alleen in dit antwoord.
 	//
-	// De velden van `data` zijn die van een bericht: `soort`, `match`, `sid`, `signalen` (elk met `signaal`, `kenmerk`,
+	// De velden van `data` zijn die van een bericht: `soort`, `tekst`, `antwoord`, `match`, `sid`, `signalen` (elk met `signaal`, `kenmerk`,
 	// `hulpverlener` en, met een `dossierLink`, `link`), `ander` en `probleem`. Zonder `metKaart` staan de contactkaart en de
 	// voorleescode er niet in: vraag die op met de API. Wie `metKaart` aanvraagt heeft ook de rol `matches` en het bereik
 	// `alle` nodig.
@@ -8665,7 +8748,7 @@ func (c *ClientWithResponses) LijstAbonnementenWithResponse(ctx context.Context,
 // opnieuw en legt daarna het bericht bij `mislukt`; 410 zet het abonnement uit, en bij 429 en 503 houdt zij zich aan
 // `Retry-After`. Het geheim staat alleen in dit antwoord.
 //
-// De velden van `data` zijn die van een bericht: `soort`, `match`, `sid`, `signalen` (elk met `signaal`, `kenmerk`,
+// De velden van `data` zijn die van een bericht: `soort`, `tekst`, `antwoord`, `match`, `sid`, `signalen` (elk met `signaal`, `kenmerk`,
 // `hulpverlener` en, met een `dossierLink`, `link`), `ander` en `probleem`. Zonder `metKaart` staan de contactkaart en de
 // voorleescode er niet in: vraag die op met de API. Wie `metKaart` aanvraagt heeft ook de rol `matches` en het bereik
 // `alle` nodig.
@@ -8689,7 +8772,7 @@ func (c *ClientWithResponses) MaakAbonnementWithBodyWithResponse(ctx context.Con
 // opnieuw en legt daarna het bericht bij `mislukt`; 410 zet het abonnement uit, en bij 429 en 503 houdt zij zich aan
 // `Retry-After`. Het geheim staat alleen in dit antwoord.
 //
-// De velden van `data` zijn die van een bericht: `soort`, `match`, `sid`, `signalen` (elk met `signaal`, `kenmerk`,
+// De velden van `data` zijn die van een bericht: `soort`, `tekst`, `antwoord`, `match`, `sid`, `signalen` (elk met `signaal`, `kenmerk`,
 // `hulpverlener` en, met een `dossierLink`, `link`), `ander` en `probleem`. Zonder `metKaart` staan de contactkaart en de
 // voorleescode er niet in: vraag die op met de API. Wie `metKaart` aanvraagt heeft ook de rol `matches` en het bereik
 // `alle` nodig.

@@ -254,11 +254,13 @@ func (o *operations) LeesOpenapi(context.Context, LeesOpenapiRequestObject) (Lee
 }
 
 func (o *operations) LeesGezondheid(ctx context.Context, _ LeesGezondheidRequestObject) (LeesGezondheidResponseObject, error) {
-	if err := o.gateway.Healthy(); err != nil {
-		o.log.ErrorContext(ctx, "not healthy", "status", http.StatusServiceUnavailable, "cause", err)
-		return LeesGezondheid503JSONResponse{Body: Gezondheid{Status: GezondheidStatusFout}}, nil
+	h, err := o.gateway.Health()
+	body := healthOf(h)
+	if h.HTTP() != http.StatusOK {
+		o.log.ErrorContext(ctx, "not healthy", "status", h.HTTP(), "cause", err)
+		return LeesGezondheid503JSONResponse{Body: body}, nil
 	}
-	return LeesGezondheid200JSONResponse{Body: Gezondheid{Status: GezondheidStatusOk}}, nil
+	return LeesGezondheid200JSONResponse{Body: body}, nil
 }
 
 func count(asked int) int {

@@ -145,6 +145,31 @@ func (s *Store) Acknowledge(party api.PartyID, upTo uint64) {
 	f.acked = max(f.acked, min(upTo, f.durable))
 }
 
+// Behind implements registry.Store.
+func (s *Store) Behind(ctx context.Context, party api.PartyID) (first uint64, n int, err error) {
+	id := s.keys.Feed(party)
+	f, err := s.feeds.get(id)
+	if err != nil {
+		return 0, 0, err
+	}
+	f.mu.Lock()
+	acked, durable := f.acked, f.durable
+	f.mu.Unlock()
+	if acked >= durable {
+		return 0, 0, nil
+	}
+	// One seek, and a number that may count a position that was given to no event.
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: feedKey(id, acked+1), UpperBound: feedKey(id, durable+1)})
+	if err != nil {
+		return 0, 0, err
+	}
+	if it.First() {
+		first = feedPosition(it.Key())
+		n = int(durable - first + 1)
+	}
+	return first, n, errors.Join(it.Error(), it.Close(), ctx.Err())
+}
+
 // trim puts the removal of acknowledged events into a batch. The last event of a
 // feed stays.
 func (f *feeds) trim(batch *pebble.Batch) error {

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"slices"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -95,6 +96,12 @@ func day(d encoding.Date) []byte {
 }
 
 func expiryDayKey(d encoding.Date) []byte { return append([]byte{prefixExpiry}, day(d)...) }
+
+// expiryDay is the day in a key that expiryDayKey begins.
+func expiryDay(key []byte) encoding.Date {
+	n := int(binary.BigEndian.Uint32(key[1:]))
+	return encoding.Date{Year: n / 10000, Month: time.Month(n / 100 % 100), Day: n % 100}
+}
 
 func signalExpiryKey(d encoding.Date, idx registry.Idx, slot [16]byte) []byte {
 	return slices.Concat(expiryDayKey(d), []byte{prefixIdx}, idx[:], slot[:])

@@ -309,6 +309,27 @@ func (s *Store) Due(ctx context.Context, today enc.Date, max int) (due []registr
 	return due, err
 }
 
+// OldestDue implements registry.Store. It seeks from day to day, past what else is
+// kept by day, and so takes as long however much is due.
+func (s *Store) OldestDue(ctx context.Context, today enc.Date) (enc.Date, bool, error) {
+	it, err := s.db.NewIter(&pebble.IterOptions{
+		LowerBound: []byte{prefixExpiry}, UpperBound: expiryDayKey(today.AddDate(0, 0, 1)),
+	})
+	if err != nil {
+		return enc.Date{}, false, err
+	}
+	defer it.Close()
+	for it.First(); it.Valid() && ctx.Err() == nil; {
+		day := expiryDay(it.Key())
+		signals := append(expiryDayKey(day), prefixIdx)
+		if it.SeekGE(signals); it.Valid() && bytes.HasPrefix(it.Key(), signals) {
+			return day, true, nil
+		}
+		it.SeekGE(expiryDayKey(day.AddDate(0, 0, 1)))
+	}
+	return enc.Date{}, false, errors.Join(it.Error(), ctx.Err())
+}
+
 // expired walks over the expiry keys of all days up to today.
 func (s *Store) expired(today enc.Date, fn func(key []byte) (more bool, err error)) error {
 	it, err := s.db.NewIter(&pebble.IterOptions{

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package exchange
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/seinhuis/seinhuis/api"
+	"github.com/seinhuis/seinhuis/registry"
+)
+
+// lag measures what the registry owes: events that parties have not fetched, and
+// signals that should have been swept. Parties are counted, never named.
+//
+// Nothing in a feed says when an event came, and nothing has to: lag looks every
+// minute, and remembers since when a party's oldest event has been waiting. So it
+// knows nothing from before a restart, and is a minute off.
+type lag struct {
+	s *Server
+
+	mu      sync.Mutex
+	since   map[api.PartyID]waiting
+	events  int
+	expired time.Duration
+	looked  bool
+}
+
+type waiting struct {
+	first uint64
+	since time.Time
+}
+
+// behind are the ages by which parties are counted.
+var behind = []struct {
+	name string
+	age  time.Duration
+}{{"10m", 10 * time.Minute}, {"1h", time.Hour}, {"1d", 24 * time.Hour}, {"7d", 7 * 24 * time.Hour}}
+
+var (
+	feedLag = prometheus.NewDesc("seinhuis_registry_feed_lag_seconds",
+		"How long the event has been waiting that waits longest for its party to fetch it; 0 if none waits.", nil, nil)
+	feedsBehind = prometheus.NewDesc("seinhuis_registry_feeds_behind",
+		"Parties that have not fetched an event for longer than an age.", []string{"age"}, nil)
+	eventsWaiting = prometheus.NewDesc("seinhuis_registry_events_waiting",
+		"Events that parties have not acknowledged.", nil, nil)
+	expiryLag = prometheus.NewDesc("seinhuis_registry_expiry_lag_seconds",
+		"How long past their last day the oldest signals are that have not been swept; 0 if there are none. Such signals do not match.", nil, nil)
+)
+
+// Measure measures anew; to be called about every minute.
+func (s *Server) Measure(ctx context.Context) error {
+	now := s.Matcher.Now()
+	_, dir := s.Matcher.Trust()
+	s.lag.mu.Lock()
+	since := s.lag.since
+	s.lag.mu.Unlock()
+	next, events := map[api.PartyID]waiting{}, 0
+	for _, party := range dir.Parties {
+		first, n, err := s.Matcher.Store.Behind(ctx, party.ID)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			continue
+		}
+		events += n
+		w, known := since[party.ID]
+		if !known || w.first != first {
+			w = waiting{first, now}
+		}
+		next[party.ID] = w
+	}
+	day, due, err := s.Matcher.Store.OldestDue(ctx, registry.Today(now))
+	if err != nil {
+		return err
+	}
+	s.lag.mu.Lock()
+	defer s.lag.mu.Unlock()
+	s.lag.since, s.lag.events, s.lag.expired, s.lag.looked = next, events, 0, true
+	if due {
+		s.lag.expired = registry.Since(day, now)
+	}
+	return nil
+}
+
+// Describe is of prometheus.Collector.
+func (l *lag) Describe(to chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{feedLag, feedsBehind, eventsWaiting, expiryLag} {
+		to <- d
+	}
+}
+
+// Collect is of prometheus.Collector.
+func (l *lag) Collect(to chan<- prometheus.Metric) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.looked {
+		return
+	}
+	gauge := func(desc *prometheus.Desc, value float64, labels ...string) {
+		to <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, labels...)
+	}
+	now, longest := l.s.Matcher.Now(), time.Duration(0)
+	parties := make([]int, len(behind))
+	for _, w := range l.since {
+		age := now.Sub(w.since)
+		longest = max(longest, age)
+		for i, b := range behind {
+			if age > b.age {
+				parties[i]++
+			}
+		}
+	}
+	gauge(feedLag, longest.Seconds())
+	for i, b := range behind {
+		gauge(feedsBehind, float64(parties[i]), b.name)
+	}
+	gauge(eventsWaiting, float64(l.events))
+	gauge(expiryLag, l.expired.Seconds())
+}
