@@ -46,9 +46,6 @@ type series []float64
 // profiled is the commit whose profiles the rows' reasons were read from.
 const profiled = "a9b8e8a360bb"
 
-// noProfile is the Read of a row whose reason was seen otherwise, and says how.
-const noProfile = "-"
-
 // An Aim is a bound on the ratio, or on our figure where nothing is beside it.
 type Aim struct {
 	Bound  float64 `json:"bound"`
@@ -95,7 +92,7 @@ func (r *run) row(row Row, ours, theirs []float64) {
 	if row.Met {
 		row.Why = ""
 	}
-	if row.Why != "" && row.Read != noProfile {
+	if row.Why != "" {
 		row.Why += " (profile of " + cmp.Or(row.Read, profiled) + ")"
 	}
 	r.rows = append(r.rows, row)
