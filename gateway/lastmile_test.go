@@ -35,13 +35,14 @@ func TestPowerCutOnTheLastMile(t *testing.T) {
 				w, r := gatewaytest.New(t, 2), gatewaytest.NewReceiver(t)
 				allows(w, r)
 				cut := newPowerCut(w, percent)
+				arm := cut.onLastMile(r, point, n)
 				h := w.RunOn(cut.fs, 0)
 				a, b := h.Of(0), w.Run(1).Of(1)
 				subscribe(t, a, r, gateway.Subscription{})
 				for i := range events {
 					signal(t, a, child(i), terms("jansen", fmt.Sprint("A-", i)))
 				}
-				cut.onLastMile(r, point, n)
+				arm()
 				for i := range events {
 					signal(t, b, child(i), terms("bakker", fmt.Sprint("B-", i)))
 				}
@@ -63,19 +64,19 @@ func TestPowerCutOnTheLastMile(t *testing.T) {
 	}
 }
 
-// onLastMile cuts the power when for the n-th time the feed is asked or has told of
+// onLastMile cuts the power when, armed, for the n-th time the feed is asked or has told of
 // something, or a webhook arrives or has been answered. From then on the feed tells the
 // gateway nothing, and what it sends is lost; the other party's goes on.
-func (c *powerCut) onLastMile(r *gatewaytest.Receiver, point string, n int) {
+func (c *powerCut) onLastMile(r *gatewaytest.Receiver, point string, n int) (arm func()) {
 	var mu sync.Mutex
-	seen := map[string]int{}
+	seen, armed := 0, false
 	at := func(here string) (off bool) {
 		mu.Lock()
 		defer mu.Unlock()
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		if here == point && c.clone == nil {
-			if seen[here]++; seen[here] == n {
+		if here == point && armed && c.clone == nil {
+			if seen++; seen == n {
 				c.take()
 			}
 		}
@@ -101,6 +102,11 @@ func (c *powerCut) onLastMile(r *gatewaytest.Receiver, point string, n int) {
 		return http.StatusNoContent, nil
 	})
 	r.Then(func() { at("answered") })
+	return func() {
+		mu.Lock()
+		defer mu.Unlock()
+		armed = true
+	}
 }
 
 func (c *powerCut) mendLastMile(r *gatewaytest.Receiver) {

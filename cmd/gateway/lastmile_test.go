@@ -9,7 +9,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"slices"
-	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -38,7 +38,7 @@ func (c *counter) client(t *testing.T, i int) *rest.ClientWithResponses {
 // A gateway that is killed at any point between the registry's feed and the case
 // system loses no event, and none overtakes another.
 func TestNoEventIsLostWhoeverKillsTheGateway(t *testing.T) {
-	const rounds = 3
+	const rounds = 5
 	r := gatewaytest.NewReceiver(t)
 	c := configureWorldWith(t, func(config *gateway.Config) {
 		config.Webhooks = gateway.WebhooksConfig{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}, Roots: r.RootFile}
@@ -47,6 +47,25 @@ func TestNoEventIsLostWhoeverKillsTheGateway(t *testing.T) {
 	if !ok {
 		t.Fatal("no other party")
 	}
+	// Whoever waits for news had better be watched from the beginning.
+	var trap atomic.Pointer[func(point string)]
+	at := func(point string) {
+		if armed := trap.Load(); armed != nil {
+			(*armed)(point)
+		}
+	}
+	ours := func(req *http.Request) bool {
+		return req.URL.Path == "/v1/events" && req.TLS.PeerCertificates[0].Subject.CommonName == string(gatewaytest.Party(0))
+	}
+	c.Registry.OnAsked(func(req *http.Request) { when(ours(req), func() { at("it asks for news") }) })
+	c.Registry.OnAnswer(func(req *http.Request) { when(ours(req), func() { at("it is told of news") }) })
+	r.Answer(func(*http.Request, gatewaytest.Delivered) (int, http.Header) {
+		at("a webhook arrives")
+		return http.StatusNoContent, nil
+	})
+	r.Then(func() { at("a webhook was taken") })
+	points := []string{"it asks for news", "it is told of news", "a webhook arrives", "a webhook was taken", "somewhere"}
+
 	process, ended := c.start(t)
 	made, err := c.client(t, 0).MaakAbonnementWithResponse(t.Context(), rest.NieuwAbonnement{Url: r.URL + "/seinhuis"})
 	if err != nil || made.JSON201 == nil {
@@ -54,47 +73,30 @@ func TestNoEventIsLostWhoeverKillsTheGateway(t *testing.T) {
 	}
 	r.Trust(made.JSON201.Geheim)
 
-	var want int
-	kill := func() func() {
-		dead := process.Process
-		return sync.OnceFunc(func() { dead.Kill() })
-	}
-	ours := func(req *http.Request) bool {
-		return req.URL.Path == "/v1/events" && req.TLS.PeerCertificates[0].Subject.CommonName == string(gatewaytest.Party(0))
-	}
-	points := map[string]func(kill func()){
-		"it asks for news":   func(kill func()) { c.Registry.OnAsked(func(req *http.Request) { when(ours(req), kill) }) },
-		"it is told of news": func(kill func()) { c.Registry.OnAnswer(func(req *http.Request) { when(ours(req), kill) }) },
-		"a webhook arrives": func(kill func()) {
-			r.Answer(func(*http.Request, gatewaytest.Delivered) (int, http.Header) {
-				kill()
-				return http.StatusNoContent, nil
-			})
-		},
-		"a webhook was taken": func(kill func()) { r.Then(kill) },
-		"somewhere":           func(kill func()) { time.AfterFunc(time.Duration(want)*7*time.Millisecond, kill) },
-	}
+	want := 0
 	for range rounds {
-		for name, at := range points {
+		for _, point := range points {
 			want++
 			n := numbers(want)[want-1]
 			stdout, stderr, exitCode := c.call(0, n, "signal", "-nummer", "-", "-geboortedatum", birth, "-kenmerk", fmt.Sprint("A-", want), "-hulpverlener", "jansen", "-wacht", "30")
 			if exitCode != 0 {
 				t.Fatalf("exit %d %s%s", exitCode, stdout, stderr)
 			}
-			at(kill())
+			victim := process.Process
+			kill := func(here string) { when(here == point, func() { victim.Kill() }) }
+			trap.Store(&kill)
+			if point == "somewhere" {
+				time.AfterFunc(time.Duration(want)*7*time.Millisecond, func() { kill(point) })
+			}
 			if _, err := other.Signal(gateway.Subject{Kind: "bsn", Number: n, BirthDate: birth}, gateway.Terms{Owner: "bakker", Reference: fmt.Sprint("B-", want)}); err != nil {
 				t.Fatal(err)
 			}
 			select {
 			case <-ended:
 			case <-time.After(time.Minute):
-				t.Fatalf("it was not killed when %s\n%s", name, c.log)
+				t.Fatalf("it was not killed when %s\n%s", point, c.log)
 			}
-			c.Registry.OnAsked(nil)
-			c.Registry.OnAnswer(nil)
-			r.Answer(nil)
-			r.Then(nil)
+			trap.Store(nil)
 			process, ended = c.start(t)
 		}
 	}
