@@ -21,7 +21,7 @@ import (
 //	o P sid registration       nothing: the registration owns the signal
 //	j P job                    Job
 //	n P report                 Report
-//	k P H(report's reference)  the id of the first report with that reference
+//	k P H(report's reference)  the id of the first report with that reference, and of the last
 //	p P import                 Import
 //	q P H(import's reference)  the id of the latest import with that reference
 //	w P import row             importRows; the chunk's last row, u32 big-endian

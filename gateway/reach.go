@@ -162,8 +162,8 @@ func (a *Access) own(r ReportStatus) ReportStatus {
 }
 
 // Reports lists as the party's, of what is within reach.
-func (a *Access) Reports(from ID, limit int, onlyOpen bool) (list []ReportStatus, more bool, err error) {
-	list, more, err = a.Party.reports(from, limit, onlyOpen, a.Sees)
+func (a *Access) Reports(from ID, limit int, only ReportFilter) (list []ReportStatus, more bool, err error) {
+	list, more, err = a.Party.reports(from, limit, only, a.Sees)
 	for i := range list {
 		list[i] = a.own(list[i])
 	}

@@ -47,6 +47,7 @@ func (Person) MarshalText() ([]byte, error) { return []byte("[person]"), nil }
 type ReportStatus struct {
 	Report
 	Status []*Status
+	Clock  Clock // of the triage
 }
 
 // Settled tells whether nothing is left to do for any person in it.
@@ -113,24 +114,9 @@ func (p *Party) Report(persons []Person, t Terms) (ReportStatus, error) {
 	if once.seen != nil {
 		return p.report(p.g.store.view, once.seen.Report)
 	}
-	report := Report{ID: newID(now), Created: now.UTC(), Reference: t.Reference, Owner: t.Owner, Persons: outcomes}
+	report := Report{ID: newID(now), Created: now.UTC(), Reference: t.Reference, Owner: t.Owner, Persons: outcomes, DecideBy: p.decideBy(now)}
 	b := p.g.store.batch()
 	defer b.close()
-	first := p.key.reportKey(p.g.store.index.of("report", p.key, t.Reference))
-	switch id, err := get[ID](p.g.store.view, first); {
-	case err == nil:
-		earlier, err := get[Report](p.g.store.view, p.key.report(id))
-		if err != nil {
-			return ReportStatus{}, err
-		}
-		if t.by == nil || t.by.Sees(earlier.Owner) {
-			report.Repeats = id
-		}
-	case errors.Is(err, errAbsent):
-		b.put(first, report.ID)
-	default:
-		return ReportStatus{}, err
-	}
 	taken := 0
 	for i := range outcomes {
 		if outcomes[i].NotSignalled != "" || len(outcomes[i].Faults) > 0 {
@@ -145,6 +131,9 @@ func (p *Party) Report(persons []Person, t Terms) (ReportStatus, error) {
 		outcomes[i].Registration = reg.ID
 		p.logAct(b, t.by, LogSignalMade, reg)
 		taken++
+	}
+	if err := p.repeat(b, t.by, &report); err != nil {
+		return ReportStatus{}, err
 	}
 	b.put(p.key.report(report.ID), report)
 	once.remember(b, replay{Created: now, Report: report.ID})
@@ -231,7 +220,10 @@ func (p *Party) report(v view, id ID) (ReportStatus, error) {
 }
 
 func (p *Party) withStatus(v view, row Report) (ReportStatus, error) {
-	r := ReportStatus{Report: row, Status: make([]*Status, len(row.Persons))}
+	if row.DecideBy.IsZero() { // from before there was a clock, or without a manifest
+		row.DecideBy = p.decideBy(row.Created)
+	}
+	r := ReportStatus{Report: row, Status: make([]*Status, len(row.Persons)), Clock: row.clock(identity.Today(p.g.now()))}
 	for i, o := range row.Persons {
 		if o.Registration.IsZero() {
 			continue
@@ -249,16 +241,15 @@ func (p *Party) withStatus(v view, row Report) (ReportStatus, error) {
 }
 
 // Reports lists reports, the newest first, beginning behind the one called from;
-// with onlyOpen those in which somebody is not signalled. more tells whether there
-// are others.
-func (p *Party) Reports(from ID, limit int, onlyOpen bool) (list []ReportStatus, more bool, err error) {
-	return p.reports(from, limit, onlyOpen, everybody)
+// of those that are chosen. more tells whether there are others.
+func (p *Party) Reports(from ID, limit int, only ReportFilter) (list []ReportStatus, more bool, err error) {
+	return p.reports(from, limit, only, everybody)
 }
 
 // everybody is within the reach of the gateway itself.
 func everybody(string) bool { return true }
 
-func (p *Party) reports(from ID, limit int, onlyOpen bool, sees func(owner string) bool) (list []ReportStatus, more bool, err error) {
+func (p *Party) reports(from ID, limit int, only ReportFilter, sees func(owner string) bool) (list []ReportStatus, more bool, err error) {
 	v, release := p.g.store.snapshot()
 	defer release()
 	var start []byte
@@ -266,7 +257,10 @@ func (p *Party) reports(from ID, limit int, onlyOpen bool, sees func(owner strin
 		start = p.key.report(from)
 	}
 	err = scan(v, p.key.table(tableReport), start, true, func(_ []byte, row Report) (bool, error) {
-		if onlyOpen && !row.Open() || !sees(row.Owner) {
+		if row.DecideBy.IsZero() {
+			row.DecideBy = p.decideBy(row.Created)
+		}
+		if !only.has(row) || !sees(row.Owner) {
 			return true, nil
 		}
 		if len(list) == limit {

@@ -111,15 +111,15 @@ func TestReport(t *testing.T) {
 		if _, err := a.Report(persons()[:1], terms("vt", "M-2")); err != nil {
 			t.Fatal(err)
 		}
-		all, more, err := a.Reports(gateway.ID{}, 2, false)
+		all, more, err := a.Reports(gateway.ID{}, 2, gateway.ReportFilter{})
 		if err != nil || len(all) != 2 || !more || all[0].Reference != "M-2" {
 			t.Fatalf("%d reports, more: %v (%v)", len(all), more, err)
 		}
-		rest, more, err := a.Reports(all[1].ID, 2, false)
+		rest, more, err := a.Reports(all[1].ID, 2, gateway.ReportFilter{})
 		if err != nil || len(rest) != 1 || more || rest[0].ID != first.ID {
 			t.Errorf("then %d reports, more: %v (%v)", len(rest), more, err)
 		}
-		if open, _, err := a.Reports(gateway.ID{}, 10, true); err != nil || len(open) != 2 {
+		if open, _, err := a.Reports(gateway.ID{}, 10, gateway.ReportFilter{Open: true}); err != nil || len(open) != 2 {
 			t.Errorf("%d reports are open (%v)", len(open), err)
 		}
 	})

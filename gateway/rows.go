@@ -206,12 +206,14 @@ type Prepared struct {
 
 // A Report (melding) is the reporting of several persons at once.
 type Report struct {
-	ID        ID        `json:"id"`
-	Created   time.Time `json:"created"`
-	Reference string    `json:"reference"`
-	Owner     string    `json:"owner"`
-	Repeats   ID        `json:"repeats,omitzero"` // the first report with this reference
-	Persons   []Outcome `json:"persons"`
+	ID        ID            `json:"id"`
+	Created   time.Time     `json:"created"`
+	Reference string        `json:"reference"`
+	Owner     string        `json:"owner"`
+	Repeats   ID            `json:"repeats,omitzero"`  // the first report with this reference
+	Before    ID            `json:"before,omitzero"`   // the one before this, with this reference
+	DecideBy  encoding.Date `json:"decideBy,omitzero"` // by when its triage is decided; zero is unknown
+	Persons   []Outcome     `json:"persons"`
 }
 
 // An Outcome is what became of one person in a report or row of an import: a

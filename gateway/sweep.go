@@ -212,9 +212,11 @@ func (p *Party) sweepReports(b *batch, v view) error {
 			return true, nil
 		}
 		b.delete(key)
-		first := p.key.reportKey(p.g.store.index.of("report", p.key, r.Reference))
-		if id, err := get[ID](v, first); err == nil && id == r.ID {
-			b.delete(first)
+		for _, use := range []string{"report", "report last"} {
+			named := p.key.reportKey(p.g.store.index.of(use, p.key, r.Reference))
+			if id, err := get[ID](v, named); err == nil && id == r.ID {
+				b.delete(named)
+			}
 		}
 		return true, nil
 	})

@@ -186,7 +186,7 @@ func (f Fault) Detail() string {
 var codeWords = map[Code]string{
 	CodeBirthDateDiffers: "De geboortedatum is anders dan die in het nummer. De datum in het nummer is gebruikt; kijk na of het nummer klopt.",
 	CodeLooksLikeNumber:  "Het kenmerk lijkt op een BSN of INSZ. Is het dat ook, trek het signaal dan in en gebruik een eigen kenmerk.",
-	CodeNoNumber:         "Niet gesignaleerd: het nummer ontbreekt. Zoek het nummer op en stuur deze persoon daarna opnieuw in.",
+	CodeNoNumber:         "Niet gesignaleerd: het nummer ontbreekt. Zoek het nummer op en stuur deze persoon daarna opnieuw in, onder hetzelfde kenmerk van de melding.",
 	CodeRoleNotAllowed:   "Niet gesignaleerd: het beleid staat niet toe om een vermoedelijke pleger te signaleren.",
 	CodeOwnStatement:     "Het bericht hoort bij een signaal dat niet aantoonbaar van ons is.",
 	CodeOwnKeybox:        "De eigen sleutelkist bij dit bericht is niet te openen. Is de sleutel van de organisatie vervangen?",

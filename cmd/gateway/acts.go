@@ -315,15 +315,7 @@ func (c *console) printMessage(m rest.Bericht) {
 	for _, s := range m.Signalen {
 		fmt.Fprintf(c.stdout, "    ons dossier %s, %s (id %s)\n", s.Kenmerk, s.Hulpverlener, s.Signaal)
 	}
-	card := m.Ander.Contactkaart
-	for _, line := range []string{card.Naam, card.Functie, card.Afdeling, card.Telefoon, card.Email, card.Bereikbaarheid} {
-		if line != "" {
-			fmt.Fprintf(c.stdout, "    %s\n", printable(line))
-		}
-	}
-	if code := m.Ander.Voorleescode; len(code) == 6 {
-		fmt.Fprintf(c.stdout, "    voorleescode %s %s\n", code[:3], code[3:])
-	}
+	c.printCard(m.Ander.Contactkaart, m.Ander.Voorleescode)
 	if m.Probleem != "" {
 		fmt.Fprintf(c.stdout, "    LET OP: %s\n", m.Probleem)
 	}

@@ -43,6 +43,8 @@ Handelingen, bij een poort die draait
   gateway report    een melding met meerdere personen, uit een JSON- of CSV-bestand
   gateway import    een groot bestand met signalen, zoals bij de aansluiting
   gateway inbox     de berichten lezen
+  gateway matches   wie hetzelfde kind signaleert, en hoe die te bereiken is
+  gateway answer    een andere organisatie in een match antwoorden
   gateway renew     een signaal verlengen of de contactkaart vervangen
   gateway withdraw  een signaal intrekken
   Elke handeling legt zich uit met -h, en antwoordt met --json als JSON.
@@ -148,6 +150,10 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return c.importFile(rest)
 	case "inbox":
 		return c.inbox(rest)
+	case "matches":
+		return c.matches(rest)
+	case "answer":
+		return c.answer(rest)
 	case "withdraw":
 		return c.withdraw(rest)
 	case "renew":

@@ -156,6 +156,27 @@ func TestActsFromTheCommandLine(t *testing.T) {
 	if exitCode != 0 || !strings.Contains(stdout, "Organisatie 0 signaleert dit kind ook") || !strings.Contains(stdout, "A. Jansen") || !strings.Contains(stdout, "voorleescode") {
 		t.Errorf("exit %d\n%s", exitCode, stdout)
 	}
+	stdout, _, exitCode = c.call(1, "", "matches", "--json")
+	var list rest.Matches
+	if err := json.Unmarshal([]byte(stdout), &list); err != nil || exitCode != 0 || len(list.Items) != 1 || strings.Contains(stdout, "Jansen") {
+		t.Fatalf("exit %d (%v)\n%s", exitCode, err, stdout)
+	}
+	match := list.Items[0].Id
+	if stdout, _, exitCode = c.call(1, "", "matches", match); exitCode != 0 || !strings.Contains(stdout, "A. Jansen") || !strings.Contains(stdout, "wie belt leest ") {
+		t.Errorf("exit %d\n%s", exitCode, stdout)
+	}
+	if stdout, _, exitCode = c.call(1, "", "answer", match, "-antwoord", "gaBellen", "-wacht", "30"); exitCode != 0 || !strings.Contains(stdout, "ons antwoord: gaBellen") || strings.Contains(stdout, "Jansen") {
+		t.Errorf("exit %d\n%s", exitCode, stdout)
+	}
+	if _, stderr, exitCode = c.call(1, "", "answer", match, "-antwoord", "misschien"); exitCode != exitRefused || !strings.Contains(stderr, "antwoord") {
+		t.Errorf("exit %d\n%s", exitCode, stderr)
+	}
+	if _, _, exitCode = c.call(1, "", "answer", match); exitCode != exitUsage {
+		t.Errorf("without an answer: exit %d", exitCode)
+	}
+	if stdout, _, exitCode = c.call(0, "", "inbox", "-wacht", "30"); exitCode != 0 || !strings.Contains(stdout, "signaleert dit kind ook") {
+		t.Errorf("exit %d\n%s", exitCode, stdout)
+	}
 	stdout, _, exitCode = c.call(1, "", "renew", made.Id, "-termijn", "100", "-wacht", "30", "--json")
 	var renewed rest.Signaal
 	if err := json.Unmarshal([]byte(stdout), &renewed); err != nil || exitCode != 0 || renewed.Revisie != 2 {
@@ -276,7 +297,7 @@ func TestExitCodes(t *testing.T) {
 
 func TestHelp(t *testing.T) {
 	for _, args := range [][]string{
-		{"-h"}, {"help"}, {"keygen", "-h"}, {"serve", "-h"}, {"signal", "-h"}, {"report", "-h"}, {"import", "-h"}, {"inbox", "--help"}, {"withdraw", "-h"}, {"renew", "-h"},
+		{"-h"}, {"help"}, {"keygen", "-h"}, {"serve", "-h"}, {"signal", "-h"}, {"report", "-h"}, {"import", "-h"}, {"inbox", "--help"}, {"withdraw", "-h"}, {"renew", "-h"}, {"matches", "-h"}, {"answer", "-h"},
 	} {
 		var out, errs bytes.Buffer
 		err := run(t.Context(), args, strings.NewReader(""), &out, &errs)

@@ -413,6 +413,27 @@ func (e MatchToestand) Valid() bool {
 	}
 }
 
+// Defines values for MeldingTermijn.
+const (
+	MeldingTermijnLoopt      MeldingTermijn = "loopt"
+	MeldingTermijnVandaag    MeldingTermijn = "vandaag"
+	MeldingTermijnVerstreken MeldingTermijn = "verstreken"
+)
+
+// Valid indicates whether the value is a known member of the MeldingTermijn enum.
+func (e MeldingTermijn) Valid() bool {
+	switch e {
+	case MeldingTermijnLoopt:
+		return true
+	case MeldingTermijnVandaag:
+		return true
+	case MeldingTermijnVerstreken:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for NieuwAbonnementOndertekening.
 const (
 	NieuwAbonnementOndertekeningEd25519 NieuwAbonnementOndertekening = "ed25519"
@@ -1269,13 +1290,32 @@ type Matches struct {
 type Melding struct {
 	Aangemaakt time.Time `json:"aangemaakt"`
 
+	// BeslissenVoor Uiterlijk op deze dag is over de triage beslist: de vijfde werkdag na binnenkomst, volgens de kalender van het
+	// beleid. Ontbreekt als die niet bekend is.
+	BeslissenVoor openapi_types.Date `json:"beslissenVoor,omitempty,omitzero"`
+
 	// Herhaling Of er al een melding met dit kenmerk was.
 	Herhaling    bool       `json:"herhaling"`
 	Hulpverlener string     `json:"hulpverlener"`
 	Id           string     `json:"id"`
 	Kenmerk      string     `json:"kenmerk"`
 	Personen     []Uitkomst `json:"personen"`
+
+	// TeDoen Wat er per persoon nog te doen is. Wie geen nummer heeft staat hier iedere dag weer, tot hij met nummer opnieuw
+	// is ingestuurd onder hetzelfde kenmerk van de melding. Hij wordt herkend aan een eigen kenmerk, of doordat hij
+	// in beide meldingen de enige is.
+	TeDoen []TeDoen `json:"teDoen"`
+
+	// Termijn - `loopt`: de dag om te beslissen komt nog
+	// - `vandaag`: dit is de laatste dag
+	// - `verstreken`: de dag is voorbij; of er is beslist, weet alleen de organisatie
+	Termijn MeldingTermijn `json:"termijn,omitempty,omitzero"`
 }
+
+// MeldingTermijn - `loopt`: de dag om te beslissen komt nog
+// - `vandaag`: dit is de laatste dag
+// - `verstreken`: de dag is voorbij; of er is beslist, weet alleen de organisatie
+type MeldingTermijn string
 
 // Meldingen defines model for Meldingen.
 type Meldingen struct {
@@ -1784,6 +1824,14 @@ type Sleutels struct {
 	Next string `json:"next,omitempty,omitzero"`
 }
 
+// TeDoen defines model for TeDoen.
+type TeDoen struct {
+	Detail string `json:"detail"`
+
+	// Volgnummer De plaats van de persoon in de lijst, vanaf 1.
+	Volgnummer int `json:"volgnummer"`
+}
+
 // Tellingen Hoeveel aangeleverde regels welke uitkomst kregen. Wat daarna wordt ingetrokken of verloopt, telt hier mee als wat
 // het was; hoe het er nu mee staat zeggen de regels.
 type Tellingen struct {
@@ -2075,6 +2123,9 @@ type LijstMeldingenParams struct {
 
 	// Open Alleen meldingen waarin nog iemand niet gesignaleerd is.
 	Open bool `form:"open,omitempty" json:"open,omitempty,omitzero"`
+
+	// BeslissenVoor Alleen meldingen waarover uiterlijk op deze dag beslist moet zijn.
+	BeslissenVoor openapi_types.Date `form:"beslissenVoor,omitempty" json:"beslissenVoor,omitempty,omitzero"`
 
 	// SeinhuisHulpverlener De hulpverlener voor wie wordt gevraagd. Verplicht als het bereik van de sleutel `eigen` of `team` is en zij niet
 	// bij een hulpverlener hoort.
@@ -5440,6 +5491,14 @@ func NewLijstMeldingenRequest(server string, params *LijstMeldingenParams) (*htt
 		}
 
 		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "open", params.Open, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "beslissenVoor", params.BeslissenVoor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date"}); err != nil {
 			return nil, err
 		} else {
 			for _, qp := range strings.Split(queryFrag, "&") {
@@ -13666,6 +13725,19 @@ func (siw *ServerInterfaceWrapper) LijstMeldingen(w http.ResponseWriter, r *http
 			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "open"})
 		} else {
 			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "open", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "beslissenVoor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "beslissenVoor", r.URL.Query(), &params.BeslissenVoor, runtime.BindQueryParameterOptions{Type: "string", Format: "date"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "beslissenVoor"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "beslissenVoor", Err: err})
 		}
 		return
 	}

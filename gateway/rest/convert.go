@@ -108,7 +108,13 @@ const elsewhere = "Overgedragen aan een collega."
 func reportOf(r gateway.ReportStatus) Melding {
 	out := Melding{
 		Id: r.ID.String(), Aangemaakt: seconds(r.Created), Kenmerk: r.Reference, Hulpverlener: r.Owner,
-		Herhaling: !r.Repeats.IsZero(), Personen: []Uitkomst{},
+		Herhaling: !r.Repeats.IsZero(), Personen: []Uitkomst{}, Termijn: MeldingTermijn(r.Clock), TeDoen: []TeDoen{},
+	}
+	if !r.DecideBy.IsZero() {
+		out.BeslissenVoor = openapi_types.Date{Time: r.DecideBy.In(time.UTC)}
+	}
+	for _, todo := range r.Todo() {
+		out.TeDoen = append(out.TeDoen, TeDoen{Volgnummer: todo.Person + 1, Detail: todo.Words})
 	}
 	for i, person := range r.Persons {
 		u := Uitkomst{

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/seinhuis/seinhuis/api"
+	"github.com/seinhuis/seinhuis/crypto/encoding"
 	"github.com/seinhuis/seinhuis/gateway"
 )
 
@@ -180,7 +181,11 @@ func (o *operations) LijstMeldingen(ctx context.Context, r LijstMeldingenRequest
 	if err != nil {
 		return nil, err
 	}
-	list, more, err := accessOf(ctx).Reports(from, count(r.Params.Aantal), r.Params.Open)
+	only := gateway.ReportFilter{Open: r.Params.Open}
+	if due := r.Params.BeslissenVoor; !due.IsZero() {
+		only.DecideBy = encoding.DateOf(due.Time)
+	}
+	list, more, err := accessOf(ctx).Reports(from, count(r.Params.Aantal), only)
 	if err != nil {
 		return nil, err
 	}

@@ -23,6 +23,7 @@ import (
 	"github.com/getkin/kin-openapi/openapi3filter"
 	"github.com/getkin/kin-openapi/routers"
 	"github.com/getkin/kin-openapi/routers/gorillamux"
+	openapi_types "github.com/oapi-codegen/runtime/types"
 
 	"github.com/seinhuis/seinhuis/api/edge"
 	"github.com/seinhuis/seinhuis/gateway"
@@ -302,6 +303,21 @@ func TestReport(t *testing.T) {
 	if again := post(); !again.Herhaling || again.Personen[0].Uitkomst != UitkomstUitkomstSamengevoegd ||
 		again.Personen[0].Signaal.Sid != first.Personen[0].Signaal.Sid || again.Personen[0].Signaal.SamengevoegdMet != first.Personen[0].Signaal.Id {
 		t.Errorf("the repeat: %+v", again)
+	}
+	// It came on Thursday 4 March 2027.
+	if due := first.BeslissenVoor.String(); due != "2027-03-11" || first.Termijn != MeldingTermijnLoopt || len(first.TeDoen) != 2 ||
+		first.TeDoen[0].Volgnummer != 3 || first.TeDoen[0].Detail == "" || first.TeDoen[1].Volgnummer != 4 {
+		t.Errorf("decided by %s, %s, to be done: %+v", due, first.Termijn, first.TeDoen)
+	}
+	for due, want := range map[string]int{"2027-03-10": 0, "2027-03-11": 2} {
+		day, err := time.Parse(time.DateOnly, due)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list, err := a.LijstMeldingenWithResponse(t.Context(), &LijstMeldingenParams{BeslissenVoor: openapi_types.Date{Time: day}})
+		if err != nil || list.JSON200 == nil || len(list.JSON200.Items) != want {
+			t.Errorf("by %s: %v %s", due, err, list.Body)
+		}
 	}
 	read, err := a.LeesMeldingWithResponse(t.Context(), first.Id, nil)
 	if err != nil || read.JSON200 == nil || read.JSON200.Kenmerk != "M-1" || len(read.JSON200.Personen) != 4 {
