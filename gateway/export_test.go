@@ -96,3 +96,19 @@ func ToFormatOne(t testing.TB, g *Gateway) {
 		t.Fatal(err)
 	}
 }
+
+// LogIndexRows counts what is kept to find rows of the log by.
+func LogIndexRows(g *Gateway) (n int) {
+	for _, p := range g.order {
+		scan(g.store.view, p.key.table(tableLogIndex), nil, false, func([]byte, struct{}) (bool, error) { n++; return true, nil })
+	}
+	return n
+}
+
+// ForgetOwned takes a party's store back to before it kept who owns what.
+func ForgetOwned(p *Party) error {
+	b := p.g.store.batch()
+	defer b.close()
+	b.deleteAll(p.key.table(tableOwned))
+	return p.commit(b)
+}
