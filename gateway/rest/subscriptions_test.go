@@ -134,7 +134,15 @@ func TestDeadLettersOverTheAPI(t *testing.T) {
 	r.Trust(made.JSON201.Abonnement.OpenbareSleutels...)
 	r.Answer(gatewaytest.Status(http.StatusInternalServerError))
 	d.match(t, number, "A-1")
-	r.Refused(1)
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		got, err := c.LeesAbonnementWithResponse(t.Context(), id)
+		if err != nil || got.JSON200 == nil || time.Now().After(deadline) {
+			t.Fatalf("%v %s", err, got.Body)
+		}
+		if got.JSON200.Pogingen == 1 && got.JSON200.Laatste.Uitkomst == AfleveruitkomstFout {
+			break
+		}
+	}
 	d.Advance(80 * time.Hour)
 	d.match(t, otherNumber, "A-2") // which wakes it: one more attempt at the first, and it is given up
 	var dead MisluktBericht
