@@ -27,7 +27,7 @@ RACE :=
 endif
 
 .DELETE_ON_ERROR:
-.PHONY: demo build test lint fmt vet staticcheck generated unit population fuzz short-fuzz bench
+.PHONY: demo build test lint fmt vet staticcheck generated unit population fuzz short-fuzz bench alerts
 
 demo: build
 	@exec bin/demo $(ARGS)
@@ -35,7 +35,7 @@ demo: build
 build:
 	@$(PURE) $(GO) build -o bin/ ./cmd/...
 
-test: lint population short-fuzz unit
+test: lint alerts population short-fuzz unit
 
 lint: fmt vet staticcheck generated
 
@@ -53,6 +53,13 @@ GENERATED := api/exchange/server.gen.go api/evaluation/server.gen.go gateway/res
 generated:
 	@mkdir -p bin && cat $(GENERATED) > bin/generated.before && $(PURE) $(GO) generate ./... && \
 	cat $(GENERATED) | cmp bin/generated.before - || { echo "one of $(GENERATED) was out of date; it is new now"; exit 1; }
+
+# The alert rules, by promtool of Debian's package prometheus.
+alerts:
+	@command -v promtool >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+	  { apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends prometheus; } >/dev/null 2>&1; } || :
+	@command -v promtool >/dev/null || { echo "ALERT RULES NOT TESTED: there is no promtool; install Debian's package prometheus"; exit 0; }; \
+	cd deploy/prometheus && promtool check rules alerts.yaml && promtool test rules alerts_test.yaml
 
 unit:
 ifndef RACE

@@ -111,7 +111,7 @@ func TestSpecListsEveryRefusal(t *testing.T) {
 // TestDocumentsPointToWhatIsThere holds that what the documents point to in this repository is there.
 func TestDocumentsPointToWhatIsThere(t *testing.T) {
 	link := regexp.MustCompile(`\]\(([^)#:]+)(?:#[^)]*)?\)|(?:src|srcset)="([^":]+)"`)
-	for _, doc := range []string{"README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", specFile, "docs/threat-model.md", deploymentFile, connectFile} {
+	for _, doc := range []string{"README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", specFile, "docs/threat-model.md", deploymentFile, connectFile, operationsFile} {
 		text, err := os.ReadFile(doc)
 		if err != nil {
 			t.Error(err)

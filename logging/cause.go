@@ -104,6 +104,8 @@ func cause(err error, depth int) string {
 		return behind(e.Op + " " + e.Net)
 	}
 	switch {
+	case kind == "tls.alert": // what the other side says of our handshake: one of a table
+		return err.Error()
 	case ours(err):
 		text := err.Error()
 		for _, w := range wrapped {

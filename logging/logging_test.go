@@ -5,13 +5,17 @@ package logging_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"log"
 	"log/slog"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"slices"
@@ -199,5 +203,19 @@ func TestDuration(t *testing.T) {
 	}
 	if got := write(t, func(l *slog.Logger) { l.Info("test", "took", secrets[0]) }); got["took"] != "[refused]" {
 		t.Errorf("wrote %v", got)
+	}
+}
+
+// TestCauseOfAHandshake: what the other side says of our certificate is told.
+func TestCauseOfAHandshake(t *testing.T) {
+	server := httptest.NewUnstartedServer(http.NotFoundHandler())
+	server.TLS = &tls.Config{MinVersion: tls.VersionTLS13, ClientAuth: tls.RequireAnyClientCert}
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.StartTLS()
+	defer server.Close()
+	_, err := server.Client().Get(server.URL + "/" + secrets[2])
+	got := logging.Cause(err)
+	if !strings.HasPrefix(got, "*url.Error: ") || !strings.Contains(got, "certificate required") || strings.Contains(got, secrets[2]) {
+		t.Errorf("told as %q", got)
 	}
 }

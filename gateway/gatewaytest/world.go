@@ -538,3 +538,6 @@ func (h *House) Of(i int) *gateway.Party {
 	}
 	return p
 }
+
+// Engine is what evaluator i evaluates with.
+func (w *World) Engine(i int) *evaluator.Evaluator { return w.engines[i] }
