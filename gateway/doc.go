@@ -55,6 +55,16 @@
 // other party's card by its key in the directory. What does not verify is kept in
 // the inbox with the reason, and counted; it stops nothing.
 //
+// # What goes on
+//
+// The inbox is also the queue to case systems and people: a [Target] is a cursor in
+// it. A subscription gets each message as a webhook, in order, one after the other;
+// what cannot be delivered for three days becomes a [DeadLetter], and the next goes on.
+// The cursor moves when the receiver has answered, and on disk; so a crash delivers
+// again, and loses nothing. A recipient of mail is told once of everything that came
+// within a while; to whom that is, is in the batch that keeps the message. Each target
+// goes by itself, and nothing of a target is in memory but that it is being sent to.
+//
 // # Trust
 //
 // The pins in the configuration are the root. The manifest and the directory are

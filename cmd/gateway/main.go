@@ -85,6 +85,18 @@ zijn eigen map:
   of, met een proxy ervoor die TLS afhandelt,
     "proxies": ["10.1.2.3"]             van deze adressen of netwerken gelden
                                         X-Forwarded-For en -Proto, of Forwarded
+  Voor webhooks naar een dossiersysteem in een eigen netwerk, en voor mail:
+    "webhooks": {"allow": ["10.1.2.0/24"],     anders alleen naar internet
+                 "plain": false,               ook http:// en niet alleen https://
+                 "roots": "ca.pem"},           mag weg: eigen certificaatautoriteiten
+    "mail":     {"host": "smtp.example.org", "port": 587,
+                 "tls": "starttls",            of implicit; plain alleen naar de eigen machine
+                 "user": "poort", "password": "wachtwoord.txt",  een bestand
+                 "from": "Seinhuis <poort@example.org>", "roots": "ca.pem"}
+  en bij een deelnemer onder "parties":
+    "link": "https://dossier.example.org/aanmelding/"   begin van links in webhooks
+    "news": {"desk": ["bureau@example.org"],            krijgt van alles een mail
+             "link": "https://portaal.example.org/"}    staat in elke mail
   en voor /.well-known/security.txt, dat een jaar na "checked" verloopt:
     "security": {"contact": ["mailto:veilig@example.org"], "languages": "nl, en",
                  "policy": "https://…", "canonical": "https://…", "checked": "2026-11-22"}
