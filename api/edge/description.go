@@ -55,6 +55,11 @@ func Load(file []byte) (*Description, error) {
 	if len(doc.Servers) == 0 || doc.Extensions[maxBytes] == nil {
 		return nil, fmt.Errorf("%w: it has no servers or no %s", ErrDescription, maxBytes)
 	}
+	for path := range doc.Paths.Map() {
+		if versioned.MatchString(path) {
+			return nil, fmt.Errorf("%w: %s repeats the version that stands in the server's url", ErrDescription, path)
+		}
+	}
 	for _, schema := range doc.Components.Schemas {
 		for name := range schema.Value.Properties {
 			d.names[name] = true
@@ -85,7 +90,10 @@ func (d *Description) Doc() *openapi3.T { return d.doc }
 // maxBytes is our extension for the limit of a body.
 const maxBytes = "x-maxBytes"
 
-var majorVersion = regexp.MustCompile(`/v[0-9]+$`)
+var (
+	majorVersion = regexp.MustCompile(`/v[0-9]+$`)
+	versioned    = regexp.MustCompile(`^/v[0-9]+(/|$)`)
+)
 
 // operation gives nil for what the file does not have. path is as the file writes it.
 func (d *Description) operation(path, method string) *Operation {

@@ -818,7 +818,7 @@ func (response ReadDescription200JSONResponse) VisitReadDescriptionResponse(w ht
 	if response.Headers.APIVersion != nil {
 		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
 	}
-	w.Header().Set("Access-Control-Allow-Origin", fmt.Sprint(response.Headers.AccessControlAllowOrigin))
+	w.Header().Set("access-control-allow-origin", fmt.Sprint(response.Headers.AccessControlAllowOrigin))
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err

@@ -30,7 +30,7 @@ import (
 // A house is a registry that listens, and the clients of its parties.
 type house struct {
 	*matchertest.World
-	t       *testing.T
+	t       testing.TB
 	clients []*http.Client
 	parties string // base addresses
 	public  string
@@ -40,7 +40,7 @@ type house struct {
 	log     *bytes.Buffer
 }
 
-func identity(t *testing.T, name string) (tls.Certificate, [32]byte) {
+func identity(t testing.TB, name string) (tls.Certificate, [32]byte) {
 	t.Helper()
 	dir := t.TempDir()
 	cert, key := filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.pem")
@@ -58,7 +58,7 @@ func identity(t *testing.T, name string) (tls.Certificate, [32]byte) {
 	return pair, keys.SPKIHash(leaf)
 }
 
-func newHouse(t *testing.T, parties int) *house {
+func newHouse(t testing.TB, parties int) *house {
 	t.Helper()
 	h := &house{World: matchertest.New(t, parties), t: t, log: new(bytes.Buffer)}
 	cert, pin := identity(t, "registry")

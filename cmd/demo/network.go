@@ -132,7 +132,7 @@ func (n *Network) client(party int) (rest.ClientWithResponsesInterface, error) {
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConnsPerHost = 4 * concurrency
-	return rest.NewClientWithResponses(n.gatewayURLs[parties[party].Gateway],
+	return rest.NewClientWithResponses(n.gatewayURLs[parties[party].Gateway]+"/v1",
 		rest.WithHTTPClient(&http.Client{Transport: transport, Timeout: 2 * time.Minute}),
 		rest.WithRequestEditorFn(func(_ context.Context, r *http.Request) error {
 			r.Header.Set("Authorization", "Bearer "+token)

@@ -220,7 +220,7 @@ func (p *Player) signal(ctx context.Context, s stage, r *Registration) error {
 		case r.Refused != "":
 			rec.Answered, rec.Outcome = time.Now(), string(rest.ToestandGeweigerd)
 			p.keep(rec)
-			return p.refusal(r, resp.StatusCode(), resp.ApplicationproblemJSONDefault, resp.Body)
+			return p.refusal(r, resp.StatusCode(), rest.ProblemIn(resp.Body), resp.Body)
 		default:
 			return fmt.Errorf("a gateway answered a signal with %s: %s", resp.Status(), resp.Body)
 		}

@@ -137,7 +137,7 @@ func (c *console) client() (*rest.ClientWithResponses, error) {
 	if err != nil {
 		return nil, err
 	}
-	return rest.NewClientWithResponses(strings.TrimSuffix(c.url, "/"),
+	return rest.NewClientWithResponses(strings.TrimSuffix(c.url, "/")+"/v1",
 		rest.WithHTTPClient(&http.Client{Timeout: patience}),
 		rest.WithRequestEditorFn(func(_ context.Context, r *http.Request) error {
 			r.Header.Set("Authorization", "Bearer "+token)
@@ -178,7 +178,7 @@ func (c *console) signal(args []string) error {
 	if err != nil {
 		return unreachable(err)
 	}
-	return c.told(resp.Body, first(resp.JSON201, resp.JSON202), resp.ApplicationproblemJSONDefault)
+	return c.told(resp.Body, first(resp.JSON201, resp.JSON202), rest.ProblemIn(resp.Body))
 }
 
 // number is what the flag says; for "-" it asks for the number where somebody sits
@@ -232,7 +232,7 @@ func (c *console) report(args []string) error {
 		report = resp.JSON202
 	}
 	if report == nil {
-		return c.refused(resp.Body, resp.ApplicationproblemJSONDefault)
+		return c.refused(resp.Body, rest.ProblemIn(resp.Body))
 	}
 	if c.json {
 		return c.raw(resp.Body, reportExit(*report))
@@ -295,7 +295,7 @@ func (c *console) inbox(args []string) error {
 		return unreachable(err)
 	}
 	if resp.JSON200 == nil {
-		return c.refused(resp.Body, resp.ApplicationproblemJSONDefault)
+		return c.refused(resp.Body, rest.ProblemIn(resp.Body))
 	}
 	if c.json {
 		return c.raw(resp.Body, nil)
@@ -351,7 +351,7 @@ func (c *console) withdraw(args []string) error {
 	if err != nil {
 		return unreachable(err)
 	}
-	return c.told(resp.Body, first(resp.JSON200, resp.JSON202), resp.ApplicationproblemJSONDefault)
+	return c.told(resp.Body, first(resp.JSON200, resp.JSON202), rest.ProblemIn(resp.Body))
 }
 
 func (c *console) renew(args []string) error {
@@ -386,7 +386,7 @@ func (c *console) renew(args []string) error {
 	if err != nil {
 		return unreachable(err)
 	}
-	return c.told(resp.Body, first(resp.JSON200, resp.JSON202), resp.ApplicationproblemJSONDefault)
+	return c.told(resp.Body, first(resp.JSON200, resp.JSON202), rest.ProblemIn(resp.Body))
 }
 
 func first(a, b *rest.Signaal) *rest.Signaal {

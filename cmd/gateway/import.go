@@ -231,10 +231,10 @@ func (i *importing) open() (*rest.Import, error) {
 		s = resp.JSON200
 	}
 	if s == nil {
-		if p := resp.ApplicationproblemJSONDefault; p != nil && p.Status == http.StatusConflict {
+		if p := rest.ProblemIn(resp.Body); p != nil && p.Status == http.StatusConflict {
 			return nil, errors.New("dit bestand is al eens begonnen met een andere -hulpverlener, -termijn of contactkaart; ga met dezelfde verder, of begin als het klaar is een nieuwe ronde met -opnieuw")
 		}
-		return nil, i.refused(resp.Body, resp.ApplicationproblemJSONDefault)
+		return nil, i.refused(resp.Body, rest.ProblemIn(resp.Body))
 	}
 	return s, nil
 }
@@ -321,7 +321,7 @@ func (i *importing) sendChunk(id string, body []byte) error {
 			return true, unreachable(err)
 		}
 		if resp.JSON200 == nil {
-			return resp.StatusCode() >= http.StatusInternalServerError, i.refusal(resp.Body, resp.ApplicationproblemJSONDefault)
+			return resp.StatusCode() >= http.StatusInternalServerError, i.refusal(resp.Body, rest.ProblemIn(resp.Body))
 		}
 		return false, nil
 	})
@@ -384,7 +384,7 @@ func (i *importing) await(id string, seconds int) (*rest.Import, error) {
 				return true, unreachable(err)
 			}
 			if s = resp.JSON200; s == nil {
-				return resp.StatusCode() >= http.StatusInternalServerError, i.refusal(resp.Body, resp.ApplicationproblemJSONDefault)
+				return resp.StatusCode() >= http.StatusInternalServerError, i.refusal(resp.Body, rest.ProblemIn(resp.Body))
 			}
 			return false, nil
 		})

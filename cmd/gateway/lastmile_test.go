@@ -25,7 +25,7 @@ func (c *counter) client(t *testing.T, i int) *rest.ClientWithResponses {
 	if err != nil {
 		t.Fatal(err)
 	}
-	client, err := rest.NewClientWithResponses(c.url, rest.WithRequestEditorFn(func(_ context.Context, r *http.Request) error {
+	client, err := rest.NewClientWithResponses(c.url+"/v1", rest.WithRequestEditorFn(func(_ context.Context, r *http.Request) error {
 		r.Header.Set("Authorization", "Bearer "+token)
 		return nil
 	}))

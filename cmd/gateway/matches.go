@@ -56,14 +56,14 @@ func (c *console) matches(args []string) error {
 		if err != nil {
 			return unreachable(err)
 		}
-		return c.toldMatch(resp.Body, resp.JSON200, resp.ApplicationproblemJSONDefault)
+		return c.toldMatch(resp.Body, resp.JSON200, rest.ProblemIn(resp.Body))
 	}
 	resp, err := client.LijstMatchesWithResponse(c.ctx, &params)
 	if err != nil {
 		return unreachable(err)
 	}
 	if resp.JSON200 == nil {
-		return c.refused(resp.Body, resp.ApplicationproblemJSONDefault)
+		return c.refused(resp.Body, rest.ProblemIn(resp.Body))
 	}
 	if c.json {
 		return c.raw(resp.Body, nil)
@@ -108,7 +108,7 @@ func (c *console) answer(args []string) error {
 	if m == nil {
 		m = resp.JSON202
 	}
-	return c.toldMatch(resp.Body, m, resp.ApplicationproblemJSONDefault)
+	return c.toldMatch(resp.Body, m, rest.ProblemIn(resp.Body))
 }
 
 // toldMatch prints a match, and what became of our answers in it.

@@ -194,7 +194,7 @@ func (i *importing) page(id string, after int) (rows []rest.Regel, err error) {
 			return true, unreachable(err)
 		}
 		if resp.JSON200 == nil {
-			return resp.StatusCode() >= http.StatusInternalServerError, i.refusal(resp.Body, resp.ApplicationproblemJSONDefault)
+			return resp.StatusCode() >= http.StatusInternalServerError, i.refusal(resp.Body, rest.ProblemIn(resp.Body))
 		}
 		rows = resp.JSON200.Items
 		return false, nil

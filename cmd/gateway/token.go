@@ -84,7 +84,7 @@ func (c *console) makeToken(args []string) error {
 	}
 	made := resp.JSON201
 	if made == nil {
-		return c.refused(resp.Body, resp.ApplicationproblemJSONDefault)
+		return c.refused(resp.Body, rest.ProblemIn(resp.Body))
 	}
 	if out != "" {
 		if err := keys.WriteLine(out, made.Sleutel); err != nil {
@@ -135,7 +135,7 @@ func (c *console) listTokens(args []string) error {
 			return unreachable(err)
 		}
 		if resp.JSON200 == nil {
-			return c.refused(resp.Body, resp.ApplicationproblemJSONDefault)
+			return c.refused(resp.Body, rest.ProblemIn(resp.Body))
 		}
 		for _, k := range resp.JSON200.Items {
 			if c.json {
@@ -182,7 +182,7 @@ func (c *console) revokeToken(args []string) error {
 		return unreachable(err)
 	}
 	if resp.StatusCode() != 204 {
-		return c.refused(resp.Body, resp.ApplicationproblemJSONDefault)
+		return c.refused(resp.Body, rest.ProblemIn(resp.Body))
 	}
 	if !c.json {
 		fmt.Fprintf(c.stdout, "Sleutel %s geldt niet meer.\n", id)
@@ -236,7 +236,7 @@ func (c *console) log(args []string) error {
 			return unreachable(err)
 		}
 		if resp.JSON200 == nil {
-			return c.refused(resp.Body, resp.ApplicationproblemJSONDefault)
+			return c.refused(resp.Body, rest.ProblemIn(resp.Body))
 		}
 		for _, row := range resp.JSON200.Items {
 			if err := json.NewEncoder(c.stdout).Encode(row); err != nil {

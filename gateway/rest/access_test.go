@@ -25,7 +25,7 @@ import (
 // as calls the API with a key, for a professional or for nobody in particular.
 func (d *desk) as(t testing.TB, key, person string) *ClientWithResponses {
 	t.Helper()
-	c, err := NewClientWithResponses(d.url,
+	c, err := NewClientWithResponses(d.url+"/v1",
 		WithHTTPClient(&http.Client{Transport: newContract(t)}),
 		WithRequestEditorFn(func(_ context.Context, r *http.Request) error {
 			r.Header.Set("Authorization", "Bearer "+key)
@@ -244,7 +244,7 @@ func TestReach(t *testing.T) {
 				in := d.body("900000053")
 				in.Hulpverlener = owner
 				made, err := client.MaakSignaalWithResponse(ctx, &MaakSignaalParams{Wacht: noWait()}, in)
-				if err != nil || made.StatusCode() != 400 || made.ApplicationproblemJSONDefault.Errors[0].Code != "bereik" {
+				if err != nil || made.StatusCode() != 400 || made.ApplicationproblemJSON400.Errors[0].Code != "bereik" {
 					t.Errorf("signalling for %s: %s", owner, made.Body)
 				}
 			}
@@ -298,7 +298,7 @@ func TestOnBehalfOf(t *testing.T) {
 	}
 	in := d.body(number) // for jansen
 	if made, err := d.as(t, all, "").MaakSignaalWithResponse(ctx, &MaakSignaalParams{Wacht: noWait()}, in); err != nil ||
-		made.StatusCode() != 400 || made.ApplicationproblemJSONDefault.Errors[0].Code != "nietActief" {
+		made.StatusCode() != 400 || made.ApplicationproblemJSON400.Errors[0].Code != "nietActief" {
 		t.Errorf("a new signal for who is no longer active: %s", made.Body)
 	}
 }

@@ -1946,6 +1946,9 @@ type Wacht = int
 // Fout RFC 9457.
 type Fout = Probleem
 
+// FouteInvoer RFC 9457.
+type FouteInvoer = Probleem
+
 // LijstAbonnementenParams defines parameters for LijstAbonnementen.
 type LijstAbonnementenParams struct {
 	// Na De waarde `next` uit het vorige antwoord; zonder begint de lijst vooraan.
@@ -2359,17 +2362,12 @@ func WithRequestEditorFn(fn RequestEditorFn) ClientOption {
 // The interface specification for the client above.
 type ClientInterface interface {
 
-	// LeesGezondheid Of de poort werkt
-	//
-	// Corresponds with GET /health (the `LeesGezondheid` operationId).
-	LeesGezondheid(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
-
 	// LijstAbonnementen Abonnementen, en wie er mail krijgt
 	//
 	// Ontvangers van mail komen er vanzelf bij: de hulpverlener van een signaal, zijn vervanger en het bureau uit de
 	// instellingen. Van hen is alleen te lezen hoe het met de mail staat.
 	//
-	// Corresponds with GET /v1/abonnementen (the `LijstAbonnementen` operationId).
+	// Corresponds with GET /abonnementen (the `LijstAbonnementen` operationId).
 	LijstAbonnementen(ctx context.Context, params *LijstAbonnementenParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// MaakAbonnementWithBody Een webhook aanvragen
@@ -2387,7 +2385,7 @@ type ClientInterface interface {
 	//
 	// Takes any type of body and a specified content type.
 	//
-	// Corresponds with POST /v1/abonnementen (the `MaakAbonnement` operationId).
+	// Corresponds with POST /abonnementen (the `MaakAbonnement` operationId).
 	MaakAbonnementWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// MaakAbonnement Een webhook aanvragen
@@ -2405,19 +2403,21 @@ type ClientInterface interface {
 	//
 	// Takes a body of the `application/json` content type.
 	//
-	// Corresponds with POST /v1/abonnementen (the `MaakAbonnement` operationId).
+	// Corresponds with POST /abonnementen (the `MaakAbonnement` operationId).
 	MaakAbonnement(ctx context.Context, body MaakAbonnementJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// VerwijderAbonnement Een abonnement beëindigen
 	//
 	// Ook wat mislukt was, is daarmee vergeten. De berichten zelf blijven.
 	//
-	// Corresponds with DELETE /v1/abonnementen/{id} (the `VerwijderAbonnement` operationId).
+	// Corresponds with DELETE /abonnementen/{id} (the `VerwijderAbonnement` operationId).
 	VerwijderAbonnement(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// LeesAbonnement Eén abonnement
 	//
-	// Corresponds with GET /v1/abonnementen/{id} (the `LeesAbonnement` operationId).
+	// Geeft een abonnement zonder zijn geheim, en hoe het met de bezorging staat.
+	//
+	// Corresponds with GET /abonnementen/{id} (the `LeesAbonnement` operationId).
 	LeesAbonnement(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// WijzigAbonnementWithBody Een abonnement wijzigen, of aan- of uitzetten
@@ -2427,7 +2427,7 @@ type ClientInterface interface {
 	//
 	// Takes any type of body and a specified content type.
 	//
-	// Corresponds with PUT /v1/abonnementen/{id} (the `WijzigAbonnement` operationId).
+	// Corresponds with PUT /abonnementen/{id} (the `WijzigAbonnement` operationId).
 	WijzigAbonnementWithBody(ctx context.Context, id Id, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// WijzigAbonnement Een abonnement wijzigen, of aan- of uitzetten
@@ -2437,7 +2437,7 @@ type ClientInterface interface {
 	//
 	// Takes a body of the `application/json` content type.
 	//
-	// Corresponds with PUT /v1/abonnementen/{id} (the `WijzigAbonnement` operationId).
+	// Corresponds with PUT /abonnementen/{id} (the `WijzigAbonnement` operationId).
 	WijzigAbonnement(ctx context.Context, id Id, body WijzigAbonnementJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// WisselGeheimWithBody Een nieuw geheim
@@ -2446,7 +2446,7 @@ type ClientInterface interface {
 	//
 	// Takes any type of body and a specified content type.
 	//
-	// Corresponds with POST /v1/abonnementen/{id}/geheim (the `WisselGeheim` operationId).
+	// Corresponds with POST /abonnementen/{id}/geheim (the `WisselGeheim` operationId).
 	WisselGeheimWithBody(ctx context.Context, id Id, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// WisselGeheim Een nieuw geheim
@@ -2455,7 +2455,7 @@ type ClientInterface interface {
 	//
 	// Takes a body of the `application/json` content type.
 	//
-	// Corresponds with POST /v1/abonnementen/{id}/geheim (the `WisselGeheim` operationId).
+	// Corresponds with POST /abonnementen/{id}/geheim (the `WisselGeheim` operationId).
 	WisselGeheim(ctx context.Context, id Id, body WisselGeheimJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// HerhaalMisluktWithBody Wat mislukt is opnieuw afleveren
@@ -2464,7 +2464,7 @@ type ClientInterface interface {
 	//
 	// Takes any type of body and a specified content type.
 	//
-	// Corresponds with POST /v1/abonnementen/{id}/herhaling (the `HerhaalMislukt` operationId).
+	// Corresponds with POST /abonnementen/{id}/herhaling (the `HerhaalMislukt` operationId).
 	HerhaalMisluktWithBody(ctx context.Context, id Id, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// HerhaalMislukt Wat mislukt is opnieuw afleveren
@@ -2473,14 +2473,14 @@ type ClientInterface interface {
 	//
 	// Takes a body of the `application/json` content type.
 	//
-	// Corresponds with POST /v1/abonnementen/{id}/herhaling (the `HerhaalMislukt` operationId).
+	// Corresponds with POST /abonnementen/{id}/herhaling (the `HerhaalMislukt` operationId).
 	HerhaalMislukt(ctx context.Context, id Id, body HerhaalMisluktJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// LijstMislukt Wat niet is af te leveren, op volgorde
 	//
 	// Een bericht staat hier zolang de poort het bewaart, en er staat niets uit het bericht zelf.
 	//
-	// Corresponds with GET /v1/abonnementen/{id}/mislukt (the `LijstMislukt` operationId).
+	// Corresponds with GET /abonnementen/{id}/mislukt (the `LijstMislukt` operationId).
 	LijstMislukt(ctx context.Context, id Id, params *LijstMisluktParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// TestAbonnement Een proefbericht sturen
@@ -2488,7 +2488,7 @@ type ClientInterface interface {
 	// Stuurt één keer een bericht van het type `nl.seinhuis.proef.v1`, ook als het abonnement uit staat. Er verandert verder
 	// niets.
 	//
-	// Corresponds with POST /v1/abonnementen/{id}/test (the `TestAbonnement` operationId).
+	// Corresponds with POST /abonnementen/{id}/test (the `TestAbonnement` operationId).
 	TestAbonnement(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// LijstBerichten Berichten, de oudste eerst
@@ -2500,38 +2500,46 @@ type ClientInterface interface {
 	// bericht, en `id` is waar `Last-Event-ID` (of `na`) mee verder gaat. Is er niets nieuws, dan komt er geregeld een
 	// commentaarregel. Een sleutel heeft hooguit vier zulke verbindingen; de volgende krijgt 429.
 	//
-	// Corresponds with GET /v1/berichten (the `LijstBerichten` operationId).
+	// Corresponds with GET /berichten (the `LijstBerichten` operationId).
 	LijstBerichten(ctx context.Context, params *LijstBerichtenParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// LijstGebruikers De gebruikers, op volgorde van id
 	//
-	// Corresponds with GET /v1/gebruikers (the `LijstGebruikers` operationId).
+	// Geeft de vastgelegde hulpverleners van de organisatie.
+	//
+	// Corresponds with GET /gebruikers (the `LijstGebruikers` operationId).
 	LijstGebruikers(ctx context.Context, params *LijstGebruikersParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// MaakGebruikerWithBody Een gebruiker toevoegen
 	//
+	// Legt een hulpverlener vast, met wie hem vervangt en in welk team hij werkt.
+	//
 	// Takes any type of body and a specified content type.
 	//
-	// Corresponds with POST /v1/gebruikers (the `MaakGebruiker` operationId).
+	// Corresponds with POST /gebruikers (the `MaakGebruiker` operationId).
 	MaakGebruikerWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// MaakGebruiker Een gebruiker toevoegen
 	//
+	// Legt een hulpverlener vast, met wie hem vervangt en in welk team hij werkt.
+	//
 	// Takes a body of the `application/json` content type.
 	//
-	// Corresponds with POST /v1/gebruikers (the `MaakGebruiker` operationId).
+	// Corresponds with POST /gebruikers (the `MaakGebruiker` operationId).
 	MaakGebruiker(ctx context.Context, body MaakGebruikerJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// VerwijderGebruiker Een gebruiker verwijderen
 	//
 	// Dat kan pas als hij geen signalen meer heeft; anders is het antwoord 409. Draag ze eerst over.
 	//
-	// Corresponds with DELETE /v1/gebruikers/{id} (the `VerwijderGebruiker` operationId).
+	// Corresponds with DELETE /gebruikers/{id} (the `VerwijderGebruiker` operationId).
 	VerwijderGebruiker(ctx context.Context, id GebruikerId, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// LeesGebruiker Eén gebruiker
 	//
-	// Corresponds with GET /v1/gebruikers/{id} (the `LeesGebruiker` operationId).
+	// Geeft wat van een hulpverlener is vastgelegd.
+	//
+	// Corresponds with GET /gebruikers/{id} (the `LeesGebruiker` operationId).
 	LeesGebruiker(ctx context.Context, id GebruikerId, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// WijzigGebruikerWithBody Een gebruiker wijzigen
@@ -2541,7 +2549,7 @@ type ClientInterface interface {
 	//
 	// Takes any type of body and a specified content type.
 	//
-	// Corresponds with PUT /v1/gebruikers/{id} (the `WijzigGebruiker` operationId).
+	// Corresponds with PUT /gebruikers/{id} (the `WijzigGebruiker` operationId).
 	WijzigGebruikerWithBody(ctx context.Context, id GebruikerId, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// WijzigGebruiker Een gebruiker wijzigen
@@ -2551,12 +2559,14 @@ type ClientInterface interface {
 	//
 	// Takes a body of the `application/json` content type.
 	//
-	// Corresponds with PUT /v1/gebruikers/{id} (the `WijzigGebruiker` operationId).
+	// Corresponds with PUT /gebruikers/{id} (the `WijzigGebruiker` operationId).
 	WijzigGebruiker(ctx context.Context, id GebruikerId, body WijzigGebruikerJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// LeesOverdracht Hoe het met de laatste overdracht van een hulpverlener staat
 	//
-	// Corresponds with GET /v1/gebruikers/{id}/overdracht (the `LeesOverdracht` operationId).
+	// Geeft hoe ver de overdracht is, per signaal.
+	//
+	// Corresponds with GET /gebruikers/{id}/overdracht (the `LeesOverdracht` operationId).
 	LeesOverdracht(ctx context.Context, id GebruikerId, params *LeesOverdrachtParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// DraagOverWithBody Alle signalen van een hulpverlener aan een collega overdragen
@@ -2568,7 +2578,7 @@ type ClientInterface interface {
 	//
 	// Takes any type of body and a specified content type.
 	//
-	// Corresponds with POST /v1/gebruikers/{id}/overdracht (the `DraagOver` operationId).
+	// Corresponds with POST /gebruikers/{id}/overdracht (the `DraagOver` operationId).
 	DraagOverWithBody(ctx context.Context, id GebruikerId, params *DraagOverParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// DraagOver Alle signalen van een hulpverlener aan een collega overdragen
@@ -2580,12 +2590,21 @@ type ClientInterface interface {
 	//
 	// Takes a body of the `application/json` content type.
 	//
-	// Corresponds with POST /v1/gebruikers/{id}/overdracht (the `DraagOver` operationId).
+	// Corresponds with POST /gebruikers/{id}/overdracht (the `DraagOver` operationId).
 	DraagOver(ctx context.Context, id GebruikerId, params *DraagOverParams, body DraagOverJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// LeesGezondheid Of de poort werkt
+	//
+	// Zegt of de poort signalen kan aannemen; voor bewaking, zonder sleutel.
+	//
+	// Corresponds with GET /health (the `LeesGezondheid` operationId).
+	LeesGezondheid(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// LijstImporten Eigen importen, de nieuwste eerst
 	//
-	// Corresponds with GET /v1/importen (the `LijstImporten` operationId).
+	// Geeft de importen van de organisatie, de nieuwste eerst.
+	//
+	// Corresponds with GET /importen (the `LijstImporten` operationId).
 	LijstImporten(ctx context.Context, params *LijstImportenParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// MaakImportWithBody Een import beginnen, of terugvinden
@@ -2598,7 +2617,7 @@ type ClientInterface interface {
 	//
 	// Takes any type of body and a specified content type.
 	//
-	// Corresponds with POST /v1/importen (the `MaakImport` operationId).
+	// Corresponds with POST /importen (the `MaakImport` operationId).
 	MaakImportWithBody(ctx context.Context, params *MaakImportParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// MaakImport Een import beginnen, of terugvinden
@@ -2611,17 +2630,21 @@ type ClientInterface interface {
 	//
 	// Takes a body of the `application/json` content type.
 	//
-	// Corresponds with POST /v1/importen (the `MaakImport` operationId).
+	// Corresponds with POST /importen (the `MaakImport` operationId).
 	MaakImport(ctx context.Context, params *MaakImportParams, body MaakImportJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// LeesImport Hoe het met een import staat
 	//
-	// Corresponds with GET /v1/importen/{id} (the `LeesImport` operationId).
+	// Geeft de toestand van een import, en hoeveel regels welke uitkomst kregen.
+	//
+	// Corresponds with GET /importen/{id} (the `LeesImport` operationId).
 	LeesImport(ctx context.Context, id Id, params *LeesImportParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// LijstRegels De regels met hun uitkomst, op volgorde
 	//
-	// Corresponds with GET /v1/importen/{id}/regels (the `LijstRegels` operationId).
+	// Geeft de aangeleverde regels, elk met zijn uitkomst.
+	//
+	// Corresponds with GET /importen/{id}/regels (the `LijstRegels` operationId).
 	LijstRegels(ctx context.Context, id Id, params *LijstRegelsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// NeemRegelsAanWithBody Een deel van de regels aanleveren
@@ -2633,7 +2656,7 @@ type ClientInterface interface {
 	//
 	// Takes any type of body and a specified content type.
 	//
-	// Corresponds with POST /v1/importen/{id}/regels (the `NeemRegelsAan` operationId).
+	// Corresponds with POST /importen/{id}/regels (the `NeemRegelsAan` operationId).
 	NeemRegelsAanWithBody(ctx context.Context, id Id, params *NeemRegelsAanParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// NeemRegelsAan Een deel van de regels aanleveren
@@ -2645,7 +2668,7 @@ type ClientInterface interface {
 	//
 	// Takes a body of the `application/json` content type.
 	//
-	// Corresponds with POST /v1/importen/{id}/regels (the `NeemRegelsAan` operationId).
+	// Corresponds with POST /importen/{id}/regels (the `NeemRegelsAan` operationId).
 	NeemRegelsAan(ctx context.Context, id Id, params *NeemRegelsAanParams, body NeemRegelsAanJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// LijstInzagen Wie wat heeft gezien en gedaan, het laatste eerst
@@ -2653,7 +2676,7 @@ type ClientInterface interface {
 	// Het logboek volgens NEN 7513. Er staat niets van een kind in. Ook het lezen van het logboek komt erin. De poort
 	// bewaart het vijf jaar.
 	//
-	// Corresponds with GET /v1/inzagen (the `LijstInzagen` operationId).
+	// Corresponds with GET /inzagen (the `LijstInzagen` operationId).
 	LijstInzagen(ctx context.Context, params *LijstInzagenParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// LijstMatches Eigen matches, de nieuwste eerst
@@ -2662,7 +2685,7 @@ type ClientInterface interface {
 	// zonder contactkaart of voorleescode. Staat er geen match, dan zegt dat niet dat niemand anders dit kind kent, want
 	// alleen wie signaleert is te zien.
 	//
-	// Corresponds with GET /v1/matches (the `LijstMatches` operationId).
+	// Corresponds with GET /matches (the `LijstMatches` operationId).
 	LijstMatches(ctx context.Context, params *LijstMatchesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// LeesMatch Eén match met contactkaarten en voorleescodes
@@ -2671,7 +2694,7 @@ type ClientInterface interface {
 	// ander de laatste drie: zo weten beiden dat het om dezelfde match gaat. Dat deze kaarten en codes zijn gelezen, komt
 	// in het logboek van inzagen.
 	//
-	// Corresponds with GET /v1/matches/{id} (the `LeesMatch` operationId).
+	// Corresponds with GET /matches/{id} (the `LeesMatch` operationId).
 	LeesMatch(ctx context.Context, id MatchId, params *LeesMatchParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// BeantwoordMatchWithBody Een andere organisatie in de match antwoorden
@@ -2683,7 +2706,7 @@ type ClientInterface interface {
 	//
 	// Takes any type of body and a specified content type.
 	//
-	// Corresponds with POST /v1/matches/{id}/antwoorden (the `BeantwoordMatch` operationId).
+	// Corresponds with POST /matches/{id}/antwoorden (the `BeantwoordMatch` operationId).
 	BeantwoordMatchWithBody(ctx context.Context, id MatchId, params *BeantwoordMatchParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// BeantwoordMatch Een andere organisatie in de match antwoorden
@@ -2695,12 +2718,14 @@ type ClientInterface interface {
 	//
 	// Takes a body of the `application/json` content type.
 	//
-	// Corresponds with POST /v1/matches/{id}/antwoorden (the `BeantwoordMatch` operationId).
+	// Corresponds with POST /matches/{id}/antwoorden (the `BeantwoordMatch` operationId).
 	BeantwoordMatch(ctx context.Context, id MatchId, params *BeantwoordMatchParams, body BeantwoordMatchJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// LijstMeldingen Eigen meldingen, de nieuwste eerst
 	//
-	// Corresponds with GET /v1/meldingen (the `LijstMeldingen` operationId).
+	// Geeft de meldingen binnen het bereik van wie vraagt, de nieuwste eerst.
+	//
+	// Corresponds with GET /meldingen (the `LijstMeldingen` operationId).
 	LijstMeldingen(ctx context.Context, params *LijstMeldingenParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// MaakMeldingWithBody Een melding met meerdere personen
@@ -2711,7 +2736,7 @@ type ClientInterface interface {
 	//
 	// Takes any type of body and a specified content type.
 	//
-	// Corresponds with POST /v1/meldingen (the `MaakMelding` operationId).
+	// Corresponds with POST /meldingen (the `MaakMelding` operationId).
 	MaakMeldingWithBody(ctx context.Context, params *MaakMeldingParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// MaakMelding Een melding met meerdere personen
@@ -2722,27 +2747,35 @@ type ClientInterface interface {
 	//
 	// Takes a body of the `application/json` content type.
 	//
-	// Corresponds with POST /v1/meldingen (the `MaakMelding` operationId).
+	// Corresponds with POST /meldingen (the `MaakMelding` operationId).
 	MaakMelding(ctx context.Context, params *MaakMeldingParams, body MaakMeldingJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// LeesMelding Eén melding met de uitkomst per persoon
 	//
-	// Corresponds with GET /v1/meldingen/{id} (the `LeesMelding` operationId).
+	// Geeft van iedere persoon wat er van de aanmelding is geworden.
+	//
+	// Corresponds with GET /meldingen/{id} (the `LeesMelding` operationId).
 	LeesMelding(ctx context.Context, id Id, params *LeesMeldingParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// LeesOpenapi Deze beschrijving
 	//
-	// Corresponds with GET /v1/openapi.json (the `LeesOpenapi` operationId).
+	// Geeft dit bestand als JSON, aan iedereen en ook aan webpagina's van elders.
+	//
+	// Corresponds with GET /openapi.json (the `LeesOpenapi` operationId).
 	LeesOpenapi(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// LeesOrganisatie De eigen organisatie en de staat van de poort
 	//
-	// Corresponds with GET /v1/organisatie (the `LeesOrganisatie` operationId).
+	// Geeft het eigen profiel, de wachtrij en wat er van de tegoeden over is.
+	//
+	// Corresponds with GET /organisatie (the `LeesOrganisatie` operationId).
 	LeesOrganisatie(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// LijstSignalen Eigen signalen, de nieuwste eerst
 	//
-	// Corresponds with GET /v1/signalen (the `LijstSignalen` operationId).
+	// Geeft de signalen binnen het bereik van wie vraagt, de nieuwste eerst.
+	//
+	// Corresponds with GET /signalen (the `LijstSignalen` operationId).
 	LijstSignalen(ctx context.Context, params *LijstSignalenParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// MaakSignaalWithBody Een kind signaleren
@@ -2752,7 +2785,7 @@ type ClientInterface interface {
 	//
 	// Takes any type of body and a specified content type.
 	//
-	// Corresponds with POST /v1/signalen (the `MaakSignaal` operationId).
+	// Corresponds with POST /signalen (the `MaakSignaal` operationId).
 	MaakSignaalWithBody(ctx context.Context, params *MaakSignaalParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// MaakSignaal Een kind signaleren
@@ -2762,17 +2795,21 @@ type ClientInterface interface {
 	//
 	// Takes a body of the `application/json` content type.
 	//
-	// Corresponds with POST /v1/signalen (the `MaakSignaal` operationId).
+	// Corresponds with POST /signalen (the `MaakSignaal` operationId).
 	MaakSignaal(ctx context.Context, params *MaakSignaalParams, body MaakSignaalJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// LeesSignaal Eén signaal
 	//
-	// Corresponds with GET /v1/signalen/{id} (the `LeesSignaal` operationId).
+	// Geeft de toestand van een aanmelding, en wat de poort er nog mee doet.
+	//
+	// Corresponds with GET /signalen/{id} (the `LeesSignaal` operationId).
 	LeesSignaal(ctx context.Context, id Id, params *LeesSignaalParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// LijstEigenaren Wie dit kind namens de organisatie signaleren
 	//
-	// Corresponds with GET /v1/signalen/{id}/eigenaren (the `LijstEigenaren` operationId).
+	// Geeft wie binnen de organisatie dit signaal hebben, ieder met zijn eigen kenmerk.
+	//
+	// Corresponds with GET /signalen/{id}/eigenaren (the `LijstEigenaren` operationId).
 	LijstEigenaren(ctx context.Context, id Id, params *LijstEigenarenParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// WijzigEigenarenWithBody Een collega toevoegen, of het signaal aan hem overdragen
@@ -2782,7 +2819,7 @@ type ClientInterface interface {
 	//
 	// Takes any type of body and a specified content type.
 	//
-	// Corresponds with POST /v1/signalen/{id}/eigenaren (the `WijzigEigenaren` operationId).
+	// Corresponds with POST /signalen/{id}/eigenaren (the `WijzigEigenaren` operationId).
 	WijzigEigenarenWithBody(ctx context.Context, id Id, params *WijzigEigenarenParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// WijzigEigenaren Een collega toevoegen, of het signaal aan hem overdragen
@@ -2792,7 +2829,7 @@ type ClientInterface interface {
 	//
 	// Takes a body of the `application/json` content type.
 	//
-	// Corresponds with POST /v1/signalen/{id}/eigenaren (the `WijzigEigenaren` operationId).
+	// Corresponds with POST /signalen/{id}/eigenaren (the `WijzigEigenaren` operationId).
 	WijzigEigenaren(ctx context.Context, id Id, params *WijzigEigenarenParams, body WijzigEigenarenJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// TrekSignaalInWithBody Een signaal intrekken
@@ -2802,7 +2839,7 @@ type ClientInterface interface {
 	//
 	// Takes any type of body and a specified content type.
 	//
-	// Corresponds with POST /v1/signalen/{id}/intrekking (the `TrekSignaalIn` operationId).
+	// Corresponds with POST /signalen/{id}/intrekking (the `TrekSignaalIn` operationId).
 	TrekSignaalInWithBody(ctx context.Context, id Id, params *TrekSignaalInParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// TrekSignaalIn Een signaal intrekken
@@ -2812,7 +2849,7 @@ type ClientInterface interface {
 	//
 	// Takes a body of the `application/json` content type.
 	//
-	// Corresponds with POST /v1/signalen/{id}/intrekking (the `TrekSignaalIn` operationId).
+	// Corresponds with POST /signalen/{id}/intrekking (the `TrekSignaalIn` operationId).
 	TrekSignaalIn(ctx context.Context, id Id, params *TrekSignaalInParams, body TrekSignaalInJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// VerlengSignaalWithBody Een signaal verlengen of de contactkaart vervangen
@@ -2822,7 +2859,7 @@ type ClientInterface interface {
 	//
 	// Takes any type of body and a specified content type.
 	//
-	// Corresponds with POST /v1/signalen/{id}/verlenging (the `VerlengSignaal` operationId).
+	// Corresponds with POST /signalen/{id}/verlenging (the `VerlengSignaal` operationId).
 	VerlengSignaalWithBody(ctx context.Context, id Id, params *VerlengSignaalParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// VerlengSignaal Een signaal verlengen of de contactkaart vervangen
@@ -2832,12 +2869,14 @@ type ClientInterface interface {
 	//
 	// Takes a body of the `application/json` content type.
 	//
-	// Corresponds with POST /v1/signalen/{id}/verlenging (the `VerlengSignaal` operationId).
+	// Corresponds with POST /signalen/{id}/verlenging (the `VerlengSignaal` operationId).
 	VerlengSignaal(ctx context.Context, id Id, params *VerlengSignaalParams, body VerlengSignaalJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// LijstSleutels De API-sleutels, de nieuwste eerst, ook die niet meer gelden
 	//
-	// Corresponds with GET /v1/sleutels (the `LijstSleutels` operationId).
+	// Geeft de sleutels zonder hun geheim; dat is alleen bij het maken te zien.
+	//
+	// Corresponds with GET /sleutels (the `LijstSleutels` operationId).
 	LijstSleutels(ctx context.Context, params *LijstSleutelsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// MaakSleutelWithBody Een API-sleutel maken
@@ -2847,7 +2886,7 @@ type ClientInterface interface {
 	//
 	// Takes any type of body and a specified content type.
 	//
-	// Corresponds with POST /v1/sleutels (the `MaakSleutel` operationId).
+	// Corresponds with POST /sleutels (the `MaakSleutel` operationId).
 	MaakSleutelWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// MaakSleutel Een API-sleutel maken
@@ -2857,35 +2896,22 @@ type ClientInterface interface {
 	//
 	// Takes a body of the `application/json` content type.
 	//
-	// Corresponds with POST /v1/sleutels (the `MaakSleutel` operationId).
+	// Corresponds with POST /sleutels (the `MaakSleutel` operationId).
 	MaakSleutel(ctx context.Context, body MaakSleutelJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// TrekSleutelIn Een API-sleutel intrekken
 	//
 	// Dat werkt meteen, ook voor wat met deze sleutel nog openstaat. Nog eens intrekken geeft hetzelfde antwoord.
 	//
-	// Corresponds with DELETE /v1/sleutels/{id} (the `TrekSleutelIn` operationId).
+	// Corresponds with DELETE /sleutels/{id} (the `TrekSleutelIn` operationId).
 	TrekSleutelIn(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// LeesSleutel Eén API-sleutel, zonder de sleutel zelf
 	//
-	// Corresponds with GET /v1/sleutels/{id} (the `LeesSleutel` operationId).
+	// Geeft wat de sleutel mag, en wanneer hij vervalt.
+	//
+	// Corresponds with GET /sleutels/{id} (the `LeesSleutel` operationId).
 	LeesSleutel(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*http.Response, error)
-}
-
-// LeesGezondheid Of de poort werkt
-//
-// Corresponds with GET /health (the `LeesGezondheid` operationId).
-func (c *Client) LeesGezondheid(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewLeesGezondheidRequest(c.Server)
-	if err != nil {
-		return nil, err
-	}
-	req = req.WithContext(ctx)
-	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
-		return nil, err
-	}
-	return c.Client.Do(req)
 }
 
 // LijstAbonnementen Abonnementen, en wie er mail krijgt
@@ -2893,7 +2919,7 @@ func (c *Client) LeesGezondheid(ctx context.Context, reqEditors ...RequestEditor
 // Ontvangers van mail komen er vanzelf bij: de hulpverlener van een signaal, zijn vervanger en het bureau uit de
 // instellingen. Van hen is alleen te lezen hoe het met de mail staat.
 //
-// Corresponds with GET /v1/abonnementen (the `LijstAbonnementen` operationId).
+// Corresponds with GET /abonnementen (the `LijstAbonnementen` operationId).
 func (c *Client) LijstAbonnementen(ctx context.Context, params *LijstAbonnementenParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewLijstAbonnementenRequest(c.Server, params)
 	if err != nil {
@@ -2921,7 +2947,7 @@ func (c *Client) LijstAbonnementen(ctx context.Context, params *LijstAbonnemente
 //
 // Takes any type of body and a specified content type.
 //
-// Corresponds with POST /v1/abonnementen (the `MaakAbonnement` operationId).
+// Corresponds with POST /abonnementen (the `MaakAbonnement` operationId).
 func (c *Client) MaakAbonnementWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewMaakAbonnementRequestWithBody(c.Server, contentType, body)
 	if err != nil {
@@ -2949,7 +2975,7 @@ func (c *Client) MaakAbonnementWithBody(ctx context.Context, contentType string,
 //
 // Takes a body of the `application/json` content type.
 //
-// Corresponds with POST /v1/abonnementen (the `MaakAbonnement` operationId).
+// Corresponds with POST /abonnementen (the `MaakAbonnement` operationId).
 func (c *Client) MaakAbonnement(ctx context.Context, body MaakAbonnementJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewMaakAbonnementRequest(c.Server, body)
 	if err != nil {
@@ -2966,7 +2992,7 @@ func (c *Client) MaakAbonnement(ctx context.Context, body MaakAbonnementJSONRequ
 //
 // Ook wat mislukt was, is daarmee vergeten. De berichten zelf blijven.
 //
-// Corresponds with DELETE /v1/abonnementen/{id} (the `VerwijderAbonnement` operationId).
+// Corresponds with DELETE /abonnementen/{id} (the `VerwijderAbonnement` operationId).
 func (c *Client) VerwijderAbonnement(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewVerwijderAbonnementRequest(c.Server, id)
 	if err != nil {
@@ -2981,7 +3007,9 @@ func (c *Client) VerwijderAbonnement(ctx context.Context, id Id, reqEditors ...R
 
 // LeesAbonnement Eén abonnement
 //
-// Corresponds with GET /v1/abonnementen/{id} (the `LeesAbonnement` operationId).
+// Geeft een abonnement zonder zijn geheim, en hoe het met de bezorging staat.
+//
+// Corresponds with GET /abonnementen/{id} (the `LeesAbonnement` operationId).
 func (c *Client) LeesAbonnement(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewLeesAbonnementRequest(c.Server, id)
 	if err != nil {
@@ -3001,7 +3029,7 @@ func (c *Client) LeesAbonnement(ctx context.Context, id Id, reqEditors ...Reques
 //
 // Takes any type of body and a specified content type.
 //
-// Corresponds with PUT /v1/abonnementen/{id} (the `WijzigAbonnement` operationId).
+// Corresponds with PUT /abonnementen/{id} (the `WijzigAbonnement` operationId).
 func (c *Client) WijzigAbonnementWithBody(ctx context.Context, id Id, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewWijzigAbonnementRequestWithBody(c.Server, id, contentType, body)
 	if err != nil {
@@ -3021,7 +3049,7 @@ func (c *Client) WijzigAbonnementWithBody(ctx context.Context, id Id, contentTyp
 //
 // Takes a body of the `application/json` content type.
 //
-// Corresponds with PUT /v1/abonnementen/{id} (the `WijzigAbonnement` operationId).
+// Corresponds with PUT /abonnementen/{id} (the `WijzigAbonnement` operationId).
 func (c *Client) WijzigAbonnement(ctx context.Context, id Id, body WijzigAbonnementJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewWijzigAbonnementRequest(c.Server, id, body)
 	if err != nil {
@@ -3040,7 +3068,7 @@ func (c *Client) WijzigAbonnement(ctx context.Context, id Id, body WijzigAbonnem
 //
 // Takes any type of body and a specified content type.
 //
-// Corresponds with POST /v1/abonnementen/{id}/geheim (the `WisselGeheim` operationId).
+// Corresponds with POST /abonnementen/{id}/geheim (the `WisselGeheim` operationId).
 func (c *Client) WisselGeheimWithBody(ctx context.Context, id Id, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewWisselGeheimRequestWithBody(c.Server, id, contentType, body)
 	if err != nil {
@@ -3059,7 +3087,7 @@ func (c *Client) WisselGeheimWithBody(ctx context.Context, id Id, contentType st
 //
 // Takes a body of the `application/json` content type.
 //
-// Corresponds with POST /v1/abonnementen/{id}/geheim (the `WisselGeheim` operationId).
+// Corresponds with POST /abonnementen/{id}/geheim (the `WisselGeheim` operationId).
 func (c *Client) WisselGeheim(ctx context.Context, id Id, body WisselGeheimJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewWisselGeheimRequest(c.Server, id, body)
 	if err != nil {
@@ -3078,7 +3106,7 @@ func (c *Client) WisselGeheim(ctx context.Context, id Id, body WisselGeheimJSONR
 //
 // Takes any type of body and a specified content type.
 //
-// Corresponds with POST /v1/abonnementen/{id}/herhaling (the `HerhaalMislukt` operationId).
+// Corresponds with POST /abonnementen/{id}/herhaling (the `HerhaalMislukt` operationId).
 func (c *Client) HerhaalMisluktWithBody(ctx context.Context, id Id, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewHerhaalMisluktRequestWithBody(c.Server, id, contentType, body)
 	if err != nil {
@@ -3097,7 +3125,7 @@ func (c *Client) HerhaalMisluktWithBody(ctx context.Context, id Id, contentType 
 //
 // Takes a body of the `application/json` content type.
 //
-// Corresponds with POST /v1/abonnementen/{id}/herhaling (the `HerhaalMislukt` operationId).
+// Corresponds with POST /abonnementen/{id}/herhaling (the `HerhaalMislukt` operationId).
 func (c *Client) HerhaalMislukt(ctx context.Context, id Id, body HerhaalMisluktJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewHerhaalMisluktRequest(c.Server, id, body)
 	if err != nil {
@@ -3114,7 +3142,7 @@ func (c *Client) HerhaalMislukt(ctx context.Context, id Id, body HerhaalMisluktJ
 //
 // Een bericht staat hier zolang de poort het bewaart, en er staat niets uit het bericht zelf.
 //
-// Corresponds with GET /v1/abonnementen/{id}/mislukt (the `LijstMislukt` operationId).
+// Corresponds with GET /abonnementen/{id}/mislukt (the `LijstMislukt` operationId).
 func (c *Client) LijstMislukt(ctx context.Context, id Id, params *LijstMisluktParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewLijstMisluktRequest(c.Server, id, params)
 	if err != nil {
@@ -3132,7 +3160,7 @@ func (c *Client) LijstMislukt(ctx context.Context, id Id, params *LijstMisluktPa
 // Stuurt één keer een bericht van het type `nl.seinhuis.proef.v1`, ook als het abonnement uit staat. Er verandert verder
 // niets.
 //
-// Corresponds with POST /v1/abonnementen/{id}/test (the `TestAbonnement` operationId).
+// Corresponds with POST /abonnementen/{id}/test (the `TestAbonnement` operationId).
 func (c *Client) TestAbonnement(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewTestAbonnementRequest(c.Server, id)
 	if err != nil {
@@ -3154,7 +3182,7 @@ func (c *Client) TestAbonnement(ctx context.Context, id Id, reqEditors ...Reques
 // bericht, en `id` is waar `Last-Event-ID` (of `na`) mee verder gaat. Is er niets nieuws, dan komt er geregeld een
 // commentaarregel. Een sleutel heeft hooguit vier zulke verbindingen; de volgende krijgt 429.
 //
-// Corresponds with GET /v1/berichten (the `LijstBerichten` operationId).
+// Corresponds with GET /berichten (the `LijstBerichten` operationId).
 func (c *Client) LijstBerichten(ctx context.Context, params *LijstBerichtenParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewLijstBerichtenRequest(c.Server, params)
 	if err != nil {
@@ -3169,7 +3197,9 @@ func (c *Client) LijstBerichten(ctx context.Context, params *LijstBerichtenParam
 
 // LijstGebruikers De gebruikers, op volgorde van id
 //
-// Corresponds with GET /v1/gebruikers (the `LijstGebruikers` operationId).
+// Geeft de vastgelegde hulpverleners van de organisatie.
+//
+// Corresponds with GET /gebruikers (the `LijstGebruikers` operationId).
 func (c *Client) LijstGebruikers(ctx context.Context, params *LijstGebruikersParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewLijstGebruikersRequest(c.Server, params)
 	if err != nil {
@@ -3184,9 +3214,11 @@ func (c *Client) LijstGebruikers(ctx context.Context, params *LijstGebruikersPar
 
 // MaakGebruikerWithBody Een gebruiker toevoegen
 //
+// Legt een hulpverlener vast, met wie hem vervangt en in welk team hij werkt.
+//
 // Takes any type of body and a specified content type.
 //
-// Corresponds with POST /v1/gebruikers (the `MaakGebruiker` operationId).
+// Corresponds with POST /gebruikers (the `MaakGebruiker` operationId).
 func (c *Client) MaakGebruikerWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewMaakGebruikerRequestWithBody(c.Server, contentType, body)
 	if err != nil {
@@ -3201,9 +3233,11 @@ func (c *Client) MaakGebruikerWithBody(ctx context.Context, contentType string, 
 
 // MaakGebruiker Een gebruiker toevoegen
 //
+// Legt een hulpverlener vast, met wie hem vervangt en in welk team hij werkt.
+//
 // Takes a body of the `application/json` content type.
 //
-// Corresponds with POST /v1/gebruikers (the `MaakGebruiker` operationId).
+// Corresponds with POST /gebruikers (the `MaakGebruiker` operationId).
 func (c *Client) MaakGebruiker(ctx context.Context, body MaakGebruikerJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewMaakGebruikerRequest(c.Server, body)
 	if err != nil {
@@ -3220,7 +3254,7 @@ func (c *Client) MaakGebruiker(ctx context.Context, body MaakGebruikerJSONReques
 //
 // Dat kan pas als hij geen signalen meer heeft; anders is het antwoord 409. Draag ze eerst over.
 //
-// Corresponds with DELETE /v1/gebruikers/{id} (the `VerwijderGebruiker` operationId).
+// Corresponds with DELETE /gebruikers/{id} (the `VerwijderGebruiker` operationId).
 func (c *Client) VerwijderGebruiker(ctx context.Context, id GebruikerId, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewVerwijderGebruikerRequest(c.Server, id)
 	if err != nil {
@@ -3235,7 +3269,9 @@ func (c *Client) VerwijderGebruiker(ctx context.Context, id GebruikerId, reqEdit
 
 // LeesGebruiker Eén gebruiker
 //
-// Corresponds with GET /v1/gebruikers/{id} (the `LeesGebruiker` operationId).
+// Geeft wat van een hulpverlener is vastgelegd.
+//
+// Corresponds with GET /gebruikers/{id} (the `LeesGebruiker` operationId).
 func (c *Client) LeesGebruiker(ctx context.Context, id GebruikerId, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewLeesGebruikerRequest(c.Server, id)
 	if err != nil {
@@ -3255,7 +3291,7 @@ func (c *Client) LeesGebruiker(ctx context.Context, id GebruikerId, reqEditors .
 //
 // Takes any type of body and a specified content type.
 //
-// Corresponds with PUT /v1/gebruikers/{id} (the `WijzigGebruiker` operationId).
+// Corresponds with PUT /gebruikers/{id} (the `WijzigGebruiker` operationId).
 func (c *Client) WijzigGebruikerWithBody(ctx context.Context, id GebruikerId, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewWijzigGebruikerRequestWithBody(c.Server, id, contentType, body)
 	if err != nil {
@@ -3275,7 +3311,7 @@ func (c *Client) WijzigGebruikerWithBody(ctx context.Context, id GebruikerId, co
 //
 // Takes a body of the `application/json` content type.
 //
-// Corresponds with PUT /v1/gebruikers/{id} (the `WijzigGebruiker` operationId).
+// Corresponds with PUT /gebruikers/{id} (the `WijzigGebruiker` operationId).
 func (c *Client) WijzigGebruiker(ctx context.Context, id GebruikerId, body WijzigGebruikerJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewWijzigGebruikerRequest(c.Server, id, body)
 	if err != nil {
@@ -3290,7 +3326,9 @@ func (c *Client) WijzigGebruiker(ctx context.Context, id GebruikerId, body Wijzi
 
 // LeesOverdracht Hoe het met de laatste overdracht van een hulpverlener staat
 //
-// Corresponds with GET /v1/gebruikers/{id}/overdracht (the `LeesOverdracht` operationId).
+// Geeft hoe ver de overdracht is, per signaal.
+//
+// Corresponds with GET /gebruikers/{id}/overdracht (the `LeesOverdracht` operationId).
 func (c *Client) LeesOverdracht(ctx context.Context, id GebruikerId, params *LeesOverdrachtParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewLeesOverdrachtRequest(c.Server, id, params)
 	if err != nil {
@@ -3312,7 +3350,7 @@ func (c *Client) LeesOverdracht(ctx context.Context, id GebruikerId, params *Lee
 //
 // Takes any type of body and a specified content type.
 //
-// Corresponds with POST /v1/gebruikers/{id}/overdracht (the `DraagOver` operationId).
+// Corresponds with POST /gebruikers/{id}/overdracht (the `DraagOver` operationId).
 func (c *Client) DraagOverWithBody(ctx context.Context, id GebruikerId, params *DraagOverParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewDraagOverRequestWithBody(c.Server, id, params, contentType, body)
 	if err != nil {
@@ -3334,7 +3372,7 @@ func (c *Client) DraagOverWithBody(ctx context.Context, id GebruikerId, params *
 //
 // Takes a body of the `application/json` content type.
 //
-// Corresponds with POST /v1/gebruikers/{id}/overdracht (the `DraagOver` operationId).
+// Corresponds with POST /gebruikers/{id}/overdracht (the `DraagOver` operationId).
 func (c *Client) DraagOver(ctx context.Context, id GebruikerId, params *DraagOverParams, body DraagOverJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewDraagOverRequest(c.Server, id, params, body)
 	if err != nil {
@@ -3347,9 +3385,28 @@ func (c *Client) DraagOver(ctx context.Context, id GebruikerId, params *DraagOve
 	return c.Client.Do(req)
 }
 
+// LeesGezondheid Of de poort werkt
+//
+// Zegt of de poort signalen kan aannemen; voor bewaking, zonder sleutel.
+//
+// Corresponds with GET /health (the `LeesGezondheid` operationId).
+func (c *Client) LeesGezondheid(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewLeesGezondheidRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // LijstImporten Eigen importen, de nieuwste eerst
 //
-// Corresponds with GET /v1/importen (the `LijstImporten` operationId).
+// Geeft de importen van de organisatie, de nieuwste eerst.
+//
+// Corresponds with GET /importen (the `LijstImporten` operationId).
 func (c *Client) LijstImporten(ctx context.Context, params *LijstImportenParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewLijstImportenRequest(c.Server, params)
 	if err != nil {
@@ -3372,7 +3429,7 @@ func (c *Client) LijstImporten(ctx context.Context, params *LijstImportenParams,
 //
 // Takes any type of body and a specified content type.
 //
-// Corresponds with POST /v1/importen (the `MaakImport` operationId).
+// Corresponds with POST /importen (the `MaakImport` operationId).
 func (c *Client) MaakImportWithBody(ctx context.Context, params *MaakImportParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewMaakImportRequestWithBody(c.Server, params, contentType, body)
 	if err != nil {
@@ -3395,7 +3452,7 @@ func (c *Client) MaakImportWithBody(ctx context.Context, params *MaakImportParam
 //
 // Takes a body of the `application/json` content type.
 //
-// Corresponds with POST /v1/importen (the `MaakImport` operationId).
+// Corresponds with POST /importen (the `MaakImport` operationId).
 func (c *Client) MaakImport(ctx context.Context, params *MaakImportParams, body MaakImportJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewMaakImportRequest(c.Server, params, body)
 	if err != nil {
@@ -3410,7 +3467,9 @@ func (c *Client) MaakImport(ctx context.Context, params *MaakImportParams, body 
 
 // LeesImport Hoe het met een import staat
 //
-// Corresponds with GET /v1/importen/{id} (the `LeesImport` operationId).
+// Geeft de toestand van een import, en hoeveel regels welke uitkomst kregen.
+//
+// Corresponds with GET /importen/{id} (the `LeesImport` operationId).
 func (c *Client) LeesImport(ctx context.Context, id Id, params *LeesImportParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewLeesImportRequest(c.Server, id, params)
 	if err != nil {
@@ -3425,7 +3484,9 @@ func (c *Client) LeesImport(ctx context.Context, id Id, params *LeesImportParams
 
 // LijstRegels De regels met hun uitkomst, op volgorde
 //
-// Corresponds with GET /v1/importen/{id}/regels (the `LijstRegels` operationId).
+// Geeft de aangeleverde regels, elk met zijn uitkomst.
+//
+// Corresponds with GET /importen/{id}/regels (the `LijstRegels` operationId).
 func (c *Client) LijstRegels(ctx context.Context, id Id, params *LijstRegelsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewLijstRegelsRequest(c.Server, id, params)
 	if err != nil {
@@ -3447,7 +3508,7 @@ func (c *Client) LijstRegels(ctx context.Context, id Id, params *LijstRegelsPara
 //
 // Takes any type of body and a specified content type.
 //
-// Corresponds with POST /v1/importen/{id}/regels (the `NeemRegelsAan` operationId).
+// Corresponds with POST /importen/{id}/regels (the `NeemRegelsAan` operationId).
 func (c *Client) NeemRegelsAanWithBody(ctx context.Context, id Id, params *NeemRegelsAanParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewNeemRegelsAanRequestWithBody(c.Server, id, params, contentType, body)
 	if err != nil {
@@ -3469,7 +3530,7 @@ func (c *Client) NeemRegelsAanWithBody(ctx context.Context, id Id, params *NeemR
 //
 // Takes a body of the `application/json` content type.
 //
-// Corresponds with POST /v1/importen/{id}/regels (the `NeemRegelsAan` operationId).
+// Corresponds with POST /importen/{id}/regels (the `NeemRegelsAan` operationId).
 func (c *Client) NeemRegelsAan(ctx context.Context, id Id, params *NeemRegelsAanParams, body NeemRegelsAanJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewNeemRegelsAanRequest(c.Server, id, params, body)
 	if err != nil {
@@ -3487,7 +3548,7 @@ func (c *Client) NeemRegelsAan(ctx context.Context, id Id, params *NeemRegelsAan
 // Het logboek volgens NEN 7513. Er staat niets van een kind in. Ook het lezen van het logboek komt erin. De poort
 // bewaart het vijf jaar.
 //
-// Corresponds with GET /v1/inzagen (the `LijstInzagen` operationId).
+// Corresponds with GET /inzagen (the `LijstInzagen` operationId).
 func (c *Client) LijstInzagen(ctx context.Context, params *LijstInzagenParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewLijstInzagenRequest(c.Server, params)
 	if err != nil {
@@ -3506,7 +3567,7 @@ func (c *Client) LijstInzagen(ctx context.Context, params *LijstInzagenParams, r
 // zonder contactkaart of voorleescode. Staat er geen match, dan zegt dat niet dat niemand anders dit kind kent, want
 // alleen wie signaleert is te zien.
 //
-// Corresponds with GET /v1/matches (the `LijstMatches` operationId).
+// Corresponds with GET /matches (the `LijstMatches` operationId).
 func (c *Client) LijstMatches(ctx context.Context, params *LijstMatchesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewLijstMatchesRequest(c.Server, params)
 	if err != nil {
@@ -3525,7 +3586,7 @@ func (c *Client) LijstMatches(ctx context.Context, params *LijstMatchesParams, r
 // ander de laatste drie: zo weten beiden dat het om dezelfde match gaat. Dat deze kaarten en codes zijn gelezen, komt
 // in het logboek van inzagen.
 //
-// Corresponds with GET /v1/matches/{id} (the `LeesMatch` operationId).
+// Corresponds with GET /matches/{id} (the `LeesMatch` operationId).
 func (c *Client) LeesMatch(ctx context.Context, id MatchId, params *LeesMatchParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewLeesMatchRequest(c.Server, id, params)
 	if err != nil {
@@ -3547,7 +3608,7 @@ func (c *Client) LeesMatch(ctx context.Context, id MatchId, params *LeesMatchPar
 //
 // Takes any type of body and a specified content type.
 //
-// Corresponds with POST /v1/matches/{id}/antwoorden (the `BeantwoordMatch` operationId).
+// Corresponds with POST /matches/{id}/antwoorden (the `BeantwoordMatch` operationId).
 func (c *Client) BeantwoordMatchWithBody(ctx context.Context, id MatchId, params *BeantwoordMatchParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewBeantwoordMatchRequestWithBody(c.Server, id, params, contentType, body)
 	if err != nil {
@@ -3569,7 +3630,7 @@ func (c *Client) BeantwoordMatchWithBody(ctx context.Context, id MatchId, params
 //
 // Takes a body of the `application/json` content type.
 //
-// Corresponds with POST /v1/matches/{id}/antwoorden (the `BeantwoordMatch` operationId).
+// Corresponds with POST /matches/{id}/antwoorden (the `BeantwoordMatch` operationId).
 func (c *Client) BeantwoordMatch(ctx context.Context, id MatchId, params *BeantwoordMatchParams, body BeantwoordMatchJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewBeantwoordMatchRequest(c.Server, id, params, body)
 	if err != nil {
@@ -3584,7 +3645,9 @@ func (c *Client) BeantwoordMatch(ctx context.Context, id MatchId, params *Beantw
 
 // LijstMeldingen Eigen meldingen, de nieuwste eerst
 //
-// Corresponds with GET /v1/meldingen (the `LijstMeldingen` operationId).
+// Geeft de meldingen binnen het bereik van wie vraagt, de nieuwste eerst.
+//
+// Corresponds with GET /meldingen (the `LijstMeldingen` operationId).
 func (c *Client) LijstMeldingen(ctx context.Context, params *LijstMeldingenParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewLijstMeldingenRequest(c.Server, params)
 	if err != nil {
@@ -3605,7 +3668,7 @@ func (c *Client) LijstMeldingen(ctx context.Context, params *LijstMeldingenParam
 //
 // Takes any type of body and a specified content type.
 //
-// Corresponds with POST /v1/meldingen (the `MaakMelding` operationId).
+// Corresponds with POST /meldingen (the `MaakMelding` operationId).
 func (c *Client) MaakMeldingWithBody(ctx context.Context, params *MaakMeldingParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewMaakMeldingRequestWithBody(c.Server, params, contentType, body)
 	if err != nil {
@@ -3626,7 +3689,7 @@ func (c *Client) MaakMeldingWithBody(ctx context.Context, params *MaakMeldingPar
 //
 // Takes a body of the `application/json` content type.
 //
-// Corresponds with POST /v1/meldingen (the `MaakMelding` operationId).
+// Corresponds with POST /meldingen (the `MaakMelding` operationId).
 func (c *Client) MaakMelding(ctx context.Context, params *MaakMeldingParams, body MaakMeldingJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewMaakMeldingRequest(c.Server, params, body)
 	if err != nil {
@@ -3641,7 +3704,9 @@ func (c *Client) MaakMelding(ctx context.Context, params *MaakMeldingParams, bod
 
 // LeesMelding Eén melding met de uitkomst per persoon
 //
-// Corresponds with GET /v1/meldingen/{id} (the `LeesMelding` operationId).
+// Geeft van iedere persoon wat er van de aanmelding is geworden.
+//
+// Corresponds with GET /meldingen/{id} (the `LeesMelding` operationId).
 func (c *Client) LeesMelding(ctx context.Context, id Id, params *LeesMeldingParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewLeesMeldingRequest(c.Server, id, params)
 	if err != nil {
@@ -3656,7 +3721,9 @@ func (c *Client) LeesMelding(ctx context.Context, id Id, params *LeesMeldingPara
 
 // LeesOpenapi Deze beschrijving
 //
-// Corresponds with GET /v1/openapi.json (the `LeesOpenapi` operationId).
+// Geeft dit bestand als JSON, aan iedereen en ook aan webpagina's van elders.
+//
+// Corresponds with GET /openapi.json (the `LeesOpenapi` operationId).
 func (c *Client) LeesOpenapi(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewLeesOpenapiRequest(c.Server)
 	if err != nil {
@@ -3671,7 +3738,9 @@ func (c *Client) LeesOpenapi(ctx context.Context, reqEditors ...RequestEditorFn)
 
 // LeesOrganisatie De eigen organisatie en de staat van de poort
 //
-// Corresponds with GET /v1/organisatie (the `LeesOrganisatie` operationId).
+// Geeft het eigen profiel, de wachtrij en wat er van de tegoeden over is.
+//
+// Corresponds with GET /organisatie (the `LeesOrganisatie` operationId).
 func (c *Client) LeesOrganisatie(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewLeesOrganisatieRequest(c.Server)
 	if err != nil {
@@ -3686,7 +3755,9 @@ func (c *Client) LeesOrganisatie(ctx context.Context, reqEditors ...RequestEdito
 
 // LijstSignalen Eigen signalen, de nieuwste eerst
 //
-// Corresponds with GET /v1/signalen (the `LijstSignalen` operationId).
+// Geeft de signalen binnen het bereik van wie vraagt, de nieuwste eerst.
+//
+// Corresponds with GET /signalen (the `LijstSignalen` operationId).
 func (c *Client) LijstSignalen(ctx context.Context, params *LijstSignalenParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewLijstSignalenRequest(c.Server, params)
 	if err != nil {
@@ -3706,7 +3777,7 @@ func (c *Client) LijstSignalen(ctx context.Context, params *LijstSignalenParams,
 //
 // Takes any type of body and a specified content type.
 //
-// Corresponds with POST /v1/signalen (the `MaakSignaal` operationId).
+// Corresponds with POST /signalen (the `MaakSignaal` operationId).
 func (c *Client) MaakSignaalWithBody(ctx context.Context, params *MaakSignaalParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewMaakSignaalRequestWithBody(c.Server, params, contentType, body)
 	if err != nil {
@@ -3726,7 +3797,7 @@ func (c *Client) MaakSignaalWithBody(ctx context.Context, params *MaakSignaalPar
 //
 // Takes a body of the `application/json` content type.
 //
-// Corresponds with POST /v1/signalen (the `MaakSignaal` operationId).
+// Corresponds with POST /signalen (the `MaakSignaal` operationId).
 func (c *Client) MaakSignaal(ctx context.Context, params *MaakSignaalParams, body MaakSignaalJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewMaakSignaalRequest(c.Server, params, body)
 	if err != nil {
@@ -3741,7 +3812,9 @@ func (c *Client) MaakSignaal(ctx context.Context, params *MaakSignaalParams, bod
 
 // LeesSignaal Eén signaal
 //
-// Corresponds with GET /v1/signalen/{id} (the `LeesSignaal` operationId).
+// Geeft de toestand van een aanmelding, en wat de poort er nog mee doet.
+//
+// Corresponds with GET /signalen/{id} (the `LeesSignaal` operationId).
 func (c *Client) LeesSignaal(ctx context.Context, id Id, params *LeesSignaalParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewLeesSignaalRequest(c.Server, id, params)
 	if err != nil {
@@ -3756,7 +3829,9 @@ func (c *Client) LeesSignaal(ctx context.Context, id Id, params *LeesSignaalPara
 
 // LijstEigenaren Wie dit kind namens de organisatie signaleren
 //
-// Corresponds with GET /v1/signalen/{id}/eigenaren (the `LijstEigenaren` operationId).
+// Geeft wie binnen de organisatie dit signaal hebben, ieder met zijn eigen kenmerk.
+//
+// Corresponds with GET /signalen/{id}/eigenaren (the `LijstEigenaren` operationId).
 func (c *Client) LijstEigenaren(ctx context.Context, id Id, params *LijstEigenarenParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewLijstEigenarenRequest(c.Server, id, params)
 	if err != nil {
@@ -3776,7 +3851,7 @@ func (c *Client) LijstEigenaren(ctx context.Context, id Id, params *LijstEigenar
 //
 // Takes any type of body and a specified content type.
 //
-// Corresponds with POST /v1/signalen/{id}/eigenaren (the `WijzigEigenaren` operationId).
+// Corresponds with POST /signalen/{id}/eigenaren (the `WijzigEigenaren` operationId).
 func (c *Client) WijzigEigenarenWithBody(ctx context.Context, id Id, params *WijzigEigenarenParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewWijzigEigenarenRequestWithBody(c.Server, id, params, contentType, body)
 	if err != nil {
@@ -3796,7 +3871,7 @@ func (c *Client) WijzigEigenarenWithBody(ctx context.Context, id Id, params *Wij
 //
 // Takes a body of the `application/json` content type.
 //
-// Corresponds with POST /v1/signalen/{id}/eigenaren (the `WijzigEigenaren` operationId).
+// Corresponds with POST /signalen/{id}/eigenaren (the `WijzigEigenaren` operationId).
 func (c *Client) WijzigEigenaren(ctx context.Context, id Id, params *WijzigEigenarenParams, body WijzigEigenarenJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewWijzigEigenarenRequest(c.Server, id, params, body)
 	if err != nil {
@@ -3816,7 +3891,7 @@ func (c *Client) WijzigEigenaren(ctx context.Context, id Id, params *WijzigEigen
 //
 // Takes any type of body and a specified content type.
 //
-// Corresponds with POST /v1/signalen/{id}/intrekking (the `TrekSignaalIn` operationId).
+// Corresponds with POST /signalen/{id}/intrekking (the `TrekSignaalIn` operationId).
 func (c *Client) TrekSignaalInWithBody(ctx context.Context, id Id, params *TrekSignaalInParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewTrekSignaalInRequestWithBody(c.Server, id, params, contentType, body)
 	if err != nil {
@@ -3836,7 +3911,7 @@ func (c *Client) TrekSignaalInWithBody(ctx context.Context, id Id, params *TrekS
 //
 // Takes a body of the `application/json` content type.
 //
-// Corresponds with POST /v1/signalen/{id}/intrekking (the `TrekSignaalIn` operationId).
+// Corresponds with POST /signalen/{id}/intrekking (the `TrekSignaalIn` operationId).
 func (c *Client) TrekSignaalIn(ctx context.Context, id Id, params *TrekSignaalInParams, body TrekSignaalInJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewTrekSignaalInRequest(c.Server, id, params, body)
 	if err != nil {
@@ -3856,7 +3931,7 @@ func (c *Client) TrekSignaalIn(ctx context.Context, id Id, params *TrekSignaalIn
 //
 // Takes any type of body and a specified content type.
 //
-// Corresponds with POST /v1/signalen/{id}/verlenging (the `VerlengSignaal` operationId).
+// Corresponds with POST /signalen/{id}/verlenging (the `VerlengSignaal` operationId).
 func (c *Client) VerlengSignaalWithBody(ctx context.Context, id Id, params *VerlengSignaalParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewVerlengSignaalRequestWithBody(c.Server, id, params, contentType, body)
 	if err != nil {
@@ -3876,7 +3951,7 @@ func (c *Client) VerlengSignaalWithBody(ctx context.Context, id Id, params *Verl
 //
 // Takes a body of the `application/json` content type.
 //
-// Corresponds with POST /v1/signalen/{id}/verlenging (the `VerlengSignaal` operationId).
+// Corresponds with POST /signalen/{id}/verlenging (the `VerlengSignaal` operationId).
 func (c *Client) VerlengSignaal(ctx context.Context, id Id, params *VerlengSignaalParams, body VerlengSignaalJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewVerlengSignaalRequest(c.Server, id, params, body)
 	if err != nil {
@@ -3891,7 +3966,9 @@ func (c *Client) VerlengSignaal(ctx context.Context, id Id, params *VerlengSigna
 
 // LijstSleutels De API-sleutels, de nieuwste eerst, ook die niet meer gelden
 //
-// Corresponds with GET /v1/sleutels (the `LijstSleutels` operationId).
+// Geeft de sleutels zonder hun geheim; dat is alleen bij het maken te zien.
+//
+// Corresponds with GET /sleutels (the `LijstSleutels` operationId).
 func (c *Client) LijstSleutels(ctx context.Context, params *LijstSleutelsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewLijstSleutelsRequest(c.Server, params)
 	if err != nil {
@@ -3911,7 +3988,7 @@ func (c *Client) LijstSleutels(ctx context.Context, params *LijstSleutelsParams,
 //
 // Takes any type of body and a specified content type.
 //
-// Corresponds with POST /v1/sleutels (the `MaakSleutel` operationId).
+// Corresponds with POST /sleutels (the `MaakSleutel` operationId).
 func (c *Client) MaakSleutelWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewMaakSleutelRequestWithBody(c.Server, contentType, body)
 	if err != nil {
@@ -3931,7 +4008,7 @@ func (c *Client) MaakSleutelWithBody(ctx context.Context, contentType string, bo
 //
 // Takes a body of the `application/json` content type.
 //
-// Corresponds with POST /v1/sleutels (the `MaakSleutel` operationId).
+// Corresponds with POST /sleutels (the `MaakSleutel` operationId).
 func (c *Client) MaakSleutel(ctx context.Context, body MaakSleutelJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewMaakSleutelRequest(c.Server, body)
 	if err != nil {
@@ -3948,7 +4025,7 @@ func (c *Client) MaakSleutel(ctx context.Context, body MaakSleutelJSONRequestBod
 //
 // Dat werkt meteen, ook voor wat met deze sleutel nog openstaat. Nog eens intrekken geeft hetzelfde antwoord.
 //
-// Corresponds with DELETE /v1/sleutels/{id} (the `TrekSleutelIn` operationId).
+// Corresponds with DELETE /sleutels/{id} (the `TrekSleutelIn` operationId).
 func (c *Client) TrekSleutelIn(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewTrekSleutelInRequest(c.Server, id)
 	if err != nil {
@@ -3963,7 +4040,9 @@ func (c *Client) TrekSleutelIn(ctx context.Context, id Id, reqEditors ...Request
 
 // LeesSleutel Eén API-sleutel, zonder de sleutel zelf
 //
-// Corresponds with GET /v1/sleutels/{id} (the `LeesSleutel` operationId).
+// Geeft wat de sleutel mag, en wanneer hij vervalt.
+//
+// Corresponds with GET /sleutels/{id} (the `LeesSleutel` operationId).
 func (c *Client) LeesSleutel(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewLeesSleutelRequest(c.Server, id)
 	if err != nil {
@@ -3976,33 +4055,6 @@ func (c *Client) LeesSleutel(ctx context.Context, id Id, reqEditors ...RequestEd
 	return c.Client.Do(req)
 }
 
-// NewLeesGezondheidRequest constructs an http.Request for the LeesGezondheid method
-func NewLeesGezondheidRequest(server string) (*http.Request, error) {
-	var err error
-
-	serverURL, err := url.Parse(server)
-	if err != nil {
-		return nil, err
-	}
-
-	operationPath := fmt.Sprintf("/health")
-	if operationPath[0] == '/' {
-		operationPath = "." + operationPath
-	}
-
-	queryURL, err := serverURL.Parse(operationPath)
-	if err != nil {
-		return nil, err
-	}
-
-	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
-	if err != nil {
-		return nil, err
-	}
-
-	return req, nil
-}
-
 // NewLijstAbonnementenRequest constructs an http.Request for the LijstAbonnementen method
 func NewLijstAbonnementenRequest(server string, params *LijstAbonnementenParams) (*http.Request, error) {
 	var err error
@@ -4012,7 +4064,7 @@ func NewLijstAbonnementenRequest(server string, params *LijstAbonnementenParams)
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/abonnementen")
+	operationPath := fmt.Sprintf("/abonnementen")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -4081,7 +4133,7 @@ func NewMaakAbonnementRequestWithBody(server string, contentType string, body io
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/abonnementen")
+	operationPath := fmt.Sprintf("/abonnementen")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -4117,7 +4169,7 @@ func NewVerwijderAbonnementRequest(server string, id Id) (*http.Request, error) 
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/abonnementen/%s", pathParam0)
+	operationPath := fmt.Sprintf("/abonnementen/%s", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -4151,7 +4203,7 @@ func NewLeesAbonnementRequest(server string, id Id) (*http.Request, error) {
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/abonnementen/%s", pathParam0)
+	operationPath := fmt.Sprintf("/abonnementen/%s", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -4196,7 +4248,7 @@ func NewWijzigAbonnementRequestWithBody(server string, id Id, contentType string
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/abonnementen/%s", pathParam0)
+	operationPath := fmt.Sprintf("/abonnementen/%s", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -4243,7 +4295,7 @@ func NewWisselGeheimRequestWithBody(server string, id Id, contentType string, bo
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/abonnementen/%s/geheim", pathParam0)
+	operationPath := fmt.Sprintf("/abonnementen/%s/geheim", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -4290,7 +4342,7 @@ func NewHerhaalMisluktRequestWithBody(server string, id Id, contentType string, 
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/abonnementen/%s/herhaling", pathParam0)
+	operationPath := fmt.Sprintf("/abonnementen/%s/herhaling", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -4326,7 +4378,7 @@ func NewLijstMisluktRequest(server string, id Id, params *LijstMisluktParams) (*
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/abonnementen/%s/mislukt", pathParam0)
+	operationPath := fmt.Sprintf("/abonnementen/%s/mislukt", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -4391,7 +4443,7 @@ func NewTestAbonnementRequest(server string, id Id) (*http.Request, error) {
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/abonnementen/%s/test", pathParam0)
+	operationPath := fmt.Sprintf("/abonnementen/%s/test", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -4418,7 +4470,7 @@ func NewLijstBerichtenRequest(server string, params *LijstBerichtenParams) (*htt
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/berichten")
+	operationPath := fmt.Sprintf("/berichten")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -4506,7 +4558,7 @@ func NewLijstGebruikersRequest(server string, params *LijstGebruikersParams) (*h
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/gebruikers")
+	operationPath := fmt.Sprintf("/gebruikers")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -4575,7 +4627,7 @@ func NewMaakGebruikerRequestWithBody(server string, contentType string, body io.
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/gebruikers")
+	operationPath := fmt.Sprintf("/gebruikers")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -4611,7 +4663,7 @@ func NewVerwijderGebruikerRequest(server string, id GebruikerId) (*http.Request,
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/gebruikers/%s", pathParam0)
+	operationPath := fmt.Sprintf("/gebruikers/%s", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -4645,7 +4697,7 @@ func NewLeesGebruikerRequest(server string, id GebruikerId) (*http.Request, erro
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/gebruikers/%s", pathParam0)
+	operationPath := fmt.Sprintf("/gebruikers/%s", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -4690,7 +4742,7 @@ func NewWijzigGebruikerRequestWithBody(server string, id GebruikerId, contentTyp
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/gebruikers/%s", pathParam0)
+	operationPath := fmt.Sprintf("/gebruikers/%s", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -4726,7 +4778,7 @@ func NewLeesOverdrachtRequest(server string, id GebruikerId, params *LeesOverdra
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/gebruikers/%s/overdracht", pathParam0)
+	operationPath := fmt.Sprintf("/gebruikers/%s/overdracht", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -4784,7 +4836,7 @@ func NewDraagOverRequestWithBody(server string, id GebruikerId, params *DraagOve
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/gebruikers/%s/overdracht", pathParam0)
+	operationPath := fmt.Sprintf("/gebruikers/%s/overdracht", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -4817,6 +4869,33 @@ func NewDraagOverRequestWithBody(server string, id GebruikerId, params *DraagOve
 	return req, nil
 }
 
+// NewLeesGezondheidRequest constructs an http.Request for the LeesGezondheid method
+func NewLeesGezondheidRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/health")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewLijstImportenRequest constructs an http.Request for the LijstImporten method
 func NewLijstImportenRequest(server string, params *LijstImportenParams) (*http.Request, error) {
 	var err error
@@ -4826,7 +4905,7 @@ func NewLijstImportenRequest(server string, params *LijstImportenParams) (*http.
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/importen")
+	operationPath := fmt.Sprintf("/importen")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -4908,7 +4987,7 @@ func NewMaakImportRequestWithBody(server string, params *MaakImportParams, conte
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/importen")
+	operationPath := fmt.Sprintf("/importen")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -4957,7 +5036,7 @@ func NewLeesImportRequest(server string, id Id, params *LeesImportParams) (*http
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/importen/%s", pathParam0)
+	operationPath := fmt.Sprintf("/importen/%s", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -5004,7 +5083,7 @@ func NewLijstRegelsRequest(server string, id Id, params *LijstRegelsParams) (*ht
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/importen/%s/regels", pathParam0)
+	operationPath := fmt.Sprintf("/importen/%s/regels", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -5093,7 +5172,7 @@ func NewNeemRegelsAanRequestWithBody(server string, id Id, params *NeemRegelsAan
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/importen/%s/regels", pathParam0)
+	operationPath := fmt.Sprintf("/importen/%s/regels", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -5135,7 +5214,7 @@ func NewLijstInzagenRequest(server string, params *LijstInzagenParams) (*http.Re
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/inzagen")
+	operationPath := fmt.Sprintf("/inzagen")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -5225,7 +5304,7 @@ func NewLijstMatchesRequest(server string, params *LijstMatchesParams) (*http.Re
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/matches")
+	operationPath := fmt.Sprintf("/matches")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -5319,7 +5398,7 @@ func NewLeesMatchRequest(server string, id MatchId, params *LeesMatchParams) (*h
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/matches/%s", pathParam0)
+	operationPath := fmt.Sprintf("/matches/%s", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -5377,7 +5456,7 @@ func NewBeantwoordMatchRequestWithBody(server string, id MatchId, params *Beantw
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/matches/%s/antwoorden", pathParam0)
+	operationPath := fmt.Sprintf("/matches/%s/antwoorden", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -5455,7 +5534,7 @@ func NewLijstMeldingenRequest(server string, params *LijstMeldingenParams) (*htt
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/meldingen")
+	operationPath := fmt.Sprintf("/meldingen")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -5553,7 +5632,7 @@ func NewMaakMeldingRequestWithBody(server string, params *MaakMeldingParams, con
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/meldingen")
+	operationPath := fmt.Sprintf("/meldingen")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -5638,7 +5717,7 @@ func NewLeesMeldingRequest(server string, id Id, params *LeesMeldingParams) (*ht
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/meldingen/%s", pathParam0)
+	operationPath := fmt.Sprintf("/meldingen/%s", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -5678,7 +5757,7 @@ func NewLeesOpenapiRequest(server string) (*http.Request, error) {
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/openapi.json")
+	operationPath := fmt.Sprintf("/openapi.json")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -5705,7 +5784,7 @@ func NewLeesOrganisatieRequest(server string) (*http.Request, error) {
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/organisatie")
+	operationPath := fmt.Sprintf("/organisatie")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -5732,7 +5811,7 @@ func NewLijstSignalenRequest(server string, params *LijstSignalenParams) (*http.
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/signalen")
+	operationPath := fmt.Sprintf("/signalen")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -5822,7 +5901,7 @@ func NewMaakSignaalRequestWithBody(server string, params *MaakSignaalParams, con
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/signalen")
+	operationPath := fmt.Sprintf("/signalen")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -5907,7 +5986,7 @@ func NewLeesSignaalRequest(server string, id Id, params *LeesSignaalParams) (*ht
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/signalen/%s", pathParam0)
+	operationPath := fmt.Sprintf("/signalen/%s", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -5954,7 +6033,7 @@ func NewLijstEigenarenRequest(server string, id Id, params *LijstEigenarenParams
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/signalen/%s/eigenaren", pathParam0)
+	operationPath := fmt.Sprintf("/signalen/%s/eigenaren", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -6012,7 +6091,7 @@ func NewWijzigEigenarenRequestWithBody(server string, id Id, params *WijzigEigen
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/signalen/%s/eigenaren", pathParam0)
+	operationPath := fmt.Sprintf("/signalen/%s/eigenaren", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -6072,7 +6151,7 @@ func NewTrekSignaalInRequestWithBody(server string, id Id, params *TrekSignaalIn
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/signalen/%s/intrekking", pathParam0)
+	operationPath := fmt.Sprintf("/signalen/%s/intrekking", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -6168,7 +6247,7 @@ func NewVerlengSignaalRequestWithBody(server string, id Id, params *VerlengSigna
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/signalen/%s/verlenging", pathParam0)
+	operationPath := fmt.Sprintf("/signalen/%s/verlenging", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -6246,7 +6325,7 @@ func NewLijstSleutelsRequest(server string, params *LijstSleutelsParams) (*http.
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/sleutels")
+	operationPath := fmt.Sprintf("/sleutels")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -6315,7 +6394,7 @@ func NewMaakSleutelRequestWithBody(server string, contentType string, body io.Re
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/sleutels")
+	operationPath := fmt.Sprintf("/sleutels")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -6351,7 +6430,7 @@ func NewTrekSleutelInRequest(server string, id Id) (*http.Request, error) {
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/sleutels/%s", pathParam0)
+	operationPath := fmt.Sprintf("/sleutels/%s", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -6385,7 +6464,7 @@ func NewLeesSleutelRequest(server string, id Id) (*http.Request, error) {
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/sleutels/%s", pathParam0)
+	operationPath := fmt.Sprintf("/sleutels/%s", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -6447,13 +6526,6 @@ func WithBaseURL(baseURL string) ClientOption {
 // ClientWithResponsesInterface is the interface specification for the client with responses above.
 type ClientWithResponsesInterface interface {
 
-	// LeesGezondheidWithResponse Of de poort werkt
-	//
-	// Returns a wrapper object for the known response body format(s).
-	//
-	// Corresponds with GET /health (the `LeesGezondheid` operationId).
-	LeesGezondheidWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*LeesGezondheidResponse, error)
-
 	// LijstAbonnementenWithResponse Abonnementen, en wie er mail krijgt
 	//
 	// Ontvangers van mail komen er vanzelf bij: de hulpverlener van een signaal, zijn vervanger en het bureau uit de
@@ -6461,7 +6533,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with GET /v1/abonnementen (the `LijstAbonnementen` operationId).
+	// Corresponds with GET /abonnementen (the `LijstAbonnementen` operationId).
 	LijstAbonnementenWithResponse(ctx context.Context, params *LijstAbonnementenParams, reqEditors ...RequestEditorFn) (*LijstAbonnementenResponse, error)
 
 	// MaakAbonnementWithBodyWithResponse Een webhook aanvragen
@@ -6479,7 +6551,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with POST /v1/abonnementen (the `MaakAbonnement` operationId).
+	// Corresponds with POST /abonnementen (the `MaakAbonnement` operationId).
 	MaakAbonnementWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*MaakAbonnementResponse, error)
 
 	// MaakAbonnementWithResponse Een webhook aanvragen
@@ -6497,7 +6569,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with POST /v1/abonnementen (the `MaakAbonnement` operationId).
+	// Corresponds with POST /abonnementen (the `MaakAbonnement` operationId).
 	MaakAbonnementWithResponse(ctx context.Context, body MaakAbonnementJSONRequestBody, reqEditors ...RequestEditorFn) (*MaakAbonnementResponse, error)
 
 	// VerwijderAbonnementWithResponse Een abonnement beëindigen
@@ -6506,14 +6578,16 @@ type ClientWithResponsesInterface interface {
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with DELETE /v1/abonnementen/{id} (the `VerwijderAbonnement` operationId).
+	// Corresponds with DELETE /abonnementen/{id} (the `VerwijderAbonnement` operationId).
 	VerwijderAbonnementWithResponse(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*VerwijderAbonnementResponse, error)
 
 	// LeesAbonnementWithResponse Eén abonnement
 	//
+	// Geeft een abonnement zonder zijn geheim, en hoe het met de bezorging staat.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with GET /v1/abonnementen/{id} (the `LeesAbonnement` operationId).
+	// Corresponds with GET /abonnementen/{id} (the `LeesAbonnement` operationId).
 	LeesAbonnementWithResponse(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*LeesAbonnementResponse, error)
 
 	// WijzigAbonnementWithBodyWithResponse Een abonnement wijzigen, of aan- of uitzetten
@@ -6523,7 +6597,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with PUT /v1/abonnementen/{id} (the `WijzigAbonnement` operationId).
+	// Corresponds with PUT /abonnementen/{id} (the `WijzigAbonnement` operationId).
 	WijzigAbonnementWithBodyWithResponse(ctx context.Context, id Id, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*WijzigAbonnementResponse, error)
 
 	// WijzigAbonnementWithResponse Een abonnement wijzigen, of aan- of uitzetten
@@ -6533,7 +6607,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with PUT /v1/abonnementen/{id} (the `WijzigAbonnement` operationId).
+	// Corresponds with PUT /abonnementen/{id} (the `WijzigAbonnement` operationId).
 	WijzigAbonnementWithResponse(ctx context.Context, id Id, body WijzigAbonnementJSONRequestBody, reqEditors ...RequestEditorFn) (*WijzigAbonnementResponse, error)
 
 	// WisselGeheimWithBodyWithResponse Een nieuw geheim
@@ -6542,7 +6616,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with POST /v1/abonnementen/{id}/geheim (the `WisselGeheim` operationId).
+	// Corresponds with POST /abonnementen/{id}/geheim (the `WisselGeheim` operationId).
 	WisselGeheimWithBodyWithResponse(ctx context.Context, id Id, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*WisselGeheimResponse, error)
 
 	// WisselGeheimWithResponse Een nieuw geheim
@@ -6551,7 +6625,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with POST /v1/abonnementen/{id}/geheim (the `WisselGeheim` operationId).
+	// Corresponds with POST /abonnementen/{id}/geheim (the `WisselGeheim` operationId).
 	WisselGeheimWithResponse(ctx context.Context, id Id, body WisselGeheimJSONRequestBody, reqEditors ...RequestEditorFn) (*WisselGeheimResponse, error)
 
 	// HerhaalMisluktWithBodyWithResponse Wat mislukt is opnieuw afleveren
@@ -6560,7 +6634,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with POST /v1/abonnementen/{id}/herhaling (the `HerhaalMislukt` operationId).
+	// Corresponds with POST /abonnementen/{id}/herhaling (the `HerhaalMislukt` operationId).
 	HerhaalMisluktWithBodyWithResponse(ctx context.Context, id Id, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*HerhaalMisluktResponse, error)
 
 	// HerhaalMisluktWithResponse Wat mislukt is opnieuw afleveren
@@ -6569,7 +6643,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with POST /v1/abonnementen/{id}/herhaling (the `HerhaalMislukt` operationId).
+	// Corresponds with POST /abonnementen/{id}/herhaling (the `HerhaalMislukt` operationId).
 	HerhaalMisluktWithResponse(ctx context.Context, id Id, body HerhaalMisluktJSONRequestBody, reqEditors ...RequestEditorFn) (*HerhaalMisluktResponse, error)
 
 	// LijstMisluktWithResponse Wat niet is af te leveren, op volgorde
@@ -6578,7 +6652,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with GET /v1/abonnementen/{id}/mislukt (the `LijstMislukt` operationId).
+	// Corresponds with GET /abonnementen/{id}/mislukt (the `LijstMislukt` operationId).
 	LijstMisluktWithResponse(ctx context.Context, id Id, params *LijstMisluktParams, reqEditors ...RequestEditorFn) (*LijstMisluktResponse, error)
 
 	// TestAbonnementWithResponse Een proefbericht sturen
@@ -6588,7 +6662,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with POST /v1/abonnementen/{id}/test (the `TestAbonnement` operationId).
+	// Corresponds with POST /abonnementen/{id}/test (the `TestAbonnement` operationId).
 	TestAbonnementWithResponse(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*TestAbonnementResponse, error)
 
 	// LijstBerichtenWithResponse Berichten, de oudste eerst
@@ -6602,28 +6676,34 @@ type ClientWithResponsesInterface interface {
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with GET /v1/berichten (the `LijstBerichten` operationId).
+	// Corresponds with GET /berichten (the `LijstBerichten` operationId).
 	LijstBerichtenWithResponse(ctx context.Context, params *LijstBerichtenParams, reqEditors ...RequestEditorFn) (*LijstBerichtenResponse, error)
 
 	// LijstGebruikersWithResponse De gebruikers, op volgorde van id
 	//
+	// Geeft de vastgelegde hulpverleners van de organisatie.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with GET /v1/gebruikers (the `LijstGebruikers` operationId).
+	// Corresponds with GET /gebruikers (the `LijstGebruikers` operationId).
 	LijstGebruikersWithResponse(ctx context.Context, params *LijstGebruikersParams, reqEditors ...RequestEditorFn) (*LijstGebruikersResponse, error)
 
 	// MaakGebruikerWithBodyWithResponse Een gebruiker toevoegen
 	//
+	// Legt een hulpverlener vast, met wie hem vervangt en in welk team hij werkt.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with POST /v1/gebruikers (the `MaakGebruiker` operationId).
+	// Corresponds with POST /gebruikers (the `MaakGebruiker` operationId).
 	MaakGebruikerWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*MaakGebruikerResponse, error)
 
 	// MaakGebruikerWithResponse Een gebruiker toevoegen
 	//
+	// Legt een hulpverlener vast, met wie hem vervangt en in welk team hij werkt.
+	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with POST /v1/gebruikers (the `MaakGebruiker` operationId).
+	// Corresponds with POST /gebruikers (the `MaakGebruiker` operationId).
 	MaakGebruikerWithResponse(ctx context.Context, body MaakGebruikerJSONRequestBody, reqEditors ...RequestEditorFn) (*MaakGebruikerResponse, error)
 
 	// VerwijderGebruikerWithResponse Een gebruiker verwijderen
@@ -6632,14 +6712,16 @@ type ClientWithResponsesInterface interface {
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with DELETE /v1/gebruikers/{id} (the `VerwijderGebruiker` operationId).
+	// Corresponds with DELETE /gebruikers/{id} (the `VerwijderGebruiker` operationId).
 	VerwijderGebruikerWithResponse(ctx context.Context, id GebruikerId, reqEditors ...RequestEditorFn) (*VerwijderGebruikerResponse, error)
 
 	// LeesGebruikerWithResponse Eén gebruiker
 	//
+	// Geeft wat van een hulpverlener is vastgelegd.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with GET /v1/gebruikers/{id} (the `LeesGebruiker` operationId).
+	// Corresponds with GET /gebruikers/{id} (the `LeesGebruiker` operationId).
 	LeesGebruikerWithResponse(ctx context.Context, id GebruikerId, reqEditors ...RequestEditorFn) (*LeesGebruikerResponse, error)
 
 	// WijzigGebruikerWithBodyWithResponse Een gebruiker wijzigen
@@ -6649,7 +6731,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with PUT /v1/gebruikers/{id} (the `WijzigGebruiker` operationId).
+	// Corresponds with PUT /gebruikers/{id} (the `WijzigGebruiker` operationId).
 	WijzigGebruikerWithBodyWithResponse(ctx context.Context, id GebruikerId, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*WijzigGebruikerResponse, error)
 
 	// WijzigGebruikerWithResponse Een gebruiker wijzigen
@@ -6659,14 +6741,16 @@ type ClientWithResponsesInterface interface {
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with PUT /v1/gebruikers/{id} (the `WijzigGebruiker` operationId).
+	// Corresponds with PUT /gebruikers/{id} (the `WijzigGebruiker` operationId).
 	WijzigGebruikerWithResponse(ctx context.Context, id GebruikerId, body WijzigGebruikerJSONRequestBody, reqEditors ...RequestEditorFn) (*WijzigGebruikerResponse, error)
 
 	// LeesOverdrachtWithResponse Hoe het met de laatste overdracht van een hulpverlener staat
 	//
+	// Geeft hoe ver de overdracht is, per signaal.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with GET /v1/gebruikers/{id}/overdracht (the `LeesOverdracht` operationId).
+	// Corresponds with GET /gebruikers/{id}/overdracht (the `LeesOverdracht` operationId).
 	LeesOverdrachtWithResponse(ctx context.Context, id GebruikerId, params *LeesOverdrachtParams, reqEditors ...RequestEditorFn) (*LeesOverdrachtResponse, error)
 
 	// DraagOverWithBodyWithResponse Alle signalen van een hulpverlener aan een collega overdragen
@@ -6678,7 +6762,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with POST /v1/gebruikers/{id}/overdracht (the `DraagOver` operationId).
+	// Corresponds with POST /gebruikers/{id}/overdracht (the `DraagOver` operationId).
 	DraagOverWithBodyWithResponse(ctx context.Context, id GebruikerId, params *DraagOverParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*DraagOverResponse, error)
 
 	// DraagOverWithResponse Alle signalen van een hulpverlener aan een collega overdragen
@@ -6690,14 +6774,25 @@ type ClientWithResponsesInterface interface {
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with POST /v1/gebruikers/{id}/overdracht (the `DraagOver` operationId).
+	// Corresponds with POST /gebruikers/{id}/overdracht (the `DraagOver` operationId).
 	DraagOverWithResponse(ctx context.Context, id GebruikerId, params *DraagOverParams, body DraagOverJSONRequestBody, reqEditors ...RequestEditorFn) (*DraagOverResponse, error)
 
-	// LijstImportenWithResponse Eigen importen, de nieuwste eerst
+	// LeesGezondheidWithResponse Of de poort werkt
+	//
+	// Zegt of de poort signalen kan aannemen; voor bewaking, zonder sleutel.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with GET /v1/importen (the `LijstImporten` operationId).
+	// Corresponds with GET /health (the `LeesGezondheid` operationId).
+	LeesGezondheidWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*LeesGezondheidResponse, error)
+
+	// LijstImportenWithResponse Eigen importen, de nieuwste eerst
+	//
+	// Geeft de importen van de organisatie, de nieuwste eerst.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /importen (the `LijstImporten` operationId).
 	LijstImportenWithResponse(ctx context.Context, params *LijstImportenParams, reqEditors ...RequestEditorFn) (*LijstImportenResponse, error)
 
 	// MaakImportWithBodyWithResponse Een import beginnen, of terugvinden
@@ -6710,7 +6805,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with POST /v1/importen (the `MaakImport` operationId).
+	// Corresponds with POST /importen (the `MaakImport` operationId).
 	MaakImportWithBodyWithResponse(ctx context.Context, params *MaakImportParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*MaakImportResponse, error)
 
 	// MaakImportWithResponse Een import beginnen, of terugvinden
@@ -6723,21 +6818,25 @@ type ClientWithResponsesInterface interface {
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with POST /v1/importen (the `MaakImport` operationId).
+	// Corresponds with POST /importen (the `MaakImport` operationId).
 	MaakImportWithResponse(ctx context.Context, params *MaakImportParams, body MaakImportJSONRequestBody, reqEditors ...RequestEditorFn) (*MaakImportResponse, error)
 
 	// LeesImportWithResponse Hoe het met een import staat
 	//
+	// Geeft de toestand van een import, en hoeveel regels welke uitkomst kregen.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with GET /v1/importen/{id} (the `LeesImport` operationId).
+	// Corresponds with GET /importen/{id} (the `LeesImport` operationId).
 	LeesImportWithResponse(ctx context.Context, id Id, params *LeesImportParams, reqEditors ...RequestEditorFn) (*LeesImportResponse, error)
 
 	// LijstRegelsWithResponse De regels met hun uitkomst, op volgorde
 	//
+	// Geeft de aangeleverde regels, elk met zijn uitkomst.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with GET /v1/importen/{id}/regels (the `LijstRegels` operationId).
+	// Corresponds with GET /importen/{id}/regels (the `LijstRegels` operationId).
 	LijstRegelsWithResponse(ctx context.Context, id Id, params *LijstRegelsParams, reqEditors ...RequestEditorFn) (*LijstRegelsResponse, error)
 
 	// NeemRegelsAanWithBodyWithResponse Een deel van de regels aanleveren
@@ -6749,7 +6848,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with POST /v1/importen/{id}/regels (the `NeemRegelsAan` operationId).
+	// Corresponds with POST /importen/{id}/regels (the `NeemRegelsAan` operationId).
 	NeemRegelsAanWithBodyWithResponse(ctx context.Context, id Id, params *NeemRegelsAanParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*NeemRegelsAanResponse, error)
 
 	// NeemRegelsAanWithResponse Een deel van de regels aanleveren
@@ -6761,7 +6860,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with POST /v1/importen/{id}/regels (the `NeemRegelsAan` operationId).
+	// Corresponds with POST /importen/{id}/regels (the `NeemRegelsAan` operationId).
 	NeemRegelsAanWithResponse(ctx context.Context, id Id, params *NeemRegelsAanParams, body NeemRegelsAanJSONRequestBody, reqEditors ...RequestEditorFn) (*NeemRegelsAanResponse, error)
 
 	// LijstInzagenWithResponse Wie wat heeft gezien en gedaan, het laatste eerst
@@ -6771,7 +6870,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with GET /v1/inzagen (the `LijstInzagen` operationId).
+	// Corresponds with GET /inzagen (the `LijstInzagen` operationId).
 	LijstInzagenWithResponse(ctx context.Context, params *LijstInzagenParams, reqEditors ...RequestEditorFn) (*LijstInzagenResponse, error)
 
 	// LijstMatchesWithResponse Eigen matches, de nieuwste eerst
@@ -6782,7 +6881,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with GET /v1/matches (the `LijstMatches` operationId).
+	// Corresponds with GET /matches (the `LijstMatches` operationId).
 	LijstMatchesWithResponse(ctx context.Context, params *LijstMatchesParams, reqEditors ...RequestEditorFn) (*LijstMatchesResponse, error)
 
 	// LeesMatchWithResponse Eén match met contactkaarten en voorleescodes
@@ -6793,7 +6892,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with GET /v1/matches/{id} (the `LeesMatch` operationId).
+	// Corresponds with GET /matches/{id} (the `LeesMatch` operationId).
 	LeesMatchWithResponse(ctx context.Context, id MatchId, params *LeesMatchParams, reqEditors ...RequestEditorFn) (*LeesMatchResponse, error)
 
 	// BeantwoordMatchWithBodyWithResponse Een andere organisatie in de match antwoorden
@@ -6805,7 +6904,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with POST /v1/matches/{id}/antwoorden (the `BeantwoordMatch` operationId).
+	// Corresponds with POST /matches/{id}/antwoorden (the `BeantwoordMatch` operationId).
 	BeantwoordMatchWithBodyWithResponse(ctx context.Context, id MatchId, params *BeantwoordMatchParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*BeantwoordMatchResponse, error)
 
 	// BeantwoordMatchWithResponse Een andere organisatie in de match antwoorden
@@ -6817,14 +6916,16 @@ type ClientWithResponsesInterface interface {
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with POST /v1/matches/{id}/antwoorden (the `BeantwoordMatch` operationId).
+	// Corresponds with POST /matches/{id}/antwoorden (the `BeantwoordMatch` operationId).
 	BeantwoordMatchWithResponse(ctx context.Context, id MatchId, params *BeantwoordMatchParams, body BeantwoordMatchJSONRequestBody, reqEditors ...RequestEditorFn) (*BeantwoordMatchResponse, error)
 
 	// LijstMeldingenWithResponse Eigen meldingen, de nieuwste eerst
 	//
+	// Geeft de meldingen binnen het bereik van wie vraagt, de nieuwste eerst.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with GET /v1/meldingen (the `LijstMeldingen` operationId).
+	// Corresponds with GET /meldingen (the `LijstMeldingen` operationId).
 	LijstMeldingenWithResponse(ctx context.Context, params *LijstMeldingenParams, reqEditors ...RequestEditorFn) (*LijstMeldingenResponse, error)
 
 	// MaakMeldingWithBodyWithResponse Een melding met meerdere personen
@@ -6835,7 +6936,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with POST /v1/meldingen (the `MaakMelding` operationId).
+	// Corresponds with POST /meldingen (the `MaakMelding` operationId).
 	MaakMeldingWithBodyWithResponse(ctx context.Context, params *MaakMeldingParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*MaakMeldingResponse, error)
 
 	// MaakMeldingWithResponse Een melding met meerdere personen
@@ -6846,35 +6947,43 @@ type ClientWithResponsesInterface interface {
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with POST /v1/meldingen (the `MaakMelding` operationId).
+	// Corresponds with POST /meldingen (the `MaakMelding` operationId).
 	MaakMeldingWithResponse(ctx context.Context, params *MaakMeldingParams, body MaakMeldingJSONRequestBody, reqEditors ...RequestEditorFn) (*MaakMeldingResponse, error)
 
 	// LeesMeldingWithResponse Eén melding met de uitkomst per persoon
 	//
+	// Geeft van iedere persoon wat er van de aanmelding is geworden.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with GET /v1/meldingen/{id} (the `LeesMelding` operationId).
+	// Corresponds with GET /meldingen/{id} (the `LeesMelding` operationId).
 	LeesMeldingWithResponse(ctx context.Context, id Id, params *LeesMeldingParams, reqEditors ...RequestEditorFn) (*LeesMeldingResponse, error)
 
 	// LeesOpenapiWithResponse Deze beschrijving
 	//
+	// Geeft dit bestand als JSON, aan iedereen en ook aan webpagina's van elders.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with GET /v1/openapi.json (the `LeesOpenapi` operationId).
+	// Corresponds with GET /openapi.json (the `LeesOpenapi` operationId).
 	LeesOpenapiWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*LeesOpenapiResponse, error)
 
 	// LeesOrganisatieWithResponse De eigen organisatie en de staat van de poort
 	//
+	// Geeft het eigen profiel, de wachtrij en wat er van de tegoeden over is.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with GET /v1/organisatie (the `LeesOrganisatie` operationId).
+	// Corresponds with GET /organisatie (the `LeesOrganisatie` operationId).
 	LeesOrganisatieWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*LeesOrganisatieResponse, error)
 
 	// LijstSignalenWithResponse Eigen signalen, de nieuwste eerst
 	//
+	// Geeft de signalen binnen het bereik van wie vraagt, de nieuwste eerst.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with GET /v1/signalen (the `LijstSignalen` operationId).
+	// Corresponds with GET /signalen (the `LijstSignalen` operationId).
 	LijstSignalenWithResponse(ctx context.Context, params *LijstSignalenParams, reqEditors ...RequestEditorFn) (*LijstSignalenResponse, error)
 
 	// MaakSignaalWithBodyWithResponse Een kind signaleren
@@ -6884,7 +6993,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with POST /v1/signalen (the `MaakSignaal` operationId).
+	// Corresponds with POST /signalen (the `MaakSignaal` operationId).
 	MaakSignaalWithBodyWithResponse(ctx context.Context, params *MaakSignaalParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*MaakSignaalResponse, error)
 
 	// MaakSignaalWithResponse Een kind signaleren
@@ -6894,21 +7003,25 @@ type ClientWithResponsesInterface interface {
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with POST /v1/signalen (the `MaakSignaal` operationId).
+	// Corresponds with POST /signalen (the `MaakSignaal` operationId).
 	MaakSignaalWithResponse(ctx context.Context, params *MaakSignaalParams, body MaakSignaalJSONRequestBody, reqEditors ...RequestEditorFn) (*MaakSignaalResponse, error)
 
 	// LeesSignaalWithResponse Eén signaal
 	//
+	// Geeft de toestand van een aanmelding, en wat de poort er nog mee doet.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with GET /v1/signalen/{id} (the `LeesSignaal` operationId).
+	// Corresponds with GET /signalen/{id} (the `LeesSignaal` operationId).
 	LeesSignaalWithResponse(ctx context.Context, id Id, params *LeesSignaalParams, reqEditors ...RequestEditorFn) (*LeesSignaalResponse, error)
 
 	// LijstEigenarenWithResponse Wie dit kind namens de organisatie signaleren
 	//
+	// Geeft wie binnen de organisatie dit signaal hebben, ieder met zijn eigen kenmerk.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with GET /v1/signalen/{id}/eigenaren (the `LijstEigenaren` operationId).
+	// Corresponds with GET /signalen/{id}/eigenaren (the `LijstEigenaren` operationId).
 	LijstEigenarenWithResponse(ctx context.Context, id Id, params *LijstEigenarenParams, reqEditors ...RequestEditorFn) (*LijstEigenarenResponse, error)
 
 	// WijzigEigenarenWithBodyWithResponse Een collega toevoegen, of het signaal aan hem overdragen
@@ -6918,7 +7031,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with POST /v1/signalen/{id}/eigenaren (the `WijzigEigenaren` operationId).
+	// Corresponds with POST /signalen/{id}/eigenaren (the `WijzigEigenaren` operationId).
 	WijzigEigenarenWithBodyWithResponse(ctx context.Context, id Id, params *WijzigEigenarenParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*WijzigEigenarenResponse, error)
 
 	// WijzigEigenarenWithResponse Een collega toevoegen, of het signaal aan hem overdragen
@@ -6928,7 +7041,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with POST /v1/signalen/{id}/eigenaren (the `WijzigEigenaren` operationId).
+	// Corresponds with POST /signalen/{id}/eigenaren (the `WijzigEigenaren` operationId).
 	WijzigEigenarenWithResponse(ctx context.Context, id Id, params *WijzigEigenarenParams, body WijzigEigenarenJSONRequestBody, reqEditors ...RequestEditorFn) (*WijzigEigenarenResponse, error)
 
 	// TrekSignaalInWithBodyWithResponse Een signaal intrekken
@@ -6938,7 +7051,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with POST /v1/signalen/{id}/intrekking (the `TrekSignaalIn` operationId).
+	// Corresponds with POST /signalen/{id}/intrekking (the `TrekSignaalIn` operationId).
 	TrekSignaalInWithBodyWithResponse(ctx context.Context, id Id, params *TrekSignaalInParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*TrekSignaalInResponse, error)
 
 	// TrekSignaalInWithResponse Een signaal intrekken
@@ -6948,7 +7061,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with POST /v1/signalen/{id}/intrekking (the `TrekSignaalIn` operationId).
+	// Corresponds with POST /signalen/{id}/intrekking (the `TrekSignaalIn` operationId).
 	TrekSignaalInWithResponse(ctx context.Context, id Id, params *TrekSignaalInParams, body TrekSignaalInJSONRequestBody, reqEditors ...RequestEditorFn) (*TrekSignaalInResponse, error)
 
 	// VerlengSignaalWithBodyWithResponse Een signaal verlengen of de contactkaart vervangen
@@ -6958,7 +7071,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with POST /v1/signalen/{id}/verlenging (the `VerlengSignaal` operationId).
+	// Corresponds with POST /signalen/{id}/verlenging (the `VerlengSignaal` operationId).
 	VerlengSignaalWithBodyWithResponse(ctx context.Context, id Id, params *VerlengSignaalParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*VerlengSignaalResponse, error)
 
 	// VerlengSignaalWithResponse Een signaal verlengen of de contactkaart vervangen
@@ -6968,14 +7081,16 @@ type ClientWithResponsesInterface interface {
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with POST /v1/signalen/{id}/verlenging (the `VerlengSignaal` operationId).
+	// Corresponds with POST /signalen/{id}/verlenging (the `VerlengSignaal` operationId).
 	VerlengSignaalWithResponse(ctx context.Context, id Id, params *VerlengSignaalParams, body VerlengSignaalJSONRequestBody, reqEditors ...RequestEditorFn) (*VerlengSignaalResponse, error)
 
 	// LijstSleutelsWithResponse De API-sleutels, de nieuwste eerst, ook die niet meer gelden
 	//
+	// Geeft de sleutels zonder hun geheim; dat is alleen bij het maken te zien.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with GET /v1/sleutels (the `LijstSleutels` operationId).
+	// Corresponds with GET /sleutels (the `LijstSleutels` operationId).
 	LijstSleutelsWithResponse(ctx context.Context, params *LijstSleutelsParams, reqEditors ...RequestEditorFn) (*LijstSleutelsResponse, error)
 
 	// MaakSleutelWithBodyWithResponse Een API-sleutel maken
@@ -6985,7 +7100,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with POST /v1/sleutels (the `MaakSleutel` operationId).
+	// Corresponds with POST /sleutels (the `MaakSleutel` operationId).
 	MaakSleutelWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*MaakSleutelResponse, error)
 
 	// MaakSleutelWithResponse Een API-sleutel maken
@@ -6995,7 +7110,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with POST /v1/sleutels (the `MaakSleutel` operationId).
+	// Corresponds with POST /sleutels (the `MaakSleutel` operationId).
 	MaakSleutelWithResponse(ctx context.Context, body MaakSleutelJSONRequestBody, reqEditors ...RequestEditorFn) (*MaakSleutelResponse, error)
 
 	// TrekSleutelInWithResponse Een API-sleutel intrekken
@@ -7004,67 +7119,26 @@ type ClientWithResponsesInterface interface {
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with DELETE /v1/sleutels/{id} (the `TrekSleutelIn` operationId).
+	// Corresponds with DELETE /sleutels/{id} (the `TrekSleutelIn` operationId).
 	TrekSleutelInWithResponse(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*TrekSleutelInResponse, error)
 
 	// LeesSleutelWithResponse Eén API-sleutel, zonder de sleutel zelf
 	//
+	// Geeft wat de sleutel mag, en wanneer hij vervalt.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with GET /v1/sleutels/{id} (the `LeesSleutel` operationId).
+	// Corresponds with GET /sleutels/{id} (the `LeesSleutel` operationId).
 	LeesSleutelWithResponse(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*LeesSleutelResponse, error)
-}
-
-// LeesGezondheidResponse200Headers the declared response headers of an HTTP 200 response for LeesGezondheid
-type LeesGezondheidResponse200Headers struct {
-	APIVersion *string
-}
-
-// LeesGezondheidResponse503Headers the declared response headers of an HTTP 503 response for LeesGezondheid
-type LeesGezondheidResponse503Headers struct {
-	APIVersion *string
-}
-
-// LeesGezondheidResponseDefaultHeaders the declared response headers of an HTTP default response for LeesGezondheid
-type LeesGezondheidResponseDefaultHeaders struct {
-	APIVersion *string
-}
-
-type LeesGezondheidResponse struct {
-	Body         []byte
-	HTTPResponse *http.Response
-	// JSON200 the response for an HTTP 200 `application/json` response
-	JSON200 *Gezondheid
-	// JSON503 the response for an HTTP 503 `application/json` response
-	JSON503 *Gezondheid
-	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationproblemJSONDefault *Fout
-	// Headers200 the parsed response headers for an HTTP 200 response
-	Headers200 *LeesGezondheidResponse200Headers
-	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *LeesGezondheidResponse503Headers
-	// HeadersDefault the parsed response headers for an HTTP default response
-	HeadersDefault *LeesGezondheidResponseDefaultHeaders
-}
-
-// Status returns HTTPResponse.Status
-func (r LeesGezondheidResponse) Status() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Status
-	}
-	return http.StatusText(0)
-}
-
-// StatusCode returns HTTPResponse.StatusCode
-func (r LeesGezondheidResponse) StatusCode() int {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.StatusCode
-	}
-	return 0
 }
 
 // LijstAbonnementenResponse200Headers the declared response headers of an HTTP 200 response for LijstAbonnementen
 type LijstAbonnementenResponse200Headers struct {
+	APIVersion *string
+}
+
+// LijstAbonnementenResponse400Headers the declared response headers of an HTTP 400 response for LijstAbonnementen
+type LijstAbonnementenResponse400Headers struct {
 	APIVersion *string
 }
 
@@ -7078,10 +7152,14 @@ type LijstAbonnementenResponse struct {
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Abonnementen
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *FouteInvoer
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Fout
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *LijstAbonnementenResponse200Headers
+	// Headers400 the parsed response headers for an HTTP 400 response
+	Headers400 *LijstAbonnementenResponse400Headers
 	// HeadersDefault the parsed response headers for an HTTP default response
 	HeadersDefault *LijstAbonnementenResponseDefaultHeaders
 }
@@ -7108,6 +7186,11 @@ type MaakAbonnementResponse201Headers struct {
 	Location   string
 }
 
+// MaakAbonnementResponse400Headers the declared response headers of an HTTP 400 response for MaakAbonnement
+type MaakAbonnementResponse400Headers struct {
+	APIVersion *string
+}
+
 // MaakAbonnementResponseDefaultHeaders the declared response headers of an HTTP default response for MaakAbonnement
 type MaakAbonnementResponseDefaultHeaders struct {
 	APIVersion *string
@@ -7118,10 +7201,14 @@ type MaakAbonnementResponse struct {
 	HTTPResponse *http.Response
 	// JSON201 the response for an HTTP 201 `application/json` response
 	JSON201 *GemaaktAbonnement
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *FouteInvoer
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Fout
 	// Headers201 the parsed response headers for an HTTP 201 response
 	Headers201 *MaakAbonnementResponse201Headers
+	// Headers400 the parsed response headers for an HTTP 400 response
+	Headers400 *MaakAbonnementResponse400Headers
 	// HeadersDefault the parsed response headers for an HTTP default response
 	HeadersDefault *MaakAbonnementResponseDefaultHeaders
 }
@@ -7147,6 +7234,11 @@ type VerwijderAbonnementResponse204Headers struct {
 	APIVersion *string
 }
 
+// VerwijderAbonnementResponse400Headers the declared response headers of an HTTP 400 response for VerwijderAbonnement
+type VerwijderAbonnementResponse400Headers struct {
+	APIVersion *string
+}
+
 // VerwijderAbonnementResponseDefaultHeaders the declared response headers of an HTTP default response for VerwijderAbonnement
 type VerwijderAbonnementResponseDefaultHeaders struct {
 	APIVersion *string
@@ -7155,10 +7247,14 @@ type VerwijderAbonnementResponseDefaultHeaders struct {
 type VerwijderAbonnementResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *FouteInvoer
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Fout
 	// Headers204 the parsed response headers for an HTTP 204 response
 	Headers204 *VerwijderAbonnementResponse204Headers
+	// Headers400 the parsed response headers for an HTTP 400 response
+	Headers400 *VerwijderAbonnementResponse400Headers
 	// HeadersDefault the parsed response headers for an HTTP default response
 	HeadersDefault *VerwijderAbonnementResponseDefaultHeaders
 }
@@ -7184,6 +7280,11 @@ type LeesAbonnementResponse200Headers struct {
 	APIVersion *string
 }
 
+// LeesAbonnementResponse400Headers the declared response headers of an HTTP 400 response for LeesAbonnement
+type LeesAbonnementResponse400Headers struct {
+	APIVersion *string
+}
+
 // LeesAbonnementResponseDefaultHeaders the declared response headers of an HTTP default response for LeesAbonnement
 type LeesAbonnementResponseDefaultHeaders struct {
 	APIVersion *string
@@ -7194,10 +7295,14 @@ type LeesAbonnementResponse struct {
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Abonnement
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *FouteInvoer
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Fout
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *LeesAbonnementResponse200Headers
+	// Headers400 the parsed response headers for an HTTP 400 response
+	Headers400 *LeesAbonnementResponse400Headers
 	// HeadersDefault the parsed response headers for an HTTP default response
 	HeadersDefault *LeesAbonnementResponseDefaultHeaders
 }
@@ -7223,6 +7328,11 @@ type WijzigAbonnementResponse200Headers struct {
 	APIVersion *string
 }
 
+// WijzigAbonnementResponse400Headers the declared response headers of an HTTP 400 response for WijzigAbonnement
+type WijzigAbonnementResponse400Headers struct {
+	APIVersion *string
+}
+
 // WijzigAbonnementResponseDefaultHeaders the declared response headers of an HTTP default response for WijzigAbonnement
 type WijzigAbonnementResponseDefaultHeaders struct {
 	APIVersion *string
@@ -7233,10 +7343,14 @@ type WijzigAbonnementResponse struct {
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Abonnement
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *FouteInvoer
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Fout
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *WijzigAbonnementResponse200Headers
+	// Headers400 the parsed response headers for an HTTP 400 response
+	Headers400 *WijzigAbonnementResponse400Headers
 	// HeadersDefault the parsed response headers for an HTTP default response
 	HeadersDefault *WijzigAbonnementResponseDefaultHeaders
 }
@@ -7262,6 +7376,11 @@ type WisselGeheimResponse200Headers struct {
 	APIVersion *string
 }
 
+// WisselGeheimResponse400Headers the declared response headers of an HTTP 400 response for WisselGeheim
+type WisselGeheimResponse400Headers struct {
+	APIVersion *string
+}
+
 // WisselGeheimResponseDefaultHeaders the declared response headers of an HTTP default response for WisselGeheim
 type WisselGeheimResponseDefaultHeaders struct {
 	APIVersion *string
@@ -7272,10 +7391,14 @@ type WisselGeheimResponse struct {
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *GemaaktAbonnement
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *FouteInvoer
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Fout
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *WisselGeheimResponse200Headers
+	// Headers400 the parsed response headers for an HTTP 400 response
+	Headers400 *WisselGeheimResponse400Headers
 	// HeadersDefault the parsed response headers for an HTTP default response
 	HeadersDefault *WisselGeheimResponseDefaultHeaders
 }
@@ -7301,6 +7424,11 @@ type HerhaalMisluktResponse202Headers struct {
 	APIVersion *string
 }
 
+// HerhaalMisluktResponse400Headers the declared response headers of an HTTP 400 response for HerhaalMislukt
+type HerhaalMisluktResponse400Headers struct {
+	APIVersion *string
+}
+
 // HerhaalMisluktResponseDefaultHeaders the declared response headers of an HTTP default response for HerhaalMislukt
 type HerhaalMisluktResponseDefaultHeaders struct {
 	APIVersion *string
@@ -7311,10 +7439,14 @@ type HerhaalMisluktResponse struct {
 	HTTPResponse *http.Response
 	// JSON202 the response for an HTTP 202 `application/json` response
 	JSON202 *Herhaling
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *FouteInvoer
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Fout
 	// Headers202 the parsed response headers for an HTTP 202 response
 	Headers202 *HerhaalMisluktResponse202Headers
+	// Headers400 the parsed response headers for an HTTP 400 response
+	Headers400 *HerhaalMisluktResponse400Headers
 	// HeadersDefault the parsed response headers for an HTTP default response
 	HeadersDefault *HerhaalMisluktResponseDefaultHeaders
 }
@@ -7340,6 +7472,11 @@ type LijstMisluktResponse200Headers struct {
 	APIVersion *string
 }
 
+// LijstMisluktResponse400Headers the declared response headers of an HTTP 400 response for LijstMislukt
+type LijstMisluktResponse400Headers struct {
+	APIVersion *string
+}
+
 // LijstMisluktResponseDefaultHeaders the declared response headers of an HTTP default response for LijstMislukt
 type LijstMisluktResponseDefaultHeaders struct {
 	APIVersion *string
@@ -7350,10 +7487,14 @@ type LijstMisluktResponse struct {
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Mislukt
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *FouteInvoer
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Fout
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *LijstMisluktResponse200Headers
+	// Headers400 the parsed response headers for an HTTP 400 response
+	Headers400 *LijstMisluktResponse400Headers
 	// HeadersDefault the parsed response headers for an HTTP default response
 	HeadersDefault *LijstMisluktResponseDefaultHeaders
 }
@@ -7379,6 +7520,11 @@ type TestAbonnementResponse200Headers struct {
 	APIVersion *string
 }
 
+// TestAbonnementResponse400Headers the declared response headers of an HTTP 400 response for TestAbonnement
+type TestAbonnementResponse400Headers struct {
+	APIVersion *string
+}
+
 // TestAbonnementResponseDefaultHeaders the declared response headers of an HTTP default response for TestAbonnement
 type TestAbonnementResponseDefaultHeaders struct {
 	APIVersion *string
@@ -7389,10 +7535,14 @@ type TestAbonnementResponse struct {
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Proef
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *FouteInvoer
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Fout
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *TestAbonnementResponse200Headers
+	// Headers400 the parsed response headers for an HTTP 400 response
+	Headers400 *TestAbonnementResponse400Headers
 	// HeadersDefault the parsed response headers for an HTTP default response
 	HeadersDefault *TestAbonnementResponseDefaultHeaders
 }
@@ -7418,6 +7568,11 @@ type LijstBerichtenResponse200Headers struct {
 	APIVersion *string
 }
 
+// LijstBerichtenResponse400Headers the declared response headers of an HTTP 400 response for LijstBerichten
+type LijstBerichtenResponse400Headers struct {
+	APIVersion *string
+}
+
 // LijstBerichtenResponseDefaultHeaders the declared response headers of an HTTP default response for LijstBerichten
 type LijstBerichtenResponseDefaultHeaders struct {
 	APIVersion *string
@@ -7428,10 +7583,14 @@ type LijstBerichtenResponse struct {
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Berichten
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *FouteInvoer
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Fout
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *LijstBerichtenResponse200Headers
+	// Headers400 the parsed response headers for an HTTP 400 response
+	Headers400 *LijstBerichtenResponse400Headers
 	// HeadersDefault the parsed response headers for an HTTP default response
 	HeadersDefault *LijstBerichtenResponseDefaultHeaders
 }
@@ -7457,6 +7616,11 @@ type LijstGebruikersResponse200Headers struct {
 	APIVersion *string
 }
 
+// LijstGebruikersResponse400Headers the declared response headers of an HTTP 400 response for LijstGebruikers
+type LijstGebruikersResponse400Headers struct {
+	APIVersion *string
+}
+
 // LijstGebruikersResponseDefaultHeaders the declared response headers of an HTTP default response for LijstGebruikers
 type LijstGebruikersResponseDefaultHeaders struct {
 	APIVersion *string
@@ -7467,10 +7631,14 @@ type LijstGebruikersResponse struct {
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Gebruikers
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *FouteInvoer
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Fout
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *LijstGebruikersResponse200Headers
+	// Headers400 the parsed response headers for an HTTP 400 response
+	Headers400 *LijstGebruikersResponse400Headers
 	// HeadersDefault the parsed response headers for an HTTP default response
 	HeadersDefault *LijstGebruikersResponseDefaultHeaders
 }
@@ -7497,6 +7665,11 @@ type MaakGebruikerResponse201Headers struct {
 	Location   string
 }
 
+// MaakGebruikerResponse400Headers the declared response headers of an HTTP 400 response for MaakGebruiker
+type MaakGebruikerResponse400Headers struct {
+	APIVersion *string
+}
+
 // MaakGebruikerResponseDefaultHeaders the declared response headers of an HTTP default response for MaakGebruiker
 type MaakGebruikerResponseDefaultHeaders struct {
 	APIVersion *string
@@ -7507,10 +7680,14 @@ type MaakGebruikerResponse struct {
 	HTTPResponse *http.Response
 	// JSON201 the response for an HTTP 201 `application/json` response
 	JSON201 *Gebruiker
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *FouteInvoer
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Fout
 	// Headers201 the parsed response headers for an HTTP 201 response
 	Headers201 *MaakGebruikerResponse201Headers
+	// Headers400 the parsed response headers for an HTTP 400 response
+	Headers400 *MaakGebruikerResponse400Headers
 	// HeadersDefault the parsed response headers for an HTTP default response
 	HeadersDefault *MaakGebruikerResponseDefaultHeaders
 }
@@ -7536,6 +7713,11 @@ type VerwijderGebruikerResponse204Headers struct {
 	APIVersion *string
 }
 
+// VerwijderGebruikerResponse400Headers the declared response headers of an HTTP 400 response for VerwijderGebruiker
+type VerwijderGebruikerResponse400Headers struct {
+	APIVersion *string
+}
+
 // VerwijderGebruikerResponseDefaultHeaders the declared response headers of an HTTP default response for VerwijderGebruiker
 type VerwijderGebruikerResponseDefaultHeaders struct {
 	APIVersion *string
@@ -7544,10 +7726,14 @@ type VerwijderGebruikerResponseDefaultHeaders struct {
 type VerwijderGebruikerResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *FouteInvoer
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Fout
 	// Headers204 the parsed response headers for an HTTP 204 response
 	Headers204 *VerwijderGebruikerResponse204Headers
+	// Headers400 the parsed response headers for an HTTP 400 response
+	Headers400 *VerwijderGebruikerResponse400Headers
 	// HeadersDefault the parsed response headers for an HTTP default response
 	HeadersDefault *VerwijderGebruikerResponseDefaultHeaders
 }
@@ -7573,6 +7759,11 @@ type LeesGebruikerResponse200Headers struct {
 	APIVersion *string
 }
 
+// LeesGebruikerResponse400Headers the declared response headers of an HTTP 400 response for LeesGebruiker
+type LeesGebruikerResponse400Headers struct {
+	APIVersion *string
+}
+
 // LeesGebruikerResponseDefaultHeaders the declared response headers of an HTTP default response for LeesGebruiker
 type LeesGebruikerResponseDefaultHeaders struct {
 	APIVersion *string
@@ -7583,10 +7774,14 @@ type LeesGebruikerResponse struct {
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Gebruiker
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *FouteInvoer
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Fout
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *LeesGebruikerResponse200Headers
+	// Headers400 the parsed response headers for an HTTP 400 response
+	Headers400 *LeesGebruikerResponse400Headers
 	// HeadersDefault the parsed response headers for an HTTP default response
 	HeadersDefault *LeesGebruikerResponseDefaultHeaders
 }
@@ -7612,6 +7807,11 @@ type WijzigGebruikerResponse200Headers struct {
 	APIVersion *string
 }
 
+// WijzigGebruikerResponse400Headers the declared response headers of an HTTP 400 response for WijzigGebruiker
+type WijzigGebruikerResponse400Headers struct {
+	APIVersion *string
+}
+
 // WijzigGebruikerResponseDefaultHeaders the declared response headers of an HTTP default response for WijzigGebruiker
 type WijzigGebruikerResponseDefaultHeaders struct {
 	APIVersion *string
@@ -7622,10 +7822,14 @@ type WijzigGebruikerResponse struct {
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Gebruiker
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *FouteInvoer
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Fout
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *WijzigGebruikerResponse200Headers
+	// Headers400 the parsed response headers for an HTTP 400 response
+	Headers400 *WijzigGebruikerResponse400Headers
 	// HeadersDefault the parsed response headers for an HTTP default response
 	HeadersDefault *WijzigGebruikerResponseDefaultHeaders
 }
@@ -7651,6 +7855,11 @@ type LeesOverdrachtResponse200Headers struct {
 	APIVersion *string
 }
 
+// LeesOverdrachtResponse400Headers the declared response headers of an HTTP 400 response for LeesOverdracht
+type LeesOverdrachtResponse400Headers struct {
+	APIVersion *string
+}
+
 // LeesOverdrachtResponseDefaultHeaders the declared response headers of an HTTP default response for LeesOverdracht
 type LeesOverdrachtResponseDefaultHeaders struct {
 	APIVersion *string
@@ -7661,10 +7870,14 @@ type LeesOverdrachtResponse struct {
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Overdracht
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *FouteInvoer
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Fout
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *LeesOverdrachtResponse200Headers
+	// Headers400 the parsed response headers for an HTTP 400 response
+	Headers400 *LeesOverdrachtResponse400Headers
 	// HeadersDefault the parsed response headers for an HTTP default response
 	HeadersDefault *LeesOverdrachtResponseDefaultHeaders
 }
@@ -7697,6 +7910,11 @@ type DraagOverResponse201Headers struct {
 	Location   string
 }
 
+// DraagOverResponse400Headers the declared response headers of an HTTP 400 response for DraagOver
+type DraagOverResponse400Headers struct {
+	APIVersion *string
+}
+
 // DraagOverResponseDefaultHeaders the declared response headers of an HTTP default response for DraagOver
 type DraagOverResponseDefaultHeaders struct {
 	APIVersion *string
@@ -7709,12 +7927,16 @@ type DraagOverResponse struct {
 	JSON200 *Overdracht
 	// JSON201 the response for an HTTP 201 `application/json` response
 	JSON201 *Overdracht
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *FouteInvoer
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Fout
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *DraagOverResponse200Headers
 	// Headers201 the parsed response headers for an HTTP 201 response
 	Headers201 *DraagOverResponse201Headers
+	// Headers400 the parsed response headers for an HTTP 400 response
+	Headers400 *DraagOverResponse400Headers
 	// HeadersDefault the parsed response headers for an HTTP default response
 	HeadersDefault *DraagOverResponseDefaultHeaders
 }
@@ -7735,8 +7957,63 @@ func (r DraagOverResponse) StatusCode() int {
 	return 0
 }
 
+// LeesGezondheidResponse200Headers the declared response headers of an HTTP 200 response for LeesGezondheid
+type LeesGezondheidResponse200Headers struct {
+	APIVersion *string
+}
+
+// LeesGezondheidResponse503Headers the declared response headers of an HTTP 503 response for LeesGezondheid
+type LeesGezondheidResponse503Headers struct {
+	APIVersion *string
+}
+
+// LeesGezondheidResponseDefaultHeaders the declared response headers of an HTTP default response for LeesGezondheid
+type LeesGezondheidResponseDefaultHeaders struct {
+	APIVersion *string
+}
+
+type LeesGezondheidResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Gezondheid
+	// JSON503 the response for an HTTP 503 `application/json` response
+	JSON503 *Gezondheid
+	// ApplicationproblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationproblemJSON503 *Probleem
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Fout
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *LeesGezondheidResponse200Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *LeesGezondheidResponse503Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *LeesGezondheidResponseDefaultHeaders
+}
+
+// Status returns HTTPResponse.Status
+func (r LeesGezondheidResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r LeesGezondheidResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
 // LijstImportenResponse200Headers the declared response headers of an HTTP 200 response for LijstImporten
 type LijstImportenResponse200Headers struct {
+	APIVersion *string
+}
+
+// LijstImportenResponse400Headers the declared response headers of an HTTP 400 response for LijstImporten
+type LijstImportenResponse400Headers struct {
 	APIVersion *string
 }
 
@@ -7750,10 +8027,14 @@ type LijstImportenResponse struct {
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Importen
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *FouteInvoer
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Fout
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *LijstImportenResponse200Headers
+	// Headers400 the parsed response headers for an HTTP 400 response
+	Headers400 *LijstImportenResponse400Headers
 	// HeadersDefault the parsed response headers for an HTTP default response
 	HeadersDefault *LijstImportenResponseDefaultHeaders
 }
@@ -7786,6 +8067,11 @@ type MaakImportResponse201Headers struct {
 	Location   string
 }
 
+// MaakImportResponse400Headers the declared response headers of an HTTP 400 response for MaakImport
+type MaakImportResponse400Headers struct {
+	APIVersion *string
+}
+
 // MaakImportResponseDefaultHeaders the declared response headers of an HTTP default response for MaakImport
 type MaakImportResponseDefaultHeaders struct {
 	APIVersion *string
@@ -7798,12 +8084,16 @@ type MaakImportResponse struct {
 	JSON200 *Import
 	// JSON201 the response for an HTTP 201 `application/json` response
 	JSON201 *Import
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *FouteInvoer
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Fout
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *MaakImportResponse200Headers
 	// Headers201 the parsed response headers for an HTTP 201 response
 	Headers201 *MaakImportResponse201Headers
+	// Headers400 the parsed response headers for an HTTP 400 response
+	Headers400 *MaakImportResponse400Headers
 	// HeadersDefault the parsed response headers for an HTTP default response
 	HeadersDefault *MaakImportResponseDefaultHeaders
 }
@@ -7829,6 +8119,11 @@ type LeesImportResponse200Headers struct {
 	APIVersion *string
 }
 
+// LeesImportResponse400Headers the declared response headers of an HTTP 400 response for LeesImport
+type LeesImportResponse400Headers struct {
+	APIVersion *string
+}
+
 // LeesImportResponseDefaultHeaders the declared response headers of an HTTP default response for LeesImport
 type LeesImportResponseDefaultHeaders struct {
 	APIVersion *string
@@ -7839,10 +8134,14 @@ type LeesImportResponse struct {
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Import
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *FouteInvoer
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Fout
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *LeesImportResponse200Headers
+	// Headers400 the parsed response headers for an HTTP 400 response
+	Headers400 *LeesImportResponse400Headers
 	// HeadersDefault the parsed response headers for an HTTP default response
 	HeadersDefault *LeesImportResponseDefaultHeaders
 }
@@ -7868,6 +8167,11 @@ type LijstRegelsResponse200Headers struct {
 	APIVersion *string
 }
 
+// LijstRegelsResponse400Headers the declared response headers of an HTTP 400 response for LijstRegels
+type LijstRegelsResponse400Headers struct {
+	APIVersion *string
+}
+
 // LijstRegelsResponseDefaultHeaders the declared response headers of an HTTP default response for LijstRegels
 type LijstRegelsResponseDefaultHeaders struct {
 	APIVersion *string
@@ -7878,10 +8182,14 @@ type LijstRegelsResponse struct {
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Regels
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *FouteInvoer
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Fout
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *LijstRegelsResponse200Headers
+	// Headers400 the parsed response headers for an HTTP 400 response
+	Headers400 *LijstRegelsResponse400Headers
 	// HeadersDefault the parsed response headers for an HTTP default response
 	HeadersDefault *LijstRegelsResponseDefaultHeaders
 }
@@ -7907,6 +8215,11 @@ type NeemRegelsAanResponse200Headers struct {
 	APIVersion *string
 }
 
+// NeemRegelsAanResponse400Headers the declared response headers of an HTTP 400 response for NeemRegelsAan
+type NeemRegelsAanResponse400Headers struct {
+	APIVersion *string
+}
+
 // NeemRegelsAanResponseDefaultHeaders the declared response headers of an HTTP default response for NeemRegelsAan
 type NeemRegelsAanResponseDefaultHeaders struct {
 	APIVersion *string
@@ -7917,10 +8230,14 @@ type NeemRegelsAanResponse struct {
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Regels
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *FouteInvoer
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Fout
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *NeemRegelsAanResponse200Headers
+	// Headers400 the parsed response headers for an HTTP 400 response
+	Headers400 *NeemRegelsAanResponse400Headers
 	// HeadersDefault the parsed response headers for an HTTP default response
 	HeadersDefault *NeemRegelsAanResponseDefaultHeaders
 }
@@ -7946,6 +8263,11 @@ type LijstInzagenResponse200Headers struct {
 	APIVersion *string
 }
 
+// LijstInzagenResponse400Headers the declared response headers of an HTTP 400 response for LijstInzagen
+type LijstInzagenResponse400Headers struct {
+	APIVersion *string
+}
+
 // LijstInzagenResponseDefaultHeaders the declared response headers of an HTTP default response for LijstInzagen
 type LijstInzagenResponseDefaultHeaders struct {
 	APIVersion *string
@@ -7956,10 +8278,14 @@ type LijstInzagenResponse struct {
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Inzagen
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *FouteInvoer
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Fout
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *LijstInzagenResponse200Headers
+	// Headers400 the parsed response headers for an HTTP 400 response
+	Headers400 *LijstInzagenResponse400Headers
 	// HeadersDefault the parsed response headers for an HTTP default response
 	HeadersDefault *LijstInzagenResponseDefaultHeaders
 }
@@ -7985,6 +8311,11 @@ type LijstMatchesResponse200Headers struct {
 	APIVersion *string
 }
 
+// LijstMatchesResponse400Headers the declared response headers of an HTTP 400 response for LijstMatches
+type LijstMatchesResponse400Headers struct {
+	APIVersion *string
+}
+
 // LijstMatchesResponseDefaultHeaders the declared response headers of an HTTP default response for LijstMatches
 type LijstMatchesResponseDefaultHeaders struct {
 	APIVersion *string
@@ -7995,10 +8326,14 @@ type LijstMatchesResponse struct {
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Matches
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *FouteInvoer
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Fout
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *LijstMatchesResponse200Headers
+	// Headers400 the parsed response headers for an HTTP 400 response
+	Headers400 *LijstMatchesResponse400Headers
 	// HeadersDefault the parsed response headers for an HTTP default response
 	HeadersDefault *LijstMatchesResponseDefaultHeaders
 }
@@ -8024,6 +8359,11 @@ type LeesMatchResponse200Headers struct {
 	APIVersion *string
 }
 
+// LeesMatchResponse400Headers the declared response headers of an HTTP 400 response for LeesMatch
+type LeesMatchResponse400Headers struct {
+	APIVersion *string
+}
+
 // LeesMatchResponseDefaultHeaders the declared response headers of an HTTP default response for LeesMatch
 type LeesMatchResponseDefaultHeaders struct {
 	APIVersion *string
@@ -8034,10 +8374,14 @@ type LeesMatchResponse struct {
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Match
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *FouteInvoer
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Fout
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *LeesMatchResponse200Headers
+	// Headers400 the parsed response headers for an HTTP 400 response
+	Headers400 *LeesMatchResponse400Headers
 	// HeadersDefault the parsed response headers for an HTTP default response
 	HeadersDefault *LeesMatchResponseDefaultHeaders
 }
@@ -8068,6 +8412,11 @@ type BeantwoordMatchResponse202Headers struct {
 	APIVersion *string
 }
 
+// BeantwoordMatchResponse400Headers the declared response headers of an HTTP 400 response for BeantwoordMatch
+type BeantwoordMatchResponse400Headers struct {
+	APIVersion *string
+}
+
 // BeantwoordMatchResponseDefaultHeaders the declared response headers of an HTTP default response for BeantwoordMatch
 type BeantwoordMatchResponseDefaultHeaders struct {
 	APIVersion *string
@@ -8080,12 +8429,16 @@ type BeantwoordMatchResponse struct {
 	JSON200 *Match
 	// JSON202 the response for an HTTP 202 `application/json` response
 	JSON202 *Match
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *FouteInvoer
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Fout
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *BeantwoordMatchResponse200Headers
 	// Headers202 the parsed response headers for an HTTP 202 response
 	Headers202 *BeantwoordMatchResponse202Headers
+	// Headers400 the parsed response headers for an HTTP 400 response
+	Headers400 *BeantwoordMatchResponse400Headers
 	// HeadersDefault the parsed response headers for an HTTP default response
 	HeadersDefault *BeantwoordMatchResponseDefaultHeaders
 }
@@ -8111,6 +8464,11 @@ type LijstMeldingenResponse200Headers struct {
 	APIVersion *string
 }
 
+// LijstMeldingenResponse400Headers the declared response headers of an HTTP 400 response for LijstMeldingen
+type LijstMeldingenResponse400Headers struct {
+	APIVersion *string
+}
+
 // LijstMeldingenResponseDefaultHeaders the declared response headers of an HTTP default response for LijstMeldingen
 type LijstMeldingenResponseDefaultHeaders struct {
 	APIVersion *string
@@ -8121,10 +8479,14 @@ type LijstMeldingenResponse struct {
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Meldingen
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *FouteInvoer
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Fout
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *LijstMeldingenResponse200Headers
+	// Headers400 the parsed response headers for an HTTP 400 response
+	Headers400 *LijstMeldingenResponse400Headers
 	// HeadersDefault the parsed response headers for an HTTP default response
 	HeadersDefault *LijstMeldingenResponseDefaultHeaders
 }
@@ -8157,6 +8519,11 @@ type MaakMeldingResponse202Headers struct {
 	Location   string
 }
 
+// MaakMeldingResponse400Headers the declared response headers of an HTTP 400 response for MaakMelding
+type MaakMeldingResponse400Headers struct {
+	APIVersion *string
+}
+
 // MaakMeldingResponseDefaultHeaders the declared response headers of an HTTP default response for MaakMelding
 type MaakMeldingResponseDefaultHeaders struct {
 	APIVersion *string
@@ -8169,12 +8536,16 @@ type MaakMeldingResponse struct {
 	JSON201 *Melding
 	// JSON202 the response for an HTTP 202 `application/json` response
 	JSON202 *Melding
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *FouteInvoer
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Fout
 	// Headers201 the parsed response headers for an HTTP 201 response
 	Headers201 *MaakMeldingResponse201Headers
 	// Headers202 the parsed response headers for an HTTP 202 response
 	Headers202 *MaakMeldingResponse202Headers
+	// Headers400 the parsed response headers for an HTTP 400 response
+	Headers400 *MaakMeldingResponse400Headers
 	// HeadersDefault the parsed response headers for an HTTP default response
 	HeadersDefault *MaakMeldingResponseDefaultHeaders
 }
@@ -8200,6 +8571,11 @@ type LeesMeldingResponse200Headers struct {
 	APIVersion *string
 }
 
+// LeesMeldingResponse400Headers the declared response headers of an HTTP 400 response for LeesMelding
+type LeesMeldingResponse400Headers struct {
+	APIVersion *string
+}
+
 // LeesMeldingResponseDefaultHeaders the declared response headers of an HTTP default response for LeesMelding
 type LeesMeldingResponseDefaultHeaders struct {
 	APIVersion *string
@@ -8210,10 +8586,14 @@ type LeesMeldingResponse struct {
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Melding
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *FouteInvoer
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Fout
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *LeesMeldingResponse200Headers
+	// Headers400 the parsed response headers for an HTTP 400 response
+	Headers400 *LeesMeldingResponse400Headers
 	// HeadersDefault the parsed response headers for an HTTP default response
 	HeadersDefault *LeesMeldingResponseDefaultHeaders
 }
@@ -8318,6 +8698,11 @@ type LijstSignalenResponse200Headers struct {
 	APIVersion *string
 }
 
+// LijstSignalenResponse400Headers the declared response headers of an HTTP 400 response for LijstSignalen
+type LijstSignalenResponse400Headers struct {
+	APIVersion *string
+}
+
 // LijstSignalenResponseDefaultHeaders the declared response headers of an HTTP default response for LijstSignalen
 type LijstSignalenResponseDefaultHeaders struct {
 	APIVersion *string
@@ -8328,10 +8713,14 @@ type LijstSignalenResponse struct {
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Signalen
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *FouteInvoer
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Fout
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *LijstSignalenResponse200Headers
+	// Headers400 the parsed response headers for an HTTP 400 response
+	Headers400 *LijstSignalenResponse400Headers
 	// HeadersDefault the parsed response headers for an HTTP default response
 	HeadersDefault *LijstSignalenResponseDefaultHeaders
 }
@@ -8364,6 +8753,11 @@ type MaakSignaalResponse202Headers struct {
 	Location   string
 }
 
+// MaakSignaalResponse400Headers the declared response headers of an HTTP 400 response for MaakSignaal
+type MaakSignaalResponse400Headers struct {
+	APIVersion *string
+}
+
 // MaakSignaalResponseDefaultHeaders the declared response headers of an HTTP default response for MaakSignaal
 type MaakSignaalResponseDefaultHeaders struct {
 	APIVersion *string
@@ -8376,12 +8770,16 @@ type MaakSignaalResponse struct {
 	JSON201 *Signaal
 	// JSON202 the response for an HTTP 202 `application/json` response
 	JSON202 *Signaal
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *FouteInvoer
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Fout
 	// Headers201 the parsed response headers for an HTTP 201 response
 	Headers201 *MaakSignaalResponse201Headers
 	// Headers202 the parsed response headers for an HTTP 202 response
 	Headers202 *MaakSignaalResponse202Headers
+	// Headers400 the parsed response headers for an HTTP 400 response
+	Headers400 *MaakSignaalResponse400Headers
 	// HeadersDefault the parsed response headers for an HTTP default response
 	HeadersDefault *MaakSignaalResponseDefaultHeaders
 }
@@ -8407,6 +8805,11 @@ type LeesSignaalResponse200Headers struct {
 	APIVersion *string
 }
 
+// LeesSignaalResponse400Headers the declared response headers of an HTTP 400 response for LeesSignaal
+type LeesSignaalResponse400Headers struct {
+	APIVersion *string
+}
+
 // LeesSignaalResponseDefaultHeaders the declared response headers of an HTTP default response for LeesSignaal
 type LeesSignaalResponseDefaultHeaders struct {
 	APIVersion *string
@@ -8417,10 +8820,14 @@ type LeesSignaalResponse struct {
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Signaal
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *FouteInvoer
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Fout
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *LeesSignaalResponse200Headers
+	// Headers400 the parsed response headers for an HTTP 400 response
+	Headers400 *LeesSignaalResponse400Headers
 	// HeadersDefault the parsed response headers for an HTTP default response
 	HeadersDefault *LeesSignaalResponseDefaultHeaders
 }
@@ -8446,6 +8853,11 @@ type LijstEigenarenResponse200Headers struct {
 	APIVersion *string
 }
 
+// LijstEigenarenResponse400Headers the declared response headers of an HTTP 400 response for LijstEigenaren
+type LijstEigenarenResponse400Headers struct {
+	APIVersion *string
+}
+
 // LijstEigenarenResponseDefaultHeaders the declared response headers of an HTTP default response for LijstEigenaren
 type LijstEigenarenResponseDefaultHeaders struct {
 	APIVersion *string
@@ -8456,10 +8868,14 @@ type LijstEigenarenResponse struct {
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Eigenaarschappen
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *FouteInvoer
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Fout
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *LijstEigenarenResponse200Headers
+	// Headers400 the parsed response headers for an HTTP 400 response
+	Headers400 *LijstEigenarenResponse400Headers
 	// HeadersDefault the parsed response headers for an HTTP default response
 	HeadersDefault *LijstEigenarenResponseDefaultHeaders
 }
@@ -8485,6 +8901,11 @@ type WijzigEigenarenResponse200Headers struct {
 	APIVersion *string
 }
 
+// WijzigEigenarenResponse400Headers the declared response headers of an HTTP 400 response for WijzigEigenaren
+type WijzigEigenarenResponse400Headers struct {
+	APIVersion *string
+}
+
 // WijzigEigenarenResponseDefaultHeaders the declared response headers of an HTTP default response for WijzigEigenaren
 type WijzigEigenarenResponseDefaultHeaders struct {
 	APIVersion *string
@@ -8495,10 +8916,14 @@ type WijzigEigenarenResponse struct {
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Eigenaarschappen
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *FouteInvoer
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Fout
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *WijzigEigenarenResponse200Headers
+	// Headers400 the parsed response headers for an HTTP 400 response
+	Headers400 *WijzigEigenarenResponse400Headers
 	// HeadersDefault the parsed response headers for an HTTP default response
 	HeadersDefault *WijzigEigenarenResponseDefaultHeaders
 }
@@ -8529,6 +8954,11 @@ type TrekSignaalInResponse202Headers struct {
 	APIVersion *string
 }
 
+// TrekSignaalInResponse400Headers the declared response headers of an HTTP 400 response for TrekSignaalIn
+type TrekSignaalInResponse400Headers struct {
+	APIVersion *string
+}
+
 // TrekSignaalInResponseDefaultHeaders the declared response headers of an HTTP default response for TrekSignaalIn
 type TrekSignaalInResponseDefaultHeaders struct {
 	APIVersion *string
@@ -8541,12 +8971,16 @@ type TrekSignaalInResponse struct {
 	JSON200 *Signaal
 	// JSON202 the response for an HTTP 202 `application/json` response
 	JSON202 *Signaal
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *FouteInvoer
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Fout
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *TrekSignaalInResponse200Headers
 	// Headers202 the parsed response headers for an HTTP 202 response
 	Headers202 *TrekSignaalInResponse202Headers
+	// Headers400 the parsed response headers for an HTTP 400 response
+	Headers400 *TrekSignaalInResponse400Headers
 	// HeadersDefault the parsed response headers for an HTTP default response
 	HeadersDefault *TrekSignaalInResponseDefaultHeaders
 }
@@ -8577,6 +9011,11 @@ type VerlengSignaalResponse202Headers struct {
 	APIVersion *string
 }
 
+// VerlengSignaalResponse400Headers the declared response headers of an HTTP 400 response for VerlengSignaal
+type VerlengSignaalResponse400Headers struct {
+	APIVersion *string
+}
+
 // VerlengSignaalResponseDefaultHeaders the declared response headers of an HTTP default response for VerlengSignaal
 type VerlengSignaalResponseDefaultHeaders struct {
 	APIVersion *string
@@ -8589,12 +9028,16 @@ type VerlengSignaalResponse struct {
 	JSON200 *Signaal
 	// JSON202 the response for an HTTP 202 `application/json` response
 	JSON202 *Signaal
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *FouteInvoer
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Fout
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *VerlengSignaalResponse200Headers
 	// Headers202 the parsed response headers for an HTTP 202 response
 	Headers202 *VerlengSignaalResponse202Headers
+	// Headers400 the parsed response headers for an HTTP 400 response
+	Headers400 *VerlengSignaalResponse400Headers
 	// HeadersDefault the parsed response headers for an HTTP default response
 	HeadersDefault *VerlengSignaalResponseDefaultHeaders
 }
@@ -8620,6 +9063,11 @@ type LijstSleutelsResponse200Headers struct {
 	APIVersion *string
 }
 
+// LijstSleutelsResponse400Headers the declared response headers of an HTTP 400 response for LijstSleutels
+type LijstSleutelsResponse400Headers struct {
+	APIVersion *string
+}
+
 // LijstSleutelsResponseDefaultHeaders the declared response headers of an HTTP default response for LijstSleutels
 type LijstSleutelsResponseDefaultHeaders struct {
 	APIVersion *string
@@ -8630,10 +9078,14 @@ type LijstSleutelsResponse struct {
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Sleutels
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *FouteInvoer
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Fout
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *LijstSleutelsResponse200Headers
+	// Headers400 the parsed response headers for an HTTP 400 response
+	Headers400 *LijstSleutelsResponse400Headers
 	// HeadersDefault the parsed response headers for an HTTP default response
 	HeadersDefault *LijstSleutelsResponseDefaultHeaders
 }
@@ -8660,6 +9112,11 @@ type MaakSleutelResponse201Headers struct {
 	Location   string
 }
 
+// MaakSleutelResponse400Headers the declared response headers of an HTTP 400 response for MaakSleutel
+type MaakSleutelResponse400Headers struct {
+	APIVersion *string
+}
+
 // MaakSleutelResponseDefaultHeaders the declared response headers of an HTTP default response for MaakSleutel
 type MaakSleutelResponseDefaultHeaders struct {
 	APIVersion *string
@@ -8670,10 +9127,14 @@ type MaakSleutelResponse struct {
 	HTTPResponse *http.Response
 	// JSON201 the response for an HTTP 201 `application/json` response
 	JSON201 *GemaakteSleutel
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *FouteInvoer
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Fout
 	// Headers201 the parsed response headers for an HTTP 201 response
 	Headers201 *MaakSleutelResponse201Headers
+	// Headers400 the parsed response headers for an HTTP 400 response
+	Headers400 *MaakSleutelResponse400Headers
 	// HeadersDefault the parsed response headers for an HTTP default response
 	HeadersDefault *MaakSleutelResponseDefaultHeaders
 }
@@ -8699,6 +9160,11 @@ type TrekSleutelInResponse204Headers struct {
 	APIVersion *string
 }
 
+// TrekSleutelInResponse400Headers the declared response headers of an HTTP 400 response for TrekSleutelIn
+type TrekSleutelInResponse400Headers struct {
+	APIVersion *string
+}
+
 // TrekSleutelInResponseDefaultHeaders the declared response headers of an HTTP default response for TrekSleutelIn
 type TrekSleutelInResponseDefaultHeaders struct {
 	APIVersion *string
@@ -8707,10 +9173,14 @@ type TrekSleutelInResponseDefaultHeaders struct {
 type TrekSleutelInResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *FouteInvoer
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Fout
 	// Headers204 the parsed response headers for an HTTP 204 response
 	Headers204 *TrekSleutelInResponse204Headers
+	// Headers400 the parsed response headers for an HTTP 400 response
+	Headers400 *TrekSleutelInResponse400Headers
 	// HeadersDefault the parsed response headers for an HTTP default response
 	HeadersDefault *TrekSleutelInResponseDefaultHeaders
 }
@@ -8736,6 +9206,11 @@ type LeesSleutelResponse200Headers struct {
 	APIVersion *string
 }
 
+// LeesSleutelResponse400Headers the declared response headers of an HTTP 400 response for LeesSleutel
+type LeesSleutelResponse400Headers struct {
+	APIVersion *string
+}
+
 // LeesSleutelResponseDefaultHeaders the declared response headers of an HTTP default response for LeesSleutel
 type LeesSleutelResponseDefaultHeaders struct {
 	APIVersion *string
@@ -8746,10 +9221,14 @@ type LeesSleutelResponse struct {
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Sleutel
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *FouteInvoer
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Fout
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *LeesSleutelResponse200Headers
+	// Headers400 the parsed response headers for an HTTP 400 response
+	Headers400 *LeesSleutelResponse400Headers
 	// HeadersDefault the parsed response headers for an HTTP default response
 	HeadersDefault *LeesSleutelResponseDefaultHeaders
 }
@@ -8770,19 +9249,6 @@ func (r LeesSleutelResponse) StatusCode() int {
 	return 0
 }
 
-// LeesGezondheidWithResponse Of de poort werkt
-//
-// Returns a wrapper object for the known response body format(s).
-//
-// Corresponds with GET /health (the `LeesGezondheid` operationId).
-func (c *ClientWithResponses) LeesGezondheidWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*LeesGezondheidResponse, error) {
-	rsp, err := c.LeesGezondheid(ctx, reqEditors...)
-	if err != nil {
-		return nil, err
-	}
-	return ParseLeesGezondheidResponse(rsp)
-}
-
 // LijstAbonnementenWithResponse Abonnementen, en wie er mail krijgt
 //
 // Ontvangers van mail komen er vanzelf bij: de hulpverlener van een signaal, zijn vervanger en het bureau uit de
@@ -8790,7 +9256,7 @@ func (c *ClientWithResponses) LeesGezondheidWithResponse(ctx context.Context, re
 //
 // Returns a wrapper object for the known response body format(s).
 //
-// Corresponds with GET /v1/abonnementen (the `LijstAbonnementen` operationId).
+// Corresponds with GET /abonnementen (the `LijstAbonnementen` operationId).
 func (c *ClientWithResponses) LijstAbonnementenWithResponse(ctx context.Context, params *LijstAbonnementenParams, reqEditors ...RequestEditorFn) (*LijstAbonnementenResponse, error) {
 	rsp, err := c.LijstAbonnementen(ctx, params, reqEditors...)
 	if err != nil {
@@ -8814,7 +9280,7 @@ func (c *ClientWithResponses) LijstAbonnementenWithResponse(ctx context.Context,
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
-// Corresponds with POST /v1/abonnementen (the `MaakAbonnement` operationId).
+// Corresponds with POST /abonnementen (the `MaakAbonnement` operationId).
 func (c *ClientWithResponses) MaakAbonnementWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*MaakAbonnementResponse, error) {
 	rsp, err := c.MaakAbonnementWithBody(ctx, contentType, body, reqEditors...)
 	if err != nil {
@@ -8838,7 +9304,7 @@ func (c *ClientWithResponses) MaakAbonnementWithBodyWithResponse(ctx context.Con
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
-// Corresponds with POST /v1/abonnementen (the `MaakAbonnement` operationId).
+// Corresponds with POST /abonnementen (the `MaakAbonnement` operationId).
 func (c *ClientWithResponses) MaakAbonnementWithResponse(ctx context.Context, body MaakAbonnementJSONRequestBody, reqEditors ...RequestEditorFn) (*MaakAbonnementResponse, error) {
 	rsp, err := c.MaakAbonnement(ctx, body, reqEditors...)
 	if err != nil {
@@ -8853,7 +9319,7 @@ func (c *ClientWithResponses) MaakAbonnementWithResponse(ctx context.Context, bo
 //
 // Returns a wrapper object for the known response body format(s).
 //
-// Corresponds with DELETE /v1/abonnementen/{id} (the `VerwijderAbonnement` operationId).
+// Corresponds with DELETE /abonnementen/{id} (the `VerwijderAbonnement` operationId).
 func (c *ClientWithResponses) VerwijderAbonnementWithResponse(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*VerwijderAbonnementResponse, error) {
 	rsp, err := c.VerwijderAbonnement(ctx, id, reqEditors...)
 	if err != nil {
@@ -8864,9 +9330,11 @@ func (c *ClientWithResponses) VerwijderAbonnementWithResponse(ctx context.Contex
 
 // LeesAbonnementWithResponse Eén abonnement
 //
+// Geeft een abonnement zonder zijn geheim, en hoe het met de bezorging staat.
+//
 // Returns a wrapper object for the known response body format(s).
 //
-// Corresponds with GET /v1/abonnementen/{id} (the `LeesAbonnement` operationId).
+// Corresponds with GET /abonnementen/{id} (the `LeesAbonnement` operationId).
 func (c *ClientWithResponses) LeesAbonnementWithResponse(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*LeesAbonnementResponse, error) {
 	rsp, err := c.LeesAbonnement(ctx, id, reqEditors...)
 	if err != nil {
@@ -8882,7 +9350,7 @@ func (c *ClientWithResponses) LeesAbonnementWithResponse(ctx context.Context, id
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
-// Corresponds with PUT /v1/abonnementen/{id} (the `WijzigAbonnement` operationId).
+// Corresponds with PUT /abonnementen/{id} (the `WijzigAbonnement` operationId).
 func (c *ClientWithResponses) WijzigAbonnementWithBodyWithResponse(ctx context.Context, id Id, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*WijzigAbonnementResponse, error) {
 	rsp, err := c.WijzigAbonnementWithBody(ctx, id, contentType, body, reqEditors...)
 	if err != nil {
@@ -8898,7 +9366,7 @@ func (c *ClientWithResponses) WijzigAbonnementWithBodyWithResponse(ctx context.C
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
-// Corresponds with PUT /v1/abonnementen/{id} (the `WijzigAbonnement` operationId).
+// Corresponds with PUT /abonnementen/{id} (the `WijzigAbonnement` operationId).
 func (c *ClientWithResponses) WijzigAbonnementWithResponse(ctx context.Context, id Id, body WijzigAbonnementJSONRequestBody, reqEditors ...RequestEditorFn) (*WijzigAbonnementResponse, error) {
 	rsp, err := c.WijzigAbonnement(ctx, id, body, reqEditors...)
 	if err != nil {
@@ -8913,7 +9381,7 @@ func (c *ClientWithResponses) WijzigAbonnementWithResponse(ctx context.Context, 
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
-// Corresponds with POST /v1/abonnementen/{id}/geheim (the `WisselGeheim` operationId).
+// Corresponds with POST /abonnementen/{id}/geheim (the `WisselGeheim` operationId).
 func (c *ClientWithResponses) WisselGeheimWithBodyWithResponse(ctx context.Context, id Id, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*WisselGeheimResponse, error) {
 	rsp, err := c.WisselGeheimWithBody(ctx, id, contentType, body, reqEditors...)
 	if err != nil {
@@ -8928,7 +9396,7 @@ func (c *ClientWithResponses) WisselGeheimWithBodyWithResponse(ctx context.Conte
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
-// Corresponds with POST /v1/abonnementen/{id}/geheim (the `WisselGeheim` operationId).
+// Corresponds with POST /abonnementen/{id}/geheim (the `WisselGeheim` operationId).
 func (c *ClientWithResponses) WisselGeheimWithResponse(ctx context.Context, id Id, body WisselGeheimJSONRequestBody, reqEditors ...RequestEditorFn) (*WisselGeheimResponse, error) {
 	rsp, err := c.WisselGeheim(ctx, id, body, reqEditors...)
 	if err != nil {
@@ -8943,7 +9411,7 @@ func (c *ClientWithResponses) WisselGeheimWithResponse(ctx context.Context, id I
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
-// Corresponds with POST /v1/abonnementen/{id}/herhaling (the `HerhaalMislukt` operationId).
+// Corresponds with POST /abonnementen/{id}/herhaling (the `HerhaalMislukt` operationId).
 func (c *ClientWithResponses) HerhaalMisluktWithBodyWithResponse(ctx context.Context, id Id, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*HerhaalMisluktResponse, error) {
 	rsp, err := c.HerhaalMisluktWithBody(ctx, id, contentType, body, reqEditors...)
 	if err != nil {
@@ -8958,7 +9426,7 @@ func (c *ClientWithResponses) HerhaalMisluktWithBodyWithResponse(ctx context.Con
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
-// Corresponds with POST /v1/abonnementen/{id}/herhaling (the `HerhaalMislukt` operationId).
+// Corresponds with POST /abonnementen/{id}/herhaling (the `HerhaalMislukt` operationId).
 func (c *ClientWithResponses) HerhaalMisluktWithResponse(ctx context.Context, id Id, body HerhaalMisluktJSONRequestBody, reqEditors ...RequestEditorFn) (*HerhaalMisluktResponse, error) {
 	rsp, err := c.HerhaalMislukt(ctx, id, body, reqEditors...)
 	if err != nil {
@@ -8973,7 +9441,7 @@ func (c *ClientWithResponses) HerhaalMisluktWithResponse(ctx context.Context, id
 //
 // Returns a wrapper object for the known response body format(s).
 //
-// Corresponds with GET /v1/abonnementen/{id}/mislukt (the `LijstMislukt` operationId).
+// Corresponds with GET /abonnementen/{id}/mislukt (the `LijstMislukt` operationId).
 func (c *ClientWithResponses) LijstMisluktWithResponse(ctx context.Context, id Id, params *LijstMisluktParams, reqEditors ...RequestEditorFn) (*LijstMisluktResponse, error) {
 	rsp, err := c.LijstMislukt(ctx, id, params, reqEditors...)
 	if err != nil {
@@ -8989,7 +9457,7 @@ func (c *ClientWithResponses) LijstMisluktWithResponse(ctx context.Context, id I
 //
 // Returns a wrapper object for the known response body format(s).
 //
-// Corresponds with POST /v1/abonnementen/{id}/test (the `TestAbonnement` operationId).
+// Corresponds with POST /abonnementen/{id}/test (the `TestAbonnement` operationId).
 func (c *ClientWithResponses) TestAbonnementWithResponse(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*TestAbonnementResponse, error) {
 	rsp, err := c.TestAbonnement(ctx, id, reqEditors...)
 	if err != nil {
@@ -9009,7 +9477,7 @@ func (c *ClientWithResponses) TestAbonnementWithResponse(ctx context.Context, id
 //
 // Returns a wrapper object for the known response body format(s).
 //
-// Corresponds with GET /v1/berichten (the `LijstBerichten` operationId).
+// Corresponds with GET /berichten (the `LijstBerichten` operationId).
 func (c *ClientWithResponses) LijstBerichtenWithResponse(ctx context.Context, params *LijstBerichtenParams, reqEditors ...RequestEditorFn) (*LijstBerichtenResponse, error) {
 	rsp, err := c.LijstBerichten(ctx, params, reqEditors...)
 	if err != nil {
@@ -9020,9 +9488,11 @@ func (c *ClientWithResponses) LijstBerichtenWithResponse(ctx context.Context, pa
 
 // LijstGebruikersWithResponse De gebruikers, op volgorde van id
 //
+// Geeft de vastgelegde hulpverleners van de organisatie.
+//
 // Returns a wrapper object for the known response body format(s).
 //
-// Corresponds with GET /v1/gebruikers (the `LijstGebruikers` operationId).
+// Corresponds with GET /gebruikers (the `LijstGebruikers` operationId).
 func (c *ClientWithResponses) LijstGebruikersWithResponse(ctx context.Context, params *LijstGebruikersParams, reqEditors ...RequestEditorFn) (*LijstGebruikersResponse, error) {
 	rsp, err := c.LijstGebruikers(ctx, params, reqEditors...)
 	if err != nil {
@@ -9033,9 +9503,11 @@ func (c *ClientWithResponses) LijstGebruikersWithResponse(ctx context.Context, p
 
 // MaakGebruikerWithBodyWithResponse Een gebruiker toevoegen
 //
+// Legt een hulpverlener vast, met wie hem vervangt en in welk team hij werkt.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
-// Corresponds with POST /v1/gebruikers (the `MaakGebruiker` operationId).
+// Corresponds with POST /gebruikers (the `MaakGebruiker` operationId).
 func (c *ClientWithResponses) MaakGebruikerWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*MaakGebruikerResponse, error) {
 	rsp, err := c.MaakGebruikerWithBody(ctx, contentType, body, reqEditors...)
 	if err != nil {
@@ -9046,9 +9518,11 @@ func (c *ClientWithResponses) MaakGebruikerWithBodyWithResponse(ctx context.Cont
 
 // MaakGebruikerWithResponse Een gebruiker toevoegen
 //
+// Legt een hulpverlener vast, met wie hem vervangt en in welk team hij werkt.
+//
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
-// Corresponds with POST /v1/gebruikers (the `MaakGebruiker` operationId).
+// Corresponds with POST /gebruikers (the `MaakGebruiker` operationId).
 func (c *ClientWithResponses) MaakGebruikerWithResponse(ctx context.Context, body MaakGebruikerJSONRequestBody, reqEditors ...RequestEditorFn) (*MaakGebruikerResponse, error) {
 	rsp, err := c.MaakGebruiker(ctx, body, reqEditors...)
 	if err != nil {
@@ -9063,7 +9537,7 @@ func (c *ClientWithResponses) MaakGebruikerWithResponse(ctx context.Context, bod
 //
 // Returns a wrapper object for the known response body format(s).
 //
-// Corresponds with DELETE /v1/gebruikers/{id} (the `VerwijderGebruiker` operationId).
+// Corresponds with DELETE /gebruikers/{id} (the `VerwijderGebruiker` operationId).
 func (c *ClientWithResponses) VerwijderGebruikerWithResponse(ctx context.Context, id GebruikerId, reqEditors ...RequestEditorFn) (*VerwijderGebruikerResponse, error) {
 	rsp, err := c.VerwijderGebruiker(ctx, id, reqEditors...)
 	if err != nil {
@@ -9074,9 +9548,11 @@ func (c *ClientWithResponses) VerwijderGebruikerWithResponse(ctx context.Context
 
 // LeesGebruikerWithResponse Eén gebruiker
 //
+// Geeft wat van een hulpverlener is vastgelegd.
+//
 // Returns a wrapper object for the known response body format(s).
 //
-// Corresponds with GET /v1/gebruikers/{id} (the `LeesGebruiker` operationId).
+// Corresponds with GET /gebruikers/{id} (the `LeesGebruiker` operationId).
 func (c *ClientWithResponses) LeesGebruikerWithResponse(ctx context.Context, id GebruikerId, reqEditors ...RequestEditorFn) (*LeesGebruikerResponse, error) {
 	rsp, err := c.LeesGebruiker(ctx, id, reqEditors...)
 	if err != nil {
@@ -9092,7 +9568,7 @@ func (c *ClientWithResponses) LeesGebruikerWithResponse(ctx context.Context, id 
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
-// Corresponds with PUT /v1/gebruikers/{id} (the `WijzigGebruiker` operationId).
+// Corresponds with PUT /gebruikers/{id} (the `WijzigGebruiker` operationId).
 func (c *ClientWithResponses) WijzigGebruikerWithBodyWithResponse(ctx context.Context, id GebruikerId, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*WijzigGebruikerResponse, error) {
 	rsp, err := c.WijzigGebruikerWithBody(ctx, id, contentType, body, reqEditors...)
 	if err != nil {
@@ -9108,7 +9584,7 @@ func (c *ClientWithResponses) WijzigGebruikerWithBodyWithResponse(ctx context.Co
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
-// Corresponds with PUT /v1/gebruikers/{id} (the `WijzigGebruiker` operationId).
+// Corresponds with PUT /gebruikers/{id} (the `WijzigGebruiker` operationId).
 func (c *ClientWithResponses) WijzigGebruikerWithResponse(ctx context.Context, id GebruikerId, body WijzigGebruikerJSONRequestBody, reqEditors ...RequestEditorFn) (*WijzigGebruikerResponse, error) {
 	rsp, err := c.WijzigGebruiker(ctx, id, body, reqEditors...)
 	if err != nil {
@@ -9119,9 +9595,11 @@ func (c *ClientWithResponses) WijzigGebruikerWithResponse(ctx context.Context, i
 
 // LeesOverdrachtWithResponse Hoe het met de laatste overdracht van een hulpverlener staat
 //
+// Geeft hoe ver de overdracht is, per signaal.
+//
 // Returns a wrapper object for the known response body format(s).
 //
-// Corresponds with GET /v1/gebruikers/{id}/overdracht (the `LeesOverdracht` operationId).
+// Corresponds with GET /gebruikers/{id}/overdracht (the `LeesOverdracht` operationId).
 func (c *ClientWithResponses) LeesOverdrachtWithResponse(ctx context.Context, id GebruikerId, params *LeesOverdrachtParams, reqEditors ...RequestEditorFn) (*LeesOverdrachtResponse, error) {
 	rsp, err := c.LeesOverdracht(ctx, id, params, reqEditors...)
 	if err != nil {
@@ -9139,7 +9617,7 @@ func (c *ClientWithResponses) LeesOverdrachtWithResponse(ctx context.Context, id
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
-// Corresponds with POST /v1/gebruikers/{id}/overdracht (the `DraagOver` operationId).
+// Corresponds with POST /gebruikers/{id}/overdracht (the `DraagOver` operationId).
 func (c *ClientWithResponses) DraagOverWithBodyWithResponse(ctx context.Context, id GebruikerId, params *DraagOverParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*DraagOverResponse, error) {
 	rsp, err := c.DraagOverWithBody(ctx, id, params, contentType, body, reqEditors...)
 	if err != nil {
@@ -9157,7 +9635,7 @@ func (c *ClientWithResponses) DraagOverWithBodyWithResponse(ctx context.Context,
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
-// Corresponds with POST /v1/gebruikers/{id}/overdracht (the `DraagOver` operationId).
+// Corresponds with POST /gebruikers/{id}/overdracht (the `DraagOver` operationId).
 func (c *ClientWithResponses) DraagOverWithResponse(ctx context.Context, id GebruikerId, params *DraagOverParams, body DraagOverJSONRequestBody, reqEditors ...RequestEditorFn) (*DraagOverResponse, error) {
 	rsp, err := c.DraagOver(ctx, id, params, body, reqEditors...)
 	if err != nil {
@@ -9166,11 +9644,28 @@ func (c *ClientWithResponses) DraagOverWithResponse(ctx context.Context, id Gebr
 	return ParseDraagOverResponse(rsp)
 }
 
-// LijstImportenWithResponse Eigen importen, de nieuwste eerst
+// LeesGezondheidWithResponse Of de poort werkt
+//
+// Zegt of de poort signalen kan aannemen; voor bewaking, zonder sleutel.
 //
 // Returns a wrapper object for the known response body format(s).
 //
-// Corresponds with GET /v1/importen (the `LijstImporten` operationId).
+// Corresponds with GET /health (the `LeesGezondheid` operationId).
+func (c *ClientWithResponses) LeesGezondheidWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*LeesGezondheidResponse, error) {
+	rsp, err := c.LeesGezondheid(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseLeesGezondheidResponse(rsp)
+}
+
+// LijstImportenWithResponse Eigen importen, de nieuwste eerst
+//
+// Geeft de importen van de organisatie, de nieuwste eerst.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /importen (the `LijstImporten` operationId).
 func (c *ClientWithResponses) LijstImportenWithResponse(ctx context.Context, params *LijstImportenParams, reqEditors ...RequestEditorFn) (*LijstImportenResponse, error) {
 	rsp, err := c.LijstImporten(ctx, params, reqEditors...)
 	if err != nil {
@@ -9189,7 +9684,7 @@ func (c *ClientWithResponses) LijstImportenWithResponse(ctx context.Context, par
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
-// Corresponds with POST /v1/importen (the `MaakImport` operationId).
+// Corresponds with POST /importen (the `MaakImport` operationId).
 func (c *ClientWithResponses) MaakImportWithBodyWithResponse(ctx context.Context, params *MaakImportParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*MaakImportResponse, error) {
 	rsp, err := c.MaakImportWithBody(ctx, params, contentType, body, reqEditors...)
 	if err != nil {
@@ -9208,7 +9703,7 @@ func (c *ClientWithResponses) MaakImportWithBodyWithResponse(ctx context.Context
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
-// Corresponds with POST /v1/importen (the `MaakImport` operationId).
+// Corresponds with POST /importen (the `MaakImport` operationId).
 func (c *ClientWithResponses) MaakImportWithResponse(ctx context.Context, params *MaakImportParams, body MaakImportJSONRequestBody, reqEditors ...RequestEditorFn) (*MaakImportResponse, error) {
 	rsp, err := c.MaakImport(ctx, params, body, reqEditors...)
 	if err != nil {
@@ -9219,9 +9714,11 @@ func (c *ClientWithResponses) MaakImportWithResponse(ctx context.Context, params
 
 // LeesImportWithResponse Hoe het met een import staat
 //
+// Geeft de toestand van een import, en hoeveel regels welke uitkomst kregen.
+//
 // Returns a wrapper object for the known response body format(s).
 //
-// Corresponds with GET /v1/importen/{id} (the `LeesImport` operationId).
+// Corresponds with GET /importen/{id} (the `LeesImport` operationId).
 func (c *ClientWithResponses) LeesImportWithResponse(ctx context.Context, id Id, params *LeesImportParams, reqEditors ...RequestEditorFn) (*LeesImportResponse, error) {
 	rsp, err := c.LeesImport(ctx, id, params, reqEditors...)
 	if err != nil {
@@ -9232,9 +9729,11 @@ func (c *ClientWithResponses) LeesImportWithResponse(ctx context.Context, id Id,
 
 // LijstRegelsWithResponse De regels met hun uitkomst, op volgorde
 //
+// Geeft de aangeleverde regels, elk met zijn uitkomst.
+//
 // Returns a wrapper object for the known response body format(s).
 //
-// Corresponds with GET /v1/importen/{id}/regels (the `LijstRegels` operationId).
+// Corresponds with GET /importen/{id}/regels (the `LijstRegels` operationId).
 func (c *ClientWithResponses) LijstRegelsWithResponse(ctx context.Context, id Id, params *LijstRegelsParams, reqEditors ...RequestEditorFn) (*LijstRegelsResponse, error) {
 	rsp, err := c.LijstRegels(ctx, id, params, reqEditors...)
 	if err != nil {
@@ -9252,7 +9751,7 @@ func (c *ClientWithResponses) LijstRegelsWithResponse(ctx context.Context, id Id
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
-// Corresponds with POST /v1/importen/{id}/regels (the `NeemRegelsAan` operationId).
+// Corresponds with POST /importen/{id}/regels (the `NeemRegelsAan` operationId).
 func (c *ClientWithResponses) NeemRegelsAanWithBodyWithResponse(ctx context.Context, id Id, params *NeemRegelsAanParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*NeemRegelsAanResponse, error) {
 	rsp, err := c.NeemRegelsAanWithBody(ctx, id, params, contentType, body, reqEditors...)
 	if err != nil {
@@ -9270,7 +9769,7 @@ func (c *ClientWithResponses) NeemRegelsAanWithBodyWithResponse(ctx context.Cont
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
-// Corresponds with POST /v1/importen/{id}/regels (the `NeemRegelsAan` operationId).
+// Corresponds with POST /importen/{id}/regels (the `NeemRegelsAan` operationId).
 func (c *ClientWithResponses) NeemRegelsAanWithResponse(ctx context.Context, id Id, params *NeemRegelsAanParams, body NeemRegelsAanJSONRequestBody, reqEditors ...RequestEditorFn) (*NeemRegelsAanResponse, error) {
 	rsp, err := c.NeemRegelsAan(ctx, id, params, body, reqEditors...)
 	if err != nil {
@@ -9286,7 +9785,7 @@ func (c *ClientWithResponses) NeemRegelsAanWithResponse(ctx context.Context, id 
 //
 // Returns a wrapper object for the known response body format(s).
 //
-// Corresponds with GET /v1/inzagen (the `LijstInzagen` operationId).
+// Corresponds with GET /inzagen (the `LijstInzagen` operationId).
 func (c *ClientWithResponses) LijstInzagenWithResponse(ctx context.Context, params *LijstInzagenParams, reqEditors ...RequestEditorFn) (*LijstInzagenResponse, error) {
 	rsp, err := c.LijstInzagen(ctx, params, reqEditors...)
 	if err != nil {
@@ -9303,7 +9802,7 @@ func (c *ClientWithResponses) LijstInzagenWithResponse(ctx context.Context, para
 //
 // Returns a wrapper object for the known response body format(s).
 //
-// Corresponds with GET /v1/matches (the `LijstMatches` operationId).
+// Corresponds with GET /matches (the `LijstMatches` operationId).
 func (c *ClientWithResponses) LijstMatchesWithResponse(ctx context.Context, params *LijstMatchesParams, reqEditors ...RequestEditorFn) (*LijstMatchesResponse, error) {
 	rsp, err := c.LijstMatches(ctx, params, reqEditors...)
 	if err != nil {
@@ -9320,7 +9819,7 @@ func (c *ClientWithResponses) LijstMatchesWithResponse(ctx context.Context, para
 //
 // Returns a wrapper object for the known response body format(s).
 //
-// Corresponds with GET /v1/matches/{id} (the `LeesMatch` operationId).
+// Corresponds with GET /matches/{id} (the `LeesMatch` operationId).
 func (c *ClientWithResponses) LeesMatchWithResponse(ctx context.Context, id MatchId, params *LeesMatchParams, reqEditors ...RequestEditorFn) (*LeesMatchResponse, error) {
 	rsp, err := c.LeesMatch(ctx, id, params, reqEditors...)
 	if err != nil {
@@ -9338,7 +9837,7 @@ func (c *ClientWithResponses) LeesMatchWithResponse(ctx context.Context, id Matc
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
-// Corresponds with POST /v1/matches/{id}/antwoorden (the `BeantwoordMatch` operationId).
+// Corresponds with POST /matches/{id}/antwoorden (the `BeantwoordMatch` operationId).
 func (c *ClientWithResponses) BeantwoordMatchWithBodyWithResponse(ctx context.Context, id MatchId, params *BeantwoordMatchParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*BeantwoordMatchResponse, error) {
 	rsp, err := c.BeantwoordMatchWithBody(ctx, id, params, contentType, body, reqEditors...)
 	if err != nil {
@@ -9356,7 +9855,7 @@ func (c *ClientWithResponses) BeantwoordMatchWithBodyWithResponse(ctx context.Co
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
-// Corresponds with POST /v1/matches/{id}/antwoorden (the `BeantwoordMatch` operationId).
+// Corresponds with POST /matches/{id}/antwoorden (the `BeantwoordMatch` operationId).
 func (c *ClientWithResponses) BeantwoordMatchWithResponse(ctx context.Context, id MatchId, params *BeantwoordMatchParams, body BeantwoordMatchJSONRequestBody, reqEditors ...RequestEditorFn) (*BeantwoordMatchResponse, error) {
 	rsp, err := c.BeantwoordMatch(ctx, id, params, body, reqEditors...)
 	if err != nil {
@@ -9367,9 +9866,11 @@ func (c *ClientWithResponses) BeantwoordMatchWithResponse(ctx context.Context, i
 
 // LijstMeldingenWithResponse Eigen meldingen, de nieuwste eerst
 //
+// Geeft de meldingen binnen het bereik van wie vraagt, de nieuwste eerst.
+//
 // Returns a wrapper object for the known response body format(s).
 //
-// Corresponds with GET /v1/meldingen (the `LijstMeldingen` operationId).
+// Corresponds with GET /meldingen (the `LijstMeldingen` operationId).
 func (c *ClientWithResponses) LijstMeldingenWithResponse(ctx context.Context, params *LijstMeldingenParams, reqEditors ...RequestEditorFn) (*LijstMeldingenResponse, error) {
 	rsp, err := c.LijstMeldingen(ctx, params, reqEditors...)
 	if err != nil {
@@ -9386,7 +9887,7 @@ func (c *ClientWithResponses) LijstMeldingenWithResponse(ctx context.Context, pa
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
-// Corresponds with POST /v1/meldingen (the `MaakMelding` operationId).
+// Corresponds with POST /meldingen (the `MaakMelding` operationId).
 func (c *ClientWithResponses) MaakMeldingWithBodyWithResponse(ctx context.Context, params *MaakMeldingParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*MaakMeldingResponse, error) {
 	rsp, err := c.MaakMeldingWithBody(ctx, params, contentType, body, reqEditors...)
 	if err != nil {
@@ -9403,7 +9904,7 @@ func (c *ClientWithResponses) MaakMeldingWithBodyWithResponse(ctx context.Contex
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
-// Corresponds with POST /v1/meldingen (the `MaakMelding` operationId).
+// Corresponds with POST /meldingen (the `MaakMelding` operationId).
 func (c *ClientWithResponses) MaakMeldingWithResponse(ctx context.Context, params *MaakMeldingParams, body MaakMeldingJSONRequestBody, reqEditors ...RequestEditorFn) (*MaakMeldingResponse, error) {
 	rsp, err := c.MaakMelding(ctx, params, body, reqEditors...)
 	if err != nil {
@@ -9414,9 +9915,11 @@ func (c *ClientWithResponses) MaakMeldingWithResponse(ctx context.Context, param
 
 // LeesMeldingWithResponse Eén melding met de uitkomst per persoon
 //
+// Geeft van iedere persoon wat er van de aanmelding is geworden.
+//
 // Returns a wrapper object for the known response body format(s).
 //
-// Corresponds with GET /v1/meldingen/{id} (the `LeesMelding` operationId).
+// Corresponds with GET /meldingen/{id} (the `LeesMelding` operationId).
 func (c *ClientWithResponses) LeesMeldingWithResponse(ctx context.Context, id Id, params *LeesMeldingParams, reqEditors ...RequestEditorFn) (*LeesMeldingResponse, error) {
 	rsp, err := c.LeesMelding(ctx, id, params, reqEditors...)
 	if err != nil {
@@ -9427,9 +9930,11 @@ func (c *ClientWithResponses) LeesMeldingWithResponse(ctx context.Context, id Id
 
 // LeesOpenapiWithResponse Deze beschrijving
 //
+// Geeft dit bestand als JSON, aan iedereen en ook aan webpagina's van elders.
+//
 // Returns a wrapper object for the known response body format(s).
 //
-// Corresponds with GET /v1/openapi.json (the `LeesOpenapi` operationId).
+// Corresponds with GET /openapi.json (the `LeesOpenapi` operationId).
 func (c *ClientWithResponses) LeesOpenapiWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*LeesOpenapiResponse, error) {
 	rsp, err := c.LeesOpenapi(ctx, reqEditors...)
 	if err != nil {
@@ -9440,9 +9945,11 @@ func (c *ClientWithResponses) LeesOpenapiWithResponse(ctx context.Context, reqEd
 
 // LeesOrganisatieWithResponse De eigen organisatie en de staat van de poort
 //
+// Geeft het eigen profiel, de wachtrij en wat er van de tegoeden over is.
+//
 // Returns a wrapper object for the known response body format(s).
 //
-// Corresponds with GET /v1/organisatie (the `LeesOrganisatie` operationId).
+// Corresponds with GET /organisatie (the `LeesOrganisatie` operationId).
 func (c *ClientWithResponses) LeesOrganisatieWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*LeesOrganisatieResponse, error) {
 	rsp, err := c.LeesOrganisatie(ctx, reqEditors...)
 	if err != nil {
@@ -9453,9 +9960,11 @@ func (c *ClientWithResponses) LeesOrganisatieWithResponse(ctx context.Context, r
 
 // LijstSignalenWithResponse Eigen signalen, de nieuwste eerst
 //
+// Geeft de signalen binnen het bereik van wie vraagt, de nieuwste eerst.
+//
 // Returns a wrapper object for the known response body format(s).
 //
-// Corresponds with GET /v1/signalen (the `LijstSignalen` operationId).
+// Corresponds with GET /signalen (the `LijstSignalen` operationId).
 func (c *ClientWithResponses) LijstSignalenWithResponse(ctx context.Context, params *LijstSignalenParams, reqEditors ...RequestEditorFn) (*LijstSignalenResponse, error) {
 	rsp, err := c.LijstSignalen(ctx, params, reqEditors...)
 	if err != nil {
@@ -9471,7 +9980,7 @@ func (c *ClientWithResponses) LijstSignalenWithResponse(ctx context.Context, par
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
-// Corresponds with POST /v1/signalen (the `MaakSignaal` operationId).
+// Corresponds with POST /signalen (the `MaakSignaal` operationId).
 func (c *ClientWithResponses) MaakSignaalWithBodyWithResponse(ctx context.Context, params *MaakSignaalParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*MaakSignaalResponse, error) {
 	rsp, err := c.MaakSignaalWithBody(ctx, params, contentType, body, reqEditors...)
 	if err != nil {
@@ -9487,7 +9996,7 @@ func (c *ClientWithResponses) MaakSignaalWithBodyWithResponse(ctx context.Contex
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
-// Corresponds with POST /v1/signalen (the `MaakSignaal` operationId).
+// Corresponds with POST /signalen (the `MaakSignaal` operationId).
 func (c *ClientWithResponses) MaakSignaalWithResponse(ctx context.Context, params *MaakSignaalParams, body MaakSignaalJSONRequestBody, reqEditors ...RequestEditorFn) (*MaakSignaalResponse, error) {
 	rsp, err := c.MaakSignaal(ctx, params, body, reqEditors...)
 	if err != nil {
@@ -9498,9 +10007,11 @@ func (c *ClientWithResponses) MaakSignaalWithResponse(ctx context.Context, param
 
 // LeesSignaalWithResponse Eén signaal
 //
+// Geeft de toestand van een aanmelding, en wat de poort er nog mee doet.
+//
 // Returns a wrapper object for the known response body format(s).
 //
-// Corresponds with GET /v1/signalen/{id} (the `LeesSignaal` operationId).
+// Corresponds with GET /signalen/{id} (the `LeesSignaal` operationId).
 func (c *ClientWithResponses) LeesSignaalWithResponse(ctx context.Context, id Id, params *LeesSignaalParams, reqEditors ...RequestEditorFn) (*LeesSignaalResponse, error) {
 	rsp, err := c.LeesSignaal(ctx, id, params, reqEditors...)
 	if err != nil {
@@ -9511,9 +10022,11 @@ func (c *ClientWithResponses) LeesSignaalWithResponse(ctx context.Context, id Id
 
 // LijstEigenarenWithResponse Wie dit kind namens de organisatie signaleren
 //
+// Geeft wie binnen de organisatie dit signaal hebben, ieder met zijn eigen kenmerk.
+//
 // Returns a wrapper object for the known response body format(s).
 //
-// Corresponds with GET /v1/signalen/{id}/eigenaren (the `LijstEigenaren` operationId).
+// Corresponds with GET /signalen/{id}/eigenaren (the `LijstEigenaren` operationId).
 func (c *ClientWithResponses) LijstEigenarenWithResponse(ctx context.Context, id Id, params *LijstEigenarenParams, reqEditors ...RequestEditorFn) (*LijstEigenarenResponse, error) {
 	rsp, err := c.LijstEigenaren(ctx, id, params, reqEditors...)
 	if err != nil {
@@ -9529,7 +10042,7 @@ func (c *ClientWithResponses) LijstEigenarenWithResponse(ctx context.Context, id
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
-// Corresponds with POST /v1/signalen/{id}/eigenaren (the `WijzigEigenaren` operationId).
+// Corresponds with POST /signalen/{id}/eigenaren (the `WijzigEigenaren` operationId).
 func (c *ClientWithResponses) WijzigEigenarenWithBodyWithResponse(ctx context.Context, id Id, params *WijzigEigenarenParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*WijzigEigenarenResponse, error) {
 	rsp, err := c.WijzigEigenarenWithBody(ctx, id, params, contentType, body, reqEditors...)
 	if err != nil {
@@ -9545,7 +10058,7 @@ func (c *ClientWithResponses) WijzigEigenarenWithBodyWithResponse(ctx context.Co
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
-// Corresponds with POST /v1/signalen/{id}/eigenaren (the `WijzigEigenaren` operationId).
+// Corresponds with POST /signalen/{id}/eigenaren (the `WijzigEigenaren` operationId).
 func (c *ClientWithResponses) WijzigEigenarenWithResponse(ctx context.Context, id Id, params *WijzigEigenarenParams, body WijzigEigenarenJSONRequestBody, reqEditors ...RequestEditorFn) (*WijzigEigenarenResponse, error) {
 	rsp, err := c.WijzigEigenaren(ctx, id, params, body, reqEditors...)
 	if err != nil {
@@ -9561,7 +10074,7 @@ func (c *ClientWithResponses) WijzigEigenarenWithResponse(ctx context.Context, i
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
-// Corresponds with POST /v1/signalen/{id}/intrekking (the `TrekSignaalIn` operationId).
+// Corresponds with POST /signalen/{id}/intrekking (the `TrekSignaalIn` operationId).
 func (c *ClientWithResponses) TrekSignaalInWithBodyWithResponse(ctx context.Context, id Id, params *TrekSignaalInParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*TrekSignaalInResponse, error) {
 	rsp, err := c.TrekSignaalInWithBody(ctx, id, params, contentType, body, reqEditors...)
 	if err != nil {
@@ -9577,7 +10090,7 @@ func (c *ClientWithResponses) TrekSignaalInWithBodyWithResponse(ctx context.Cont
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
-// Corresponds with POST /v1/signalen/{id}/intrekking (the `TrekSignaalIn` operationId).
+// Corresponds with POST /signalen/{id}/intrekking (the `TrekSignaalIn` operationId).
 func (c *ClientWithResponses) TrekSignaalInWithResponse(ctx context.Context, id Id, params *TrekSignaalInParams, body TrekSignaalInJSONRequestBody, reqEditors ...RequestEditorFn) (*TrekSignaalInResponse, error) {
 	rsp, err := c.TrekSignaalIn(ctx, id, params, body, reqEditors...)
 	if err != nil {
@@ -9593,7 +10106,7 @@ func (c *ClientWithResponses) TrekSignaalInWithResponse(ctx context.Context, id 
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
-// Corresponds with POST /v1/signalen/{id}/verlenging (the `VerlengSignaal` operationId).
+// Corresponds with POST /signalen/{id}/verlenging (the `VerlengSignaal` operationId).
 func (c *ClientWithResponses) VerlengSignaalWithBodyWithResponse(ctx context.Context, id Id, params *VerlengSignaalParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*VerlengSignaalResponse, error) {
 	rsp, err := c.VerlengSignaalWithBody(ctx, id, params, contentType, body, reqEditors...)
 	if err != nil {
@@ -9609,7 +10122,7 @@ func (c *ClientWithResponses) VerlengSignaalWithBodyWithResponse(ctx context.Con
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
-// Corresponds with POST /v1/signalen/{id}/verlenging (the `VerlengSignaal` operationId).
+// Corresponds with POST /signalen/{id}/verlenging (the `VerlengSignaal` operationId).
 func (c *ClientWithResponses) VerlengSignaalWithResponse(ctx context.Context, id Id, params *VerlengSignaalParams, body VerlengSignaalJSONRequestBody, reqEditors ...RequestEditorFn) (*VerlengSignaalResponse, error) {
 	rsp, err := c.VerlengSignaal(ctx, id, params, body, reqEditors...)
 	if err != nil {
@@ -9620,9 +10133,11 @@ func (c *ClientWithResponses) VerlengSignaalWithResponse(ctx context.Context, id
 
 // LijstSleutelsWithResponse De API-sleutels, de nieuwste eerst, ook die niet meer gelden
 //
+// Geeft de sleutels zonder hun geheim; dat is alleen bij het maken te zien.
+//
 // Returns a wrapper object for the known response body format(s).
 //
-// Corresponds with GET /v1/sleutels (the `LijstSleutels` operationId).
+// Corresponds with GET /sleutels (the `LijstSleutels` operationId).
 func (c *ClientWithResponses) LijstSleutelsWithResponse(ctx context.Context, params *LijstSleutelsParams, reqEditors ...RequestEditorFn) (*LijstSleutelsResponse, error) {
 	rsp, err := c.LijstSleutels(ctx, params, reqEditors...)
 	if err != nil {
@@ -9638,7 +10153,7 @@ func (c *ClientWithResponses) LijstSleutelsWithResponse(ctx context.Context, par
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
-// Corresponds with POST /v1/sleutels (the `MaakSleutel` operationId).
+// Corresponds with POST /sleutels (the `MaakSleutel` operationId).
 func (c *ClientWithResponses) MaakSleutelWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*MaakSleutelResponse, error) {
 	rsp, err := c.MaakSleutelWithBody(ctx, contentType, body, reqEditors...)
 	if err != nil {
@@ -9654,7 +10169,7 @@ func (c *ClientWithResponses) MaakSleutelWithBodyWithResponse(ctx context.Contex
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
-// Corresponds with POST /v1/sleutels (the `MaakSleutel` operationId).
+// Corresponds with POST /sleutels (the `MaakSleutel` operationId).
 func (c *ClientWithResponses) MaakSleutelWithResponse(ctx context.Context, body MaakSleutelJSONRequestBody, reqEditors ...RequestEditorFn) (*MaakSleutelResponse, error) {
 	rsp, err := c.MaakSleutel(ctx, body, reqEditors...)
 	if err != nil {
@@ -9669,7 +10184,7 @@ func (c *ClientWithResponses) MaakSleutelWithResponse(ctx context.Context, body 
 //
 // Returns a wrapper object for the known response body format(s).
 //
-// Corresponds with DELETE /v1/sleutels/{id} (the `TrekSleutelIn` operationId).
+// Corresponds with DELETE /sleutels/{id} (the `TrekSleutelIn` operationId).
 func (c *ClientWithResponses) TrekSleutelInWithResponse(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*TrekSleutelInResponse, error) {
 	rsp, err := c.TrekSleutelIn(ctx, id, reqEditors...)
 	if err != nil {
@@ -9680,15 +10195,1298 @@ func (c *ClientWithResponses) TrekSleutelInWithResponse(ctx context.Context, id 
 
 // LeesSleutelWithResponse Eén API-sleutel, zonder de sleutel zelf
 //
+// Geeft wat de sleutel mag, en wanneer hij vervalt.
+//
 // Returns a wrapper object for the known response body format(s).
 //
-// Corresponds with GET /v1/sleutels/{id} (the `LeesSleutel` operationId).
+// Corresponds with GET /sleutels/{id} (the `LeesSleutel` operationId).
 func (c *ClientWithResponses) LeesSleutelWithResponse(ctx context.Context, id Id, reqEditors ...RequestEditorFn) (*LeesSleutelResponse, error) {
 	rsp, err := c.LeesSleutel(ctx, id, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
 	return ParseLeesSleutelResponse(rsp)
+}
+
+// ParseLijstAbonnementenResponse parses an HTTP response from a LijstAbonnementenWithResponse call
+func ParseLijstAbonnementenResponse(rsp *http.Response) (*LijstAbonnementenResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &LijstAbonnementenResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Abonnementen
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest FouteInvoer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Fout
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers LijstAbonnementenResponse200Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 400:
+		var headers LijstAbonnementenResponse400Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers400 = &headers
+	case true:
+		var headers LijstAbonnementenResponseDefaultHeaders
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
+// ParseMaakAbonnementResponse parses an HTTP response from a MaakAbonnementWithResponse call
+func ParseMaakAbonnementResponse(rsp *http.Response) (*MaakAbonnementResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &MaakAbonnementResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest GemaaktAbonnement
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest FouteInvoer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Fout
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 201:
+		var headers MaakAbonnementResponse201Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		response.Headers201 = &headers
+	case rsp.StatusCode == 400:
+		var headers MaakAbonnementResponse400Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers400 = &headers
+	case true:
+		var headers MaakAbonnementResponseDefaultHeaders
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
+// ParseVerwijderAbonnementResponse parses an HTTP response from a VerwijderAbonnementWithResponse call
+func ParseVerwijderAbonnementResponse(rsp *http.Response) (*VerwijderAbonnementResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &VerwijderAbonnementResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest FouteInvoer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Fout
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		var headers VerwijderAbonnementResponse204Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers204 = &headers
+	case rsp.StatusCode == 400:
+		var headers VerwijderAbonnementResponse400Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers400 = &headers
+	case true:
+		var headers VerwijderAbonnementResponseDefaultHeaders
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
+// ParseLeesAbonnementResponse parses an HTTP response from a LeesAbonnementWithResponse call
+func ParseLeesAbonnementResponse(rsp *http.Response) (*LeesAbonnementResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &LeesAbonnementResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Abonnement
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest FouteInvoer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Fout
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers LeesAbonnementResponse200Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 400:
+		var headers LeesAbonnementResponse400Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers400 = &headers
+	case true:
+		var headers LeesAbonnementResponseDefaultHeaders
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
+// ParseWijzigAbonnementResponse parses an HTTP response from a WijzigAbonnementWithResponse call
+func ParseWijzigAbonnementResponse(rsp *http.Response) (*WijzigAbonnementResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &WijzigAbonnementResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Abonnement
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest FouteInvoer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Fout
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers WijzigAbonnementResponse200Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 400:
+		var headers WijzigAbonnementResponse400Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers400 = &headers
+	case true:
+		var headers WijzigAbonnementResponseDefaultHeaders
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
+// ParseWisselGeheimResponse parses an HTTP response from a WisselGeheimWithResponse call
+func ParseWisselGeheimResponse(rsp *http.Response) (*WisselGeheimResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &WisselGeheimResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest GemaaktAbonnement
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest FouteInvoer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Fout
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers WisselGeheimResponse200Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 400:
+		var headers WisselGeheimResponse400Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers400 = &headers
+	case true:
+		var headers WisselGeheimResponseDefaultHeaders
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
+// ParseHerhaalMisluktResponse parses an HTTP response from a HerhaalMisluktWithResponse call
+func ParseHerhaalMisluktResponse(rsp *http.Response) (*HerhaalMisluktResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &HerhaalMisluktResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 202:
+		var dest Herhaling
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON202 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest FouteInvoer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Fout
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 202:
+		var headers HerhaalMisluktResponse202Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers202 = &headers
+	case rsp.StatusCode == 400:
+		var headers HerhaalMisluktResponse400Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers400 = &headers
+	case true:
+		var headers HerhaalMisluktResponseDefaultHeaders
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
+// ParseLijstMisluktResponse parses an HTTP response from a LijstMisluktWithResponse call
+func ParseLijstMisluktResponse(rsp *http.Response) (*LijstMisluktResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &LijstMisluktResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Mislukt
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest FouteInvoer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Fout
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers LijstMisluktResponse200Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 400:
+		var headers LijstMisluktResponse400Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers400 = &headers
+	case true:
+		var headers LijstMisluktResponseDefaultHeaders
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
+// ParseTestAbonnementResponse parses an HTTP response from a TestAbonnementWithResponse call
+func ParseTestAbonnementResponse(rsp *http.Response) (*TestAbonnementResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &TestAbonnementResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Proef
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest FouteInvoer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Fout
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers TestAbonnementResponse200Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 400:
+		var headers TestAbonnementResponse400Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers400 = &headers
+	case true:
+		var headers TestAbonnementResponseDefaultHeaders
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
+// ParseLijstBerichtenResponse parses an HTTP response from a LijstBerichtenWithResponse call
+func ParseLijstBerichtenResponse(rsp *http.Response) (*LijstBerichtenResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &LijstBerichtenResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Berichten
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest FouteInvoer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Fout
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	case rsp.StatusCode == 200:
+		// Content-type (text/event-stream) unsupported
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers LijstBerichtenResponse200Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 400:
+		var headers LijstBerichtenResponse400Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers400 = &headers
+	case true:
+		var headers LijstBerichtenResponseDefaultHeaders
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
+// ParseLijstGebruikersResponse parses an HTTP response from a LijstGebruikersWithResponse call
+func ParseLijstGebruikersResponse(rsp *http.Response) (*LijstGebruikersResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &LijstGebruikersResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Gebruikers
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest FouteInvoer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Fout
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers LijstGebruikersResponse200Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 400:
+		var headers LijstGebruikersResponse400Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers400 = &headers
+	case true:
+		var headers LijstGebruikersResponseDefaultHeaders
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
+// ParseMaakGebruikerResponse parses an HTTP response from a MaakGebruikerWithResponse call
+func ParseMaakGebruikerResponse(rsp *http.Response) (*MaakGebruikerResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &MaakGebruikerResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest Gebruiker
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest FouteInvoer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Fout
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 201:
+		var headers MaakGebruikerResponse201Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		response.Headers201 = &headers
+	case rsp.StatusCode == 400:
+		var headers MaakGebruikerResponse400Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers400 = &headers
+	case true:
+		var headers MaakGebruikerResponseDefaultHeaders
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
+// ParseVerwijderGebruikerResponse parses an HTTP response from a VerwijderGebruikerWithResponse call
+func ParseVerwijderGebruikerResponse(rsp *http.Response) (*VerwijderGebruikerResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &VerwijderGebruikerResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest FouteInvoer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Fout
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		var headers VerwijderGebruikerResponse204Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers204 = &headers
+	case rsp.StatusCode == 400:
+		var headers VerwijderGebruikerResponse400Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers400 = &headers
+	case true:
+		var headers VerwijderGebruikerResponseDefaultHeaders
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
+// ParseLeesGebruikerResponse parses an HTTP response from a LeesGebruikerWithResponse call
+func ParseLeesGebruikerResponse(rsp *http.Response) (*LeesGebruikerResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &LeesGebruikerResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Gebruiker
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest FouteInvoer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Fout
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers LeesGebruikerResponse200Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 400:
+		var headers LeesGebruikerResponse400Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers400 = &headers
+	case true:
+		var headers LeesGebruikerResponseDefaultHeaders
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
+// ParseWijzigGebruikerResponse parses an HTTP response from a WijzigGebruikerWithResponse call
+func ParseWijzigGebruikerResponse(rsp *http.Response) (*WijzigGebruikerResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &WijzigGebruikerResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Gebruiker
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest FouteInvoer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Fout
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers WijzigGebruikerResponse200Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 400:
+		var headers WijzigGebruikerResponse400Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers400 = &headers
+	case true:
+		var headers WijzigGebruikerResponseDefaultHeaders
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
+// ParseLeesOverdrachtResponse parses an HTTP response from a LeesOverdrachtWithResponse call
+func ParseLeesOverdrachtResponse(rsp *http.Response) (*LeesOverdrachtResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &LeesOverdrachtResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Overdracht
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest FouteInvoer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Fout
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers LeesOverdrachtResponse200Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 400:
+		var headers LeesOverdrachtResponse400Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers400 = &headers
+	case true:
+		var headers LeesOverdrachtResponseDefaultHeaders
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
+// ParseDraagOverResponse parses an HTTP response from a DraagOverWithResponse call
+func ParseDraagOverResponse(rsp *http.Response) (*DraagOverResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DraagOverResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Overdracht
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest Overdracht
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest FouteInvoer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Fout
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers DraagOverResponse200Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 201:
+		var headers DraagOverResponse201Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		response.Headers201 = &headers
+	case rsp.StatusCode == 400:
+		var headers DraagOverResponse400Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers400 = &headers
+	case true:
+		var headers DraagOverResponseDefaultHeaders
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
 }
 
 // ParseLeesGezondheidResponse parses an HTTP response from a LeesGezondheidWithResponse call
@@ -9712,12 +11510,19 @@ func ParseLeesGezondheidResponse(rsp *http.Response) (*LeesGezondheidResponse, e
 		}
 		response.JSON200 = &dest
 
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 503:
 		var dest Gezondheid
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.JSON503 = &dest
+
+	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 503:
+		var dest Probleem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON503 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Fout
@@ -9764,998 +11569,6 @@ func ParseLeesGezondheidResponse(rsp *http.Response) (*LeesGezondheidResponse, e
 	return response, nil
 }
 
-// ParseLijstAbonnementenResponse parses an HTTP response from a LijstAbonnementenWithResponse call
-func ParseLijstAbonnementenResponse(rsp *http.Response) (*LijstAbonnementenResponse, error) {
-	bodyBytes, err := io.ReadAll(rsp.Body)
-	defer func() { _ = rsp.Body.Close() }()
-	if err != nil {
-		return nil, err
-	}
-
-	response := &LijstAbonnementenResponse{
-		Body:         bodyBytes,
-		HTTPResponse: rsp,
-	}
-
-	switch {
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
-		var dest Abonnementen
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON200 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest Fout
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationproblemJSONDefault = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 200:
-		var headers LijstAbonnementenResponse200Headers
-		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
-			var value string
-			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.APIVersion = &value
-		}
-		response.Headers200 = &headers
-	case true:
-		var headers LijstAbonnementenResponseDefaultHeaders
-		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
-			var value string
-			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.APIVersion = &value
-		}
-		response.HeadersDefault = &headers
-	}
-
-	return response, nil
-}
-
-// ParseMaakAbonnementResponse parses an HTTP response from a MaakAbonnementWithResponse call
-func ParseMaakAbonnementResponse(rsp *http.Response) (*MaakAbonnementResponse, error) {
-	bodyBytes, err := io.ReadAll(rsp.Body)
-	defer func() { _ = rsp.Body.Close() }()
-	if err != nil {
-		return nil, err
-	}
-
-	response := &MaakAbonnementResponse{
-		Body:         bodyBytes,
-		HTTPResponse: rsp,
-	}
-
-	switch {
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
-		var dest GemaaktAbonnement
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON201 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest Fout
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationproblemJSONDefault = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 201:
-		var headers MaakAbonnementResponse201Headers
-		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
-			var value string
-			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.APIVersion = &value
-		}
-		if values := rsp.Header.Values("Location"); len(values) > 0 {
-			var value string
-			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.Location = value
-		}
-		response.Headers201 = &headers
-	case true:
-		var headers MaakAbonnementResponseDefaultHeaders
-		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
-			var value string
-			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.APIVersion = &value
-		}
-		response.HeadersDefault = &headers
-	}
-
-	return response, nil
-}
-
-// ParseVerwijderAbonnementResponse parses an HTTP response from a VerwijderAbonnementWithResponse call
-func ParseVerwijderAbonnementResponse(rsp *http.Response) (*VerwijderAbonnementResponse, error) {
-	bodyBytes, err := io.ReadAll(rsp.Body)
-	defer func() { _ = rsp.Body.Close() }()
-	if err != nil {
-		return nil, err
-	}
-
-	response := &VerwijderAbonnementResponse{
-		Body:         bodyBytes,
-		HTTPResponse: rsp,
-	}
-
-	switch {
-	case rsp.StatusCode == 204:
-		break // No content-type
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest Fout
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationproblemJSONDefault = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 204:
-		var headers VerwijderAbonnementResponse204Headers
-		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
-			var value string
-			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.APIVersion = &value
-		}
-		response.Headers204 = &headers
-	case true:
-		var headers VerwijderAbonnementResponseDefaultHeaders
-		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
-			var value string
-			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.APIVersion = &value
-		}
-		response.HeadersDefault = &headers
-	}
-
-	return response, nil
-}
-
-// ParseLeesAbonnementResponse parses an HTTP response from a LeesAbonnementWithResponse call
-func ParseLeesAbonnementResponse(rsp *http.Response) (*LeesAbonnementResponse, error) {
-	bodyBytes, err := io.ReadAll(rsp.Body)
-	defer func() { _ = rsp.Body.Close() }()
-	if err != nil {
-		return nil, err
-	}
-
-	response := &LeesAbonnementResponse{
-		Body:         bodyBytes,
-		HTTPResponse: rsp,
-	}
-
-	switch {
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
-		var dest Abonnement
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON200 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest Fout
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationproblemJSONDefault = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 200:
-		var headers LeesAbonnementResponse200Headers
-		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
-			var value string
-			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.APIVersion = &value
-		}
-		response.Headers200 = &headers
-	case true:
-		var headers LeesAbonnementResponseDefaultHeaders
-		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
-			var value string
-			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.APIVersion = &value
-		}
-		response.HeadersDefault = &headers
-	}
-
-	return response, nil
-}
-
-// ParseWijzigAbonnementResponse parses an HTTP response from a WijzigAbonnementWithResponse call
-func ParseWijzigAbonnementResponse(rsp *http.Response) (*WijzigAbonnementResponse, error) {
-	bodyBytes, err := io.ReadAll(rsp.Body)
-	defer func() { _ = rsp.Body.Close() }()
-	if err != nil {
-		return nil, err
-	}
-
-	response := &WijzigAbonnementResponse{
-		Body:         bodyBytes,
-		HTTPResponse: rsp,
-	}
-
-	switch {
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
-		var dest Abonnement
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON200 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest Fout
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationproblemJSONDefault = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 200:
-		var headers WijzigAbonnementResponse200Headers
-		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
-			var value string
-			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.APIVersion = &value
-		}
-		response.Headers200 = &headers
-	case true:
-		var headers WijzigAbonnementResponseDefaultHeaders
-		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
-			var value string
-			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.APIVersion = &value
-		}
-		response.HeadersDefault = &headers
-	}
-
-	return response, nil
-}
-
-// ParseWisselGeheimResponse parses an HTTP response from a WisselGeheimWithResponse call
-func ParseWisselGeheimResponse(rsp *http.Response) (*WisselGeheimResponse, error) {
-	bodyBytes, err := io.ReadAll(rsp.Body)
-	defer func() { _ = rsp.Body.Close() }()
-	if err != nil {
-		return nil, err
-	}
-
-	response := &WisselGeheimResponse{
-		Body:         bodyBytes,
-		HTTPResponse: rsp,
-	}
-
-	switch {
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
-		var dest GemaaktAbonnement
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON200 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest Fout
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationproblemJSONDefault = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 200:
-		var headers WisselGeheimResponse200Headers
-		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
-			var value string
-			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.APIVersion = &value
-		}
-		response.Headers200 = &headers
-	case true:
-		var headers WisselGeheimResponseDefaultHeaders
-		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
-			var value string
-			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.APIVersion = &value
-		}
-		response.HeadersDefault = &headers
-	}
-
-	return response, nil
-}
-
-// ParseHerhaalMisluktResponse parses an HTTP response from a HerhaalMisluktWithResponse call
-func ParseHerhaalMisluktResponse(rsp *http.Response) (*HerhaalMisluktResponse, error) {
-	bodyBytes, err := io.ReadAll(rsp.Body)
-	defer func() { _ = rsp.Body.Close() }()
-	if err != nil {
-		return nil, err
-	}
-
-	response := &HerhaalMisluktResponse{
-		Body:         bodyBytes,
-		HTTPResponse: rsp,
-	}
-
-	switch {
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 202:
-		var dest Herhaling
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON202 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest Fout
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationproblemJSONDefault = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 202:
-		var headers HerhaalMisluktResponse202Headers
-		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
-			var value string
-			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.APIVersion = &value
-		}
-		response.Headers202 = &headers
-	case true:
-		var headers HerhaalMisluktResponseDefaultHeaders
-		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
-			var value string
-			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.APIVersion = &value
-		}
-		response.HeadersDefault = &headers
-	}
-
-	return response, nil
-}
-
-// ParseLijstMisluktResponse parses an HTTP response from a LijstMisluktWithResponse call
-func ParseLijstMisluktResponse(rsp *http.Response) (*LijstMisluktResponse, error) {
-	bodyBytes, err := io.ReadAll(rsp.Body)
-	defer func() { _ = rsp.Body.Close() }()
-	if err != nil {
-		return nil, err
-	}
-
-	response := &LijstMisluktResponse{
-		Body:         bodyBytes,
-		HTTPResponse: rsp,
-	}
-
-	switch {
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
-		var dest Mislukt
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON200 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest Fout
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationproblemJSONDefault = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 200:
-		var headers LijstMisluktResponse200Headers
-		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
-			var value string
-			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.APIVersion = &value
-		}
-		response.Headers200 = &headers
-	case true:
-		var headers LijstMisluktResponseDefaultHeaders
-		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
-			var value string
-			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.APIVersion = &value
-		}
-		response.HeadersDefault = &headers
-	}
-
-	return response, nil
-}
-
-// ParseTestAbonnementResponse parses an HTTP response from a TestAbonnementWithResponse call
-func ParseTestAbonnementResponse(rsp *http.Response) (*TestAbonnementResponse, error) {
-	bodyBytes, err := io.ReadAll(rsp.Body)
-	defer func() { _ = rsp.Body.Close() }()
-	if err != nil {
-		return nil, err
-	}
-
-	response := &TestAbonnementResponse{
-		Body:         bodyBytes,
-		HTTPResponse: rsp,
-	}
-
-	switch {
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
-		var dest Proef
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON200 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest Fout
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationproblemJSONDefault = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 200:
-		var headers TestAbonnementResponse200Headers
-		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
-			var value string
-			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.APIVersion = &value
-		}
-		response.Headers200 = &headers
-	case true:
-		var headers TestAbonnementResponseDefaultHeaders
-		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
-			var value string
-			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.APIVersion = &value
-		}
-		response.HeadersDefault = &headers
-	}
-
-	return response, nil
-}
-
-// ParseLijstBerichtenResponse parses an HTTP response from a LijstBerichtenWithResponse call
-func ParseLijstBerichtenResponse(rsp *http.Response) (*LijstBerichtenResponse, error) {
-	bodyBytes, err := io.ReadAll(rsp.Body)
-	defer func() { _ = rsp.Body.Close() }()
-	if err != nil {
-		return nil, err
-	}
-
-	response := &LijstBerichtenResponse{
-		Body:         bodyBytes,
-		HTTPResponse: rsp,
-	}
-
-	switch {
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
-		var dest Berichten
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON200 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest Fout
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationproblemJSONDefault = &dest
-
-	case rsp.StatusCode == 200:
-		// Content-type (text/event-stream) unsupported
-
-	}
-
-	switch {
-	case rsp.StatusCode == 200:
-		var headers LijstBerichtenResponse200Headers
-		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
-			var value string
-			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.APIVersion = &value
-		}
-		response.Headers200 = &headers
-	case true:
-		var headers LijstBerichtenResponseDefaultHeaders
-		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
-			var value string
-			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.APIVersion = &value
-		}
-		response.HeadersDefault = &headers
-	}
-
-	return response, nil
-}
-
-// ParseLijstGebruikersResponse parses an HTTP response from a LijstGebruikersWithResponse call
-func ParseLijstGebruikersResponse(rsp *http.Response) (*LijstGebruikersResponse, error) {
-	bodyBytes, err := io.ReadAll(rsp.Body)
-	defer func() { _ = rsp.Body.Close() }()
-	if err != nil {
-		return nil, err
-	}
-
-	response := &LijstGebruikersResponse{
-		Body:         bodyBytes,
-		HTTPResponse: rsp,
-	}
-
-	switch {
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
-		var dest Gebruikers
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON200 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest Fout
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationproblemJSONDefault = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 200:
-		var headers LijstGebruikersResponse200Headers
-		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
-			var value string
-			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.APIVersion = &value
-		}
-		response.Headers200 = &headers
-	case true:
-		var headers LijstGebruikersResponseDefaultHeaders
-		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
-			var value string
-			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.APIVersion = &value
-		}
-		response.HeadersDefault = &headers
-	}
-
-	return response, nil
-}
-
-// ParseMaakGebruikerResponse parses an HTTP response from a MaakGebruikerWithResponse call
-func ParseMaakGebruikerResponse(rsp *http.Response) (*MaakGebruikerResponse, error) {
-	bodyBytes, err := io.ReadAll(rsp.Body)
-	defer func() { _ = rsp.Body.Close() }()
-	if err != nil {
-		return nil, err
-	}
-
-	response := &MaakGebruikerResponse{
-		Body:         bodyBytes,
-		HTTPResponse: rsp,
-	}
-
-	switch {
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
-		var dest Gebruiker
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON201 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest Fout
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationproblemJSONDefault = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 201:
-		var headers MaakGebruikerResponse201Headers
-		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
-			var value string
-			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.APIVersion = &value
-		}
-		if values := rsp.Header.Values("Location"); len(values) > 0 {
-			var value string
-			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.Location = value
-		}
-		response.Headers201 = &headers
-	case true:
-		var headers MaakGebruikerResponseDefaultHeaders
-		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
-			var value string
-			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.APIVersion = &value
-		}
-		response.HeadersDefault = &headers
-	}
-
-	return response, nil
-}
-
-// ParseVerwijderGebruikerResponse parses an HTTP response from a VerwijderGebruikerWithResponse call
-func ParseVerwijderGebruikerResponse(rsp *http.Response) (*VerwijderGebruikerResponse, error) {
-	bodyBytes, err := io.ReadAll(rsp.Body)
-	defer func() { _ = rsp.Body.Close() }()
-	if err != nil {
-		return nil, err
-	}
-
-	response := &VerwijderGebruikerResponse{
-		Body:         bodyBytes,
-		HTTPResponse: rsp,
-	}
-
-	switch {
-	case rsp.StatusCode == 204:
-		break // No content-type
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest Fout
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationproblemJSONDefault = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 204:
-		var headers VerwijderGebruikerResponse204Headers
-		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
-			var value string
-			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.APIVersion = &value
-		}
-		response.Headers204 = &headers
-	case true:
-		var headers VerwijderGebruikerResponseDefaultHeaders
-		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
-			var value string
-			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.APIVersion = &value
-		}
-		response.HeadersDefault = &headers
-	}
-
-	return response, nil
-}
-
-// ParseLeesGebruikerResponse parses an HTTP response from a LeesGebruikerWithResponse call
-func ParseLeesGebruikerResponse(rsp *http.Response) (*LeesGebruikerResponse, error) {
-	bodyBytes, err := io.ReadAll(rsp.Body)
-	defer func() { _ = rsp.Body.Close() }()
-	if err != nil {
-		return nil, err
-	}
-
-	response := &LeesGebruikerResponse{
-		Body:         bodyBytes,
-		HTTPResponse: rsp,
-	}
-
-	switch {
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
-		var dest Gebruiker
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON200 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest Fout
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationproblemJSONDefault = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 200:
-		var headers LeesGebruikerResponse200Headers
-		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
-			var value string
-			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.APIVersion = &value
-		}
-		response.Headers200 = &headers
-	case true:
-		var headers LeesGebruikerResponseDefaultHeaders
-		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
-			var value string
-			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.APIVersion = &value
-		}
-		response.HeadersDefault = &headers
-	}
-
-	return response, nil
-}
-
-// ParseWijzigGebruikerResponse parses an HTTP response from a WijzigGebruikerWithResponse call
-func ParseWijzigGebruikerResponse(rsp *http.Response) (*WijzigGebruikerResponse, error) {
-	bodyBytes, err := io.ReadAll(rsp.Body)
-	defer func() { _ = rsp.Body.Close() }()
-	if err != nil {
-		return nil, err
-	}
-
-	response := &WijzigGebruikerResponse{
-		Body:         bodyBytes,
-		HTTPResponse: rsp,
-	}
-
-	switch {
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
-		var dest Gebruiker
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON200 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest Fout
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationproblemJSONDefault = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 200:
-		var headers WijzigGebruikerResponse200Headers
-		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
-			var value string
-			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.APIVersion = &value
-		}
-		response.Headers200 = &headers
-	case true:
-		var headers WijzigGebruikerResponseDefaultHeaders
-		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
-			var value string
-			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.APIVersion = &value
-		}
-		response.HeadersDefault = &headers
-	}
-
-	return response, nil
-}
-
-// ParseLeesOverdrachtResponse parses an HTTP response from a LeesOverdrachtWithResponse call
-func ParseLeesOverdrachtResponse(rsp *http.Response) (*LeesOverdrachtResponse, error) {
-	bodyBytes, err := io.ReadAll(rsp.Body)
-	defer func() { _ = rsp.Body.Close() }()
-	if err != nil {
-		return nil, err
-	}
-
-	response := &LeesOverdrachtResponse{
-		Body:         bodyBytes,
-		HTTPResponse: rsp,
-	}
-
-	switch {
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
-		var dest Overdracht
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON200 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest Fout
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationproblemJSONDefault = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 200:
-		var headers LeesOverdrachtResponse200Headers
-		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
-			var value string
-			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.APIVersion = &value
-		}
-		response.Headers200 = &headers
-	case true:
-		var headers LeesOverdrachtResponseDefaultHeaders
-		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
-			var value string
-			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.APIVersion = &value
-		}
-		response.HeadersDefault = &headers
-	}
-
-	return response, nil
-}
-
-// ParseDraagOverResponse parses an HTTP response from a DraagOverWithResponse call
-func ParseDraagOverResponse(rsp *http.Response) (*DraagOverResponse, error) {
-	bodyBytes, err := io.ReadAll(rsp.Body)
-	defer func() { _ = rsp.Body.Close() }()
-	if err != nil {
-		return nil, err
-	}
-
-	response := &DraagOverResponse{
-		Body:         bodyBytes,
-		HTTPResponse: rsp,
-	}
-
-	switch {
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
-		var dest Overdracht
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON200 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
-		var dest Overdracht
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON201 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest Fout
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationproblemJSONDefault = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 200:
-		var headers DraagOverResponse200Headers
-		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
-			var value string
-			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.APIVersion = &value
-		}
-		if values := rsp.Header.Values("Location"); len(values) > 0 {
-			var value string
-			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.Location = value
-		}
-		response.Headers200 = &headers
-	case rsp.StatusCode == 201:
-		var headers DraagOverResponse201Headers
-		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
-			var value string
-			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.APIVersion = &value
-		}
-		if values := rsp.Header.Values("Location"); len(values) > 0 {
-			var value string
-			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.Location = value
-		}
-		response.Headers201 = &headers
-	case true:
-		var headers DraagOverResponseDefaultHeaders
-		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
-			var value string
-			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.APIVersion = &value
-		}
-		response.HeadersDefault = &headers
-	}
-
-	return response, nil
-}
-
 // ParseLijstImportenResponse parses an HTTP response from a LijstImportenWithResponse call
 func ParseLijstImportenResponse(rsp *http.Response) (*LijstImportenResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -10777,6 +11590,13 @@ func ParseLijstImportenResponse(rsp *http.Response) (*LijstImportenResponse, err
 		}
 		response.JSON200 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest FouteInvoer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Fout
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -10797,6 +11617,16 @@ func ParseLijstImportenResponse(rsp *http.Response) (*LijstImportenResponse, err
 			headers.APIVersion = &value
 		}
 		response.Headers200 = &headers
+	case rsp.StatusCode == 400:
+		var headers LijstImportenResponse400Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers400 = &headers
 	case true:
 		var headers LijstImportenResponseDefaultHeaders
 		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
@@ -10839,6 +11669,13 @@ func ParseMaakImportResponse(rsp *http.Response) (*MaakImportResponse, error) {
 			return nil, err
 		}
 		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest FouteInvoer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Fout
@@ -10884,6 +11721,16 @@ func ParseMaakImportResponse(rsp *http.Response) (*MaakImportResponse, error) {
 			headers.Location = value
 		}
 		response.Headers201 = &headers
+	case rsp.StatusCode == 400:
+		var headers MaakImportResponse400Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers400 = &headers
 	case true:
 		var headers MaakImportResponseDefaultHeaders
 		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
@@ -10920,6 +11767,13 @@ func ParseLeesImportResponse(rsp *http.Response) (*LeesImportResponse, error) {
 		}
 		response.JSON200 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest FouteInvoer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Fout
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -10940,6 +11794,16 @@ func ParseLeesImportResponse(rsp *http.Response) (*LeesImportResponse, error) {
 			headers.APIVersion = &value
 		}
 		response.Headers200 = &headers
+	case rsp.StatusCode == 400:
+		var headers LeesImportResponse400Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers400 = &headers
 	case true:
 		var headers LeesImportResponseDefaultHeaders
 		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
@@ -10976,6 +11840,13 @@ func ParseLijstRegelsResponse(rsp *http.Response) (*LijstRegelsResponse, error) 
 		}
 		response.JSON200 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest FouteInvoer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Fout
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -10996,6 +11867,16 @@ func ParseLijstRegelsResponse(rsp *http.Response) (*LijstRegelsResponse, error) 
 			headers.APIVersion = &value
 		}
 		response.Headers200 = &headers
+	case rsp.StatusCode == 400:
+		var headers LijstRegelsResponse400Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers400 = &headers
 	case true:
 		var headers LijstRegelsResponseDefaultHeaders
 		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
@@ -11032,6 +11913,13 @@ func ParseNeemRegelsAanResponse(rsp *http.Response) (*NeemRegelsAanResponse, err
 		}
 		response.JSON200 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest FouteInvoer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Fout
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -11052,6 +11940,16 @@ func ParseNeemRegelsAanResponse(rsp *http.Response) (*NeemRegelsAanResponse, err
 			headers.APIVersion = &value
 		}
 		response.Headers200 = &headers
+	case rsp.StatusCode == 400:
+		var headers NeemRegelsAanResponse400Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers400 = &headers
 	case true:
 		var headers NeemRegelsAanResponseDefaultHeaders
 		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
@@ -11088,6 +11986,13 @@ func ParseLijstInzagenResponse(rsp *http.Response) (*LijstInzagenResponse, error
 		}
 		response.JSON200 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest FouteInvoer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Fout
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -11108,6 +12013,16 @@ func ParseLijstInzagenResponse(rsp *http.Response) (*LijstInzagenResponse, error
 			headers.APIVersion = &value
 		}
 		response.Headers200 = &headers
+	case rsp.StatusCode == 400:
+		var headers LijstInzagenResponse400Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers400 = &headers
 	case true:
 		var headers LijstInzagenResponseDefaultHeaders
 		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
@@ -11144,6 +12059,13 @@ func ParseLijstMatchesResponse(rsp *http.Response) (*LijstMatchesResponse, error
 		}
 		response.JSON200 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest FouteInvoer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Fout
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -11164,6 +12086,16 @@ func ParseLijstMatchesResponse(rsp *http.Response) (*LijstMatchesResponse, error
 			headers.APIVersion = &value
 		}
 		response.Headers200 = &headers
+	case rsp.StatusCode == 400:
+		var headers LijstMatchesResponse400Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers400 = &headers
 	case true:
 		var headers LijstMatchesResponseDefaultHeaders
 		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
@@ -11200,6 +12132,13 @@ func ParseLeesMatchResponse(rsp *http.Response) (*LeesMatchResponse, error) {
 		}
 		response.JSON200 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest FouteInvoer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Fout
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -11220,6 +12159,16 @@ func ParseLeesMatchResponse(rsp *http.Response) (*LeesMatchResponse, error) {
 			headers.APIVersion = &value
 		}
 		response.Headers200 = &headers
+	case rsp.StatusCode == 400:
+		var headers LeesMatchResponse400Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers400 = &headers
 	case true:
 		var headers LeesMatchResponseDefaultHeaders
 		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
@@ -11263,6 +12212,13 @@ func ParseBeantwoordMatchResponse(rsp *http.Response) (*BeantwoordMatchResponse,
 		}
 		response.JSON202 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest FouteInvoer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Fout
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -11293,6 +12249,16 @@ func ParseBeantwoordMatchResponse(rsp *http.Response) (*BeantwoordMatchResponse,
 			headers.APIVersion = &value
 		}
 		response.Headers202 = &headers
+	case rsp.StatusCode == 400:
+		var headers BeantwoordMatchResponse400Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers400 = &headers
 	case true:
 		var headers BeantwoordMatchResponseDefaultHeaders
 		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
@@ -11329,6 +12295,13 @@ func ParseLijstMeldingenResponse(rsp *http.Response) (*LijstMeldingenResponse, e
 		}
 		response.JSON200 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest FouteInvoer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Fout
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -11349,6 +12322,16 @@ func ParseLijstMeldingenResponse(rsp *http.Response) (*LijstMeldingenResponse, e
 			headers.APIVersion = &value
 		}
 		response.Headers200 = &headers
+	case rsp.StatusCode == 400:
+		var headers LijstMeldingenResponse400Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers400 = &headers
 	case true:
 		var headers LijstMeldingenResponseDefaultHeaders
 		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
@@ -11391,6 +12374,13 @@ func ParseMaakMeldingResponse(rsp *http.Response) (*MaakMeldingResponse, error) 
 			return nil, err
 		}
 		response.JSON202 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest FouteInvoer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Fout
@@ -11436,6 +12426,16 @@ func ParseMaakMeldingResponse(rsp *http.Response) (*MaakMeldingResponse, error) 
 			headers.Location = value
 		}
 		response.Headers202 = &headers
+	case rsp.StatusCode == 400:
+		var headers MaakMeldingResponse400Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers400 = &headers
 	case true:
 		var headers MaakMeldingResponseDefaultHeaders
 		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
@@ -11472,6 +12472,13 @@ func ParseLeesMeldingResponse(rsp *http.Response) (*LeesMeldingResponse, error) 
 		}
 		response.JSON200 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest FouteInvoer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Fout
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -11492,6 +12499,16 @@ func ParseLeesMeldingResponse(rsp *http.Response) (*LeesMeldingResponse, error) 
 			headers.APIVersion = &value
 		}
 		response.Headers200 = &headers
+	case rsp.StatusCode == 400:
+		var headers LeesMeldingResponse400Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers400 = &headers
 	case true:
 		var headers LeesMeldingResponseDefaultHeaders
 		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
@@ -11547,9 +12564,9 @@ func ParseLeesOpenapiResponse(rsp *http.Response) (*LeesOpenapiResponse, error) 
 			}
 			headers.APIVersion = &value
 		}
-		if values := rsp.Header.Values("Access-Control-Allow-Origin"); len(values) > 0 {
+		if values := rsp.Header.Values("access-control-allow-origin"); len(values) > 0 {
 			var value string
-			if err := runtime.BindStyledParameterWithOptions("simple", "Access-Control-Allow-Origin", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+			if err := runtime.BindStyledParameterWithOptions("simple", "access-control-allow-origin", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			}
 			headers.AccessControlAllowOrigin = value
@@ -11647,6 +12664,13 @@ func ParseLijstSignalenResponse(rsp *http.Response) (*LijstSignalenResponse, err
 		}
 		response.JSON200 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest FouteInvoer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Fout
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -11667,6 +12691,16 @@ func ParseLijstSignalenResponse(rsp *http.Response) (*LijstSignalenResponse, err
 			headers.APIVersion = &value
 		}
 		response.Headers200 = &headers
+	case rsp.StatusCode == 400:
+		var headers LijstSignalenResponse400Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers400 = &headers
 	case true:
 		var headers LijstSignalenResponseDefaultHeaders
 		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
@@ -11709,6 +12743,13 @@ func ParseMaakSignaalResponse(rsp *http.Response) (*MaakSignaalResponse, error) 
 			return nil, err
 		}
 		response.JSON202 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest FouteInvoer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Fout
@@ -11754,6 +12795,16 @@ func ParseMaakSignaalResponse(rsp *http.Response) (*MaakSignaalResponse, error) 
 			headers.Location = value
 		}
 		response.Headers202 = &headers
+	case rsp.StatusCode == 400:
+		var headers MaakSignaalResponse400Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers400 = &headers
 	case true:
 		var headers MaakSignaalResponseDefaultHeaders
 		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
@@ -11790,6 +12841,13 @@ func ParseLeesSignaalResponse(rsp *http.Response) (*LeesSignaalResponse, error) 
 		}
 		response.JSON200 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest FouteInvoer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Fout
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -11810,6 +12868,16 @@ func ParseLeesSignaalResponse(rsp *http.Response) (*LeesSignaalResponse, error) 
 			headers.APIVersion = &value
 		}
 		response.Headers200 = &headers
+	case rsp.StatusCode == 400:
+		var headers LeesSignaalResponse400Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers400 = &headers
 	case true:
 		var headers LeesSignaalResponseDefaultHeaders
 		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
@@ -11846,6 +12914,13 @@ func ParseLijstEigenarenResponse(rsp *http.Response) (*LijstEigenarenResponse, e
 		}
 		response.JSON200 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest FouteInvoer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Fout
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -11866,6 +12941,16 @@ func ParseLijstEigenarenResponse(rsp *http.Response) (*LijstEigenarenResponse, e
 			headers.APIVersion = &value
 		}
 		response.Headers200 = &headers
+	case rsp.StatusCode == 400:
+		var headers LijstEigenarenResponse400Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers400 = &headers
 	case true:
 		var headers LijstEigenarenResponseDefaultHeaders
 		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
@@ -11902,6 +12987,13 @@ func ParseWijzigEigenarenResponse(rsp *http.Response) (*WijzigEigenarenResponse,
 		}
 		response.JSON200 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest FouteInvoer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Fout
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -11922,6 +13014,16 @@ func ParseWijzigEigenarenResponse(rsp *http.Response) (*WijzigEigenarenResponse,
 			headers.APIVersion = &value
 		}
 		response.Headers200 = &headers
+	case rsp.StatusCode == 400:
+		var headers WijzigEigenarenResponse400Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers400 = &headers
 	case true:
 		var headers WijzigEigenarenResponseDefaultHeaders
 		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
@@ -11965,6 +13067,13 @@ func ParseTrekSignaalInResponse(rsp *http.Response) (*TrekSignaalInResponse, err
 		}
 		response.JSON202 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest FouteInvoer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Fout
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -11995,6 +13104,16 @@ func ParseTrekSignaalInResponse(rsp *http.Response) (*TrekSignaalInResponse, err
 			headers.APIVersion = &value
 		}
 		response.Headers202 = &headers
+	case rsp.StatusCode == 400:
+		var headers TrekSignaalInResponse400Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers400 = &headers
 	case true:
 		var headers TrekSignaalInResponseDefaultHeaders
 		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
@@ -12038,6 +13157,13 @@ func ParseVerlengSignaalResponse(rsp *http.Response) (*VerlengSignaalResponse, e
 		}
 		response.JSON202 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest FouteInvoer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Fout
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -12068,6 +13194,16 @@ func ParseVerlengSignaalResponse(rsp *http.Response) (*VerlengSignaalResponse, e
 			headers.APIVersion = &value
 		}
 		response.Headers202 = &headers
+	case rsp.StatusCode == 400:
+		var headers VerlengSignaalResponse400Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers400 = &headers
 	case true:
 		var headers VerlengSignaalResponseDefaultHeaders
 		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
@@ -12104,6 +13240,13 @@ func ParseLijstSleutelsResponse(rsp *http.Response) (*LijstSleutelsResponse, err
 		}
 		response.JSON200 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest FouteInvoer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Fout
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -12124,6 +13267,16 @@ func ParseLijstSleutelsResponse(rsp *http.Response) (*LijstSleutelsResponse, err
 			headers.APIVersion = &value
 		}
 		response.Headers200 = &headers
+	case rsp.StatusCode == 400:
+		var headers LijstSleutelsResponse400Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers400 = &headers
 	case true:
 		var headers LijstSleutelsResponseDefaultHeaders
 		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
@@ -12160,6 +13313,13 @@ func ParseMaakSleutelResponse(rsp *http.Response) (*MaakSleutelResponse, error) 
 		}
 		response.JSON201 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest FouteInvoer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Fout
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -12187,6 +13347,16 @@ func ParseMaakSleutelResponse(rsp *http.Response) (*MaakSleutelResponse, error) 
 			headers.Location = value
 		}
 		response.Headers201 = &headers
+	case rsp.StatusCode == 400:
+		var headers MaakSleutelResponse400Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers400 = &headers
 	case true:
 		var headers MaakSleutelResponseDefaultHeaders
 		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
@@ -12219,6 +13389,13 @@ func ParseTrekSleutelInResponse(rsp *http.Response) (*TrekSleutelInResponse, err
 	case rsp.StatusCode == 204:
 		break // No content-type
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest FouteInvoer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Fout
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -12239,6 +13416,16 @@ func ParseTrekSleutelInResponse(rsp *http.Response) (*TrekSleutelInResponse, err
 			headers.APIVersion = &value
 		}
 		response.Headers204 = &headers
+	case rsp.StatusCode == 400:
+		var headers TrekSleutelInResponse400Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers400 = &headers
 	case true:
 		var headers TrekSleutelInResponseDefaultHeaders
 		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
@@ -12275,6 +13462,13 @@ func ParseLeesSleutelResponse(rsp *http.Response) (*LeesSleutelResponse, error) 
 		}
 		response.JSON200 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest FouteInvoer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Fout
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -12295,6 +13489,16 @@ func ParseLeesSleutelResponse(rsp *http.Response) (*LeesSleutelResponse, error) 
 			headers.APIVersion = &value
 		}
 		response.Headers200 = &headers
+	case rsp.StatusCode == 400:
+		var headers LeesSleutelResponse400Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers400 = &headers
 	case true:
 		var headers LeesSleutelResponseDefaultHeaders
 		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
@@ -12312,134 +13516,134 @@ func ParseLeesSleutelResponse(rsp *http.Response) (*LeesSleutelResponse, error) 
 
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
+	// LijstAbonnementen Abonnementen, en wie er mail krijgt
+	// (GET /abonnementen)
+	LijstAbonnementen(w http.ResponseWriter, r *http.Request, params LijstAbonnementenParams)
+	// MaakAbonnement Een webhook aanvragen
+	// (POST /abonnementen)
+	MaakAbonnement(w http.ResponseWriter, r *http.Request)
+	// VerwijderAbonnement Een abonnement beëindigen
+	// (DELETE /abonnementen/{id})
+	VerwijderAbonnement(w http.ResponseWriter, r *http.Request, id Id)
+	// LeesAbonnement Eén abonnement
+	// (GET /abonnementen/{id})
+	LeesAbonnement(w http.ResponseWriter, r *http.Request, id Id)
+	// WijzigAbonnement Een abonnement wijzigen, of aan- of uitzetten
+	// (PUT /abonnementen/{id})
+	WijzigAbonnement(w http.ResponseWriter, r *http.Request, id Id)
+	// WisselGeheim Een nieuw geheim
+	// (POST /abonnementen/{id}/geheim)
+	WisselGeheim(w http.ResponseWriter, r *http.Request, id Id)
+	// HerhaalMislukt Wat mislukt is opnieuw afleveren
+	// (POST /abonnementen/{id}/herhaling)
+	HerhaalMislukt(w http.ResponseWriter, r *http.Request, id Id)
+	// LijstMislukt Wat niet is af te leveren, op volgorde
+	// (GET /abonnementen/{id}/mislukt)
+	LijstMislukt(w http.ResponseWriter, r *http.Request, id Id, params LijstMisluktParams)
+	// TestAbonnement Een proefbericht sturen
+	// (POST /abonnementen/{id}/test)
+	TestAbonnement(w http.ResponseWriter, r *http.Request, id Id)
+	// LijstBerichten Berichten, de oudste eerst
+	// (GET /berichten)
+	LijstBerichten(w http.ResponseWriter, r *http.Request, params LijstBerichtenParams)
+	// LijstGebruikers De gebruikers, op volgorde van id
+	// (GET /gebruikers)
+	LijstGebruikers(w http.ResponseWriter, r *http.Request, params LijstGebruikersParams)
+	// MaakGebruiker Een gebruiker toevoegen
+	// (POST /gebruikers)
+	MaakGebruiker(w http.ResponseWriter, r *http.Request)
+	// VerwijderGebruiker Een gebruiker verwijderen
+	// (DELETE /gebruikers/{id})
+	VerwijderGebruiker(w http.ResponseWriter, r *http.Request, id GebruikerId)
+	// LeesGebruiker Eén gebruiker
+	// (GET /gebruikers/{id})
+	LeesGebruiker(w http.ResponseWriter, r *http.Request, id GebruikerId)
+	// WijzigGebruiker Een gebruiker wijzigen
+	// (PUT /gebruikers/{id})
+	WijzigGebruiker(w http.ResponseWriter, r *http.Request, id GebruikerId)
+	// LeesOverdracht Hoe het met de laatste overdracht van een hulpverlener staat
+	// (GET /gebruikers/{id}/overdracht)
+	LeesOverdracht(w http.ResponseWriter, r *http.Request, id GebruikerId, params LeesOverdrachtParams)
+	// DraagOver Alle signalen van een hulpverlener aan een collega overdragen
+	// (POST /gebruikers/{id}/overdracht)
+	DraagOver(w http.ResponseWriter, r *http.Request, id GebruikerId, params DraagOverParams)
 	// LeesGezondheid Of de poort werkt
 	// (GET /health)
 	LeesGezondheid(w http.ResponseWriter, r *http.Request)
-	// LijstAbonnementen Abonnementen, en wie er mail krijgt
-	// (GET /v1/abonnementen)
-	LijstAbonnementen(w http.ResponseWriter, r *http.Request, params LijstAbonnementenParams)
-	// MaakAbonnement Een webhook aanvragen
-	// (POST /v1/abonnementen)
-	MaakAbonnement(w http.ResponseWriter, r *http.Request)
-	// VerwijderAbonnement Een abonnement beëindigen
-	// (DELETE /v1/abonnementen/{id})
-	VerwijderAbonnement(w http.ResponseWriter, r *http.Request, id Id)
-	// LeesAbonnement Eén abonnement
-	// (GET /v1/abonnementen/{id})
-	LeesAbonnement(w http.ResponseWriter, r *http.Request, id Id)
-	// WijzigAbonnement Een abonnement wijzigen, of aan- of uitzetten
-	// (PUT /v1/abonnementen/{id})
-	WijzigAbonnement(w http.ResponseWriter, r *http.Request, id Id)
-	// WisselGeheim Een nieuw geheim
-	// (POST /v1/abonnementen/{id}/geheim)
-	WisselGeheim(w http.ResponseWriter, r *http.Request, id Id)
-	// HerhaalMislukt Wat mislukt is opnieuw afleveren
-	// (POST /v1/abonnementen/{id}/herhaling)
-	HerhaalMislukt(w http.ResponseWriter, r *http.Request, id Id)
-	// LijstMislukt Wat niet is af te leveren, op volgorde
-	// (GET /v1/abonnementen/{id}/mislukt)
-	LijstMislukt(w http.ResponseWriter, r *http.Request, id Id, params LijstMisluktParams)
-	// TestAbonnement Een proefbericht sturen
-	// (POST /v1/abonnementen/{id}/test)
-	TestAbonnement(w http.ResponseWriter, r *http.Request, id Id)
-	// LijstBerichten Berichten, de oudste eerst
-	// (GET /v1/berichten)
-	LijstBerichten(w http.ResponseWriter, r *http.Request, params LijstBerichtenParams)
-	// LijstGebruikers De gebruikers, op volgorde van id
-	// (GET /v1/gebruikers)
-	LijstGebruikers(w http.ResponseWriter, r *http.Request, params LijstGebruikersParams)
-	// MaakGebruiker Een gebruiker toevoegen
-	// (POST /v1/gebruikers)
-	MaakGebruiker(w http.ResponseWriter, r *http.Request)
-	// VerwijderGebruiker Een gebruiker verwijderen
-	// (DELETE /v1/gebruikers/{id})
-	VerwijderGebruiker(w http.ResponseWriter, r *http.Request, id GebruikerId)
-	// LeesGebruiker Eén gebruiker
-	// (GET /v1/gebruikers/{id})
-	LeesGebruiker(w http.ResponseWriter, r *http.Request, id GebruikerId)
-	// WijzigGebruiker Een gebruiker wijzigen
-	// (PUT /v1/gebruikers/{id})
-	WijzigGebruiker(w http.ResponseWriter, r *http.Request, id GebruikerId)
-	// LeesOverdracht Hoe het met de laatste overdracht van een hulpverlener staat
-	// (GET /v1/gebruikers/{id}/overdracht)
-	LeesOverdracht(w http.ResponseWriter, r *http.Request, id GebruikerId, params LeesOverdrachtParams)
-	// DraagOver Alle signalen van een hulpverlener aan een collega overdragen
-	// (POST /v1/gebruikers/{id}/overdracht)
-	DraagOver(w http.ResponseWriter, r *http.Request, id GebruikerId, params DraagOverParams)
 	// LijstImporten Eigen importen, de nieuwste eerst
-	// (GET /v1/importen)
+	// (GET /importen)
 	LijstImporten(w http.ResponseWriter, r *http.Request, params LijstImportenParams)
 	// MaakImport Een import beginnen, of terugvinden
-	// (POST /v1/importen)
+	// (POST /importen)
 	MaakImport(w http.ResponseWriter, r *http.Request, params MaakImportParams)
 	// LeesImport Hoe het met een import staat
-	// (GET /v1/importen/{id})
+	// (GET /importen/{id})
 	LeesImport(w http.ResponseWriter, r *http.Request, id Id, params LeesImportParams)
 	// LijstRegels De regels met hun uitkomst, op volgorde
-	// (GET /v1/importen/{id}/regels)
+	// (GET /importen/{id}/regels)
 	LijstRegels(w http.ResponseWriter, r *http.Request, id Id, params LijstRegelsParams)
 	// NeemRegelsAan Een deel van de regels aanleveren
-	// (POST /v1/importen/{id}/regels)
+	// (POST /importen/{id}/regels)
 	NeemRegelsAan(w http.ResponseWriter, r *http.Request, id Id, params NeemRegelsAanParams)
 	// LijstInzagen Wie wat heeft gezien en gedaan, het laatste eerst
-	// (GET /v1/inzagen)
+	// (GET /inzagen)
 	LijstInzagen(w http.ResponseWriter, r *http.Request, params LijstInzagenParams)
 	// LijstMatches Eigen matches, de nieuwste eerst
-	// (GET /v1/matches)
+	// (GET /matches)
 	LijstMatches(w http.ResponseWriter, r *http.Request, params LijstMatchesParams)
 	// LeesMatch Eén match met contactkaarten en voorleescodes
-	// (GET /v1/matches/{id})
+	// (GET /matches/{id})
 	LeesMatch(w http.ResponseWriter, r *http.Request, id MatchId, params LeesMatchParams)
 	// BeantwoordMatch Een andere organisatie in de match antwoorden
-	// (POST /v1/matches/{id}/antwoorden)
+	// (POST /matches/{id}/antwoorden)
 	BeantwoordMatch(w http.ResponseWriter, r *http.Request, id MatchId, params BeantwoordMatchParams)
 	// LijstMeldingen Eigen meldingen, de nieuwste eerst
-	// (GET /v1/meldingen)
+	// (GET /meldingen)
 	LijstMeldingen(w http.ResponseWriter, r *http.Request, params LijstMeldingenParams)
 	// MaakMelding Een melding met meerdere personen
-	// (POST /v1/meldingen)
+	// (POST /meldingen)
 	MaakMelding(w http.ResponseWriter, r *http.Request, params MaakMeldingParams)
 	// LeesMelding Eén melding met de uitkomst per persoon
-	// (GET /v1/meldingen/{id})
+	// (GET /meldingen/{id})
 	LeesMelding(w http.ResponseWriter, r *http.Request, id Id, params LeesMeldingParams)
 	// LeesOpenapi Deze beschrijving
-	// (GET /v1/openapi.json)
+	// (GET /openapi.json)
 	LeesOpenapi(w http.ResponseWriter, r *http.Request)
 	// LeesOrganisatie De eigen organisatie en de staat van de poort
-	// (GET /v1/organisatie)
+	// (GET /organisatie)
 	LeesOrganisatie(w http.ResponseWriter, r *http.Request)
 	// LijstSignalen Eigen signalen, de nieuwste eerst
-	// (GET /v1/signalen)
+	// (GET /signalen)
 	LijstSignalen(w http.ResponseWriter, r *http.Request, params LijstSignalenParams)
 	// MaakSignaal Een kind signaleren
-	// (POST /v1/signalen)
+	// (POST /signalen)
 	MaakSignaal(w http.ResponseWriter, r *http.Request, params MaakSignaalParams)
 	// LeesSignaal Eén signaal
-	// (GET /v1/signalen/{id})
+	// (GET /signalen/{id})
 	LeesSignaal(w http.ResponseWriter, r *http.Request, id Id, params LeesSignaalParams)
 	// LijstEigenaren Wie dit kind namens de organisatie signaleren
-	// (GET /v1/signalen/{id}/eigenaren)
+	// (GET /signalen/{id}/eigenaren)
 	LijstEigenaren(w http.ResponseWriter, r *http.Request, id Id, params LijstEigenarenParams)
 	// WijzigEigenaren Een collega toevoegen, of het signaal aan hem overdragen
-	// (POST /v1/signalen/{id}/eigenaren)
+	// (POST /signalen/{id}/eigenaren)
 	WijzigEigenaren(w http.ResponseWriter, r *http.Request, id Id, params WijzigEigenarenParams)
 	// TrekSignaalIn Een signaal intrekken
-	// (POST /v1/signalen/{id}/intrekking)
+	// (POST /signalen/{id}/intrekking)
 	TrekSignaalIn(w http.ResponseWriter, r *http.Request, id Id, params TrekSignaalInParams)
 	// VerlengSignaal Een signaal verlengen of de contactkaart vervangen
-	// (POST /v1/signalen/{id}/verlenging)
+	// (POST /signalen/{id}/verlenging)
 	VerlengSignaal(w http.ResponseWriter, r *http.Request, id Id, params VerlengSignaalParams)
 	// LijstSleutels De API-sleutels, de nieuwste eerst, ook die niet meer gelden
-	// (GET /v1/sleutels)
+	// (GET /sleutels)
 	LijstSleutels(w http.ResponseWriter, r *http.Request, params LijstSleutelsParams)
 	// MaakSleutel Een API-sleutel maken
-	// (POST /v1/sleutels)
+	// (POST /sleutels)
 	MaakSleutel(w http.ResponseWriter, r *http.Request)
 	// TrekSleutelIn Een API-sleutel intrekken
-	// (DELETE /v1/sleutels/{id})
+	// (DELETE /sleutels/{id})
 	TrekSleutelIn(w http.ResponseWriter, r *http.Request, id Id)
 	// LeesSleutel Eén API-sleutel, zonder de sleutel zelf
-	// (GET /v1/sleutels/{id})
+	// (GET /sleutels/{id})
 	LeesSleutel(w http.ResponseWriter, r *http.Request, id Id)
 }
 
@@ -12451,20 +13655,6 @@ type ServerInterfaceWrapper struct {
 }
 
 type MiddlewareFunc func(http.Handler) http.Handler
-
-// LeesGezondheid operation middleware
-func (siw *ServerInterfaceWrapper) LeesGezondheid(w http.ResponseWriter, r *http.Request) {
-
-	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.LeesGezondheid(w, r)
-	}))
-
-	for _, middleware := range siw.HandlerMiddlewares {
-		handler = middleware(handler)
-	}
-
-	handler.ServeHTTP(w, r)
-}
 
 // LijstAbonnementen operation middleware
 func (siw *ServerInterfaceWrapper) LijstAbonnementen(w http.ResponseWriter, r *http.Request) {
@@ -13065,6 +14255,20 @@ func (siw *ServerInterfaceWrapper) DraagOver(w http.ResponseWriter, r *http.Requ
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.DraagOver(w, r, id, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// LeesGezondheid operation middleware
+func (siw *ServerInterfaceWrapper) LeesGezondheid(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.LeesGezondheid(w, r)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -14617,89 +15821,89 @@ func HandlerWithOptions(si ServerInterface, options GorillaServerOptions) http.H
 		ErrorHandlerFunc:   options.ErrorHandlerFunc,
 	}
 
-	r.HandleFunc(options.BaseURL+"/v1/signalen", wrapper.LijstSignalen).Methods(http.MethodGet)
+	r.HandleFunc(options.BaseURL+"/signalen", wrapper.LijstSignalen).Methods(http.MethodGet)
 
-	r.HandleFunc(options.BaseURL+"/v1/signalen", wrapper.MaakSignaal).Methods(http.MethodPost)
+	r.HandleFunc(options.BaseURL+"/signalen", wrapper.MaakSignaal).Methods(http.MethodPost)
 
-	r.HandleFunc(options.BaseURL+"/v1/signalen/{id}", wrapper.LeesSignaal).Methods(http.MethodGet)
+	r.HandleFunc(options.BaseURL+"/signalen/{id}", wrapper.LeesSignaal).Methods(http.MethodGet)
 
-	r.HandleFunc(options.BaseURL+"/v1/signalen/{id}/intrekking", wrapper.TrekSignaalIn).Methods(http.MethodPost)
+	r.HandleFunc(options.BaseURL+"/signalen/{id}/intrekking", wrapper.TrekSignaalIn).Methods(http.MethodPost)
 
-	r.HandleFunc(options.BaseURL+"/v1/signalen/{id}/verlenging", wrapper.VerlengSignaal).Methods(http.MethodPost)
+	r.HandleFunc(options.BaseURL+"/signalen/{id}/verlenging", wrapper.VerlengSignaal).Methods(http.MethodPost)
 
-	r.HandleFunc(options.BaseURL+"/v1/signalen/{id}/eigenaren", wrapper.LijstEigenaren).Methods(http.MethodGet)
+	r.HandleFunc(options.BaseURL+"/signalen/{id}/eigenaren", wrapper.LijstEigenaren).Methods(http.MethodGet)
 
-	r.HandleFunc(options.BaseURL+"/v1/signalen/{id}/eigenaren", wrapper.WijzigEigenaren).Methods(http.MethodPost)
+	r.HandleFunc(options.BaseURL+"/signalen/{id}/eigenaren", wrapper.WijzigEigenaren).Methods(http.MethodPost)
 
-	r.HandleFunc(options.BaseURL+"/v1/meldingen", wrapper.LijstMeldingen).Methods(http.MethodGet)
+	r.HandleFunc(options.BaseURL+"/meldingen", wrapper.LijstMeldingen).Methods(http.MethodGet)
 
-	r.HandleFunc(options.BaseURL+"/v1/meldingen", wrapper.MaakMelding).Methods(http.MethodPost)
+	r.HandleFunc(options.BaseURL+"/meldingen", wrapper.MaakMelding).Methods(http.MethodPost)
 
-	r.HandleFunc(options.BaseURL+"/v1/meldingen/{id}", wrapper.LeesMelding).Methods(http.MethodGet)
+	r.HandleFunc(options.BaseURL+"/meldingen/{id}", wrapper.LeesMelding).Methods(http.MethodGet)
 
-	r.HandleFunc(options.BaseURL+"/v1/importen", wrapper.LijstImporten).Methods(http.MethodGet)
+	r.HandleFunc(options.BaseURL+"/importen", wrapper.LijstImporten).Methods(http.MethodGet)
 
-	r.HandleFunc(options.BaseURL+"/v1/importen", wrapper.MaakImport).Methods(http.MethodPost)
+	r.HandleFunc(options.BaseURL+"/importen", wrapper.MaakImport).Methods(http.MethodPost)
 
-	r.HandleFunc(options.BaseURL+"/v1/importen/{id}", wrapper.LeesImport).Methods(http.MethodGet)
+	r.HandleFunc(options.BaseURL+"/importen/{id}", wrapper.LeesImport).Methods(http.MethodGet)
 
-	r.HandleFunc(options.BaseURL+"/v1/importen/{id}/regels", wrapper.LijstRegels).Methods(http.MethodGet)
+	r.HandleFunc(options.BaseURL+"/importen/{id}/regels", wrapper.LijstRegels).Methods(http.MethodGet)
 
-	r.HandleFunc(options.BaseURL+"/v1/importen/{id}/regels", wrapper.NeemRegelsAan).Methods(http.MethodPost)
+	r.HandleFunc(options.BaseURL+"/importen/{id}/regels", wrapper.NeemRegelsAan).Methods(http.MethodPost)
 
-	r.HandleFunc(options.BaseURL+"/v1/matches", wrapper.LijstMatches).Methods(http.MethodGet)
+	r.HandleFunc(options.BaseURL+"/matches", wrapper.LijstMatches).Methods(http.MethodGet)
 
-	r.HandleFunc(options.BaseURL+"/v1/matches/{id}", wrapper.LeesMatch).Methods(http.MethodGet)
+	r.HandleFunc(options.BaseURL+"/matches/{id}", wrapper.LeesMatch).Methods(http.MethodGet)
 
-	r.HandleFunc(options.BaseURL+"/v1/matches/{id}/antwoorden", wrapper.BeantwoordMatch).Methods(http.MethodPost)
+	r.HandleFunc(options.BaseURL+"/matches/{id}/antwoorden", wrapper.BeantwoordMatch).Methods(http.MethodPost)
 
-	r.HandleFunc(options.BaseURL+"/v1/berichten", wrapper.LijstBerichten).Methods(http.MethodGet)
+	r.HandleFunc(options.BaseURL+"/berichten", wrapper.LijstBerichten).Methods(http.MethodGet)
 
-	r.HandleFunc(options.BaseURL+"/v1/gebruikers", wrapper.LijstGebruikers).Methods(http.MethodGet)
+	r.HandleFunc(options.BaseURL+"/gebruikers", wrapper.LijstGebruikers).Methods(http.MethodGet)
 
-	r.HandleFunc(options.BaseURL+"/v1/gebruikers", wrapper.MaakGebruiker).Methods(http.MethodPost)
+	r.HandleFunc(options.BaseURL+"/gebruikers", wrapper.MaakGebruiker).Methods(http.MethodPost)
 
-	r.HandleFunc(options.BaseURL+"/v1/gebruikers/{id}", wrapper.VerwijderGebruiker).Methods(http.MethodDelete)
+	r.HandleFunc(options.BaseURL+"/gebruikers/{id}", wrapper.VerwijderGebruiker).Methods(http.MethodDelete)
 
-	r.HandleFunc(options.BaseURL+"/v1/gebruikers/{id}", wrapper.LeesGebruiker).Methods(http.MethodGet)
+	r.HandleFunc(options.BaseURL+"/gebruikers/{id}", wrapper.LeesGebruiker).Methods(http.MethodGet)
 
-	r.HandleFunc(options.BaseURL+"/v1/gebruikers/{id}", wrapper.WijzigGebruiker).Methods(http.MethodPut)
+	r.HandleFunc(options.BaseURL+"/gebruikers/{id}", wrapper.WijzigGebruiker).Methods(http.MethodPut)
 
-	r.HandleFunc(options.BaseURL+"/v1/gebruikers/{id}/overdracht", wrapper.LeesOverdracht).Methods(http.MethodGet)
+	r.HandleFunc(options.BaseURL+"/gebruikers/{id}/overdracht", wrapper.LeesOverdracht).Methods(http.MethodGet)
 
-	r.HandleFunc(options.BaseURL+"/v1/gebruikers/{id}/overdracht", wrapper.DraagOver).Methods(http.MethodPost)
+	r.HandleFunc(options.BaseURL+"/gebruikers/{id}/overdracht", wrapper.DraagOver).Methods(http.MethodPost)
 
-	r.HandleFunc(options.BaseURL+"/v1/sleutels", wrapper.LijstSleutels).Methods(http.MethodGet)
+	r.HandleFunc(options.BaseURL+"/sleutels", wrapper.LijstSleutels).Methods(http.MethodGet)
 
-	r.HandleFunc(options.BaseURL+"/v1/sleutels", wrapper.MaakSleutel).Methods(http.MethodPost)
+	r.HandleFunc(options.BaseURL+"/sleutels", wrapper.MaakSleutel).Methods(http.MethodPost)
 
-	r.HandleFunc(options.BaseURL+"/v1/sleutels/{id}", wrapper.TrekSleutelIn).Methods(http.MethodDelete)
+	r.HandleFunc(options.BaseURL+"/sleutels/{id}", wrapper.TrekSleutelIn).Methods(http.MethodDelete)
 
-	r.HandleFunc(options.BaseURL+"/v1/sleutels/{id}", wrapper.LeesSleutel).Methods(http.MethodGet)
+	r.HandleFunc(options.BaseURL+"/sleutels/{id}", wrapper.LeesSleutel).Methods(http.MethodGet)
 
-	r.HandleFunc(options.BaseURL+"/v1/inzagen", wrapper.LijstInzagen).Methods(http.MethodGet)
+	r.HandleFunc(options.BaseURL+"/inzagen", wrapper.LijstInzagen).Methods(http.MethodGet)
 
-	r.HandleFunc(options.BaseURL+"/v1/abonnementen", wrapper.LijstAbonnementen).Methods(http.MethodGet)
+	r.HandleFunc(options.BaseURL+"/abonnementen", wrapper.LijstAbonnementen).Methods(http.MethodGet)
 
-	r.HandleFunc(options.BaseURL+"/v1/abonnementen", wrapper.MaakAbonnement).Methods(http.MethodPost)
+	r.HandleFunc(options.BaseURL+"/abonnementen", wrapper.MaakAbonnement).Methods(http.MethodPost)
 
-	r.HandleFunc(options.BaseURL+"/v1/abonnementen/{id}", wrapper.VerwijderAbonnement).Methods(http.MethodDelete)
+	r.HandleFunc(options.BaseURL+"/abonnementen/{id}", wrapper.VerwijderAbonnement).Methods(http.MethodDelete)
 
-	r.HandleFunc(options.BaseURL+"/v1/abonnementen/{id}", wrapper.LeesAbonnement).Methods(http.MethodGet)
+	r.HandleFunc(options.BaseURL+"/abonnementen/{id}", wrapper.LeesAbonnement).Methods(http.MethodGet)
 
-	r.HandleFunc(options.BaseURL+"/v1/abonnementen/{id}", wrapper.WijzigAbonnement).Methods(http.MethodPut)
+	r.HandleFunc(options.BaseURL+"/abonnementen/{id}", wrapper.WijzigAbonnement).Methods(http.MethodPut)
 
-	r.HandleFunc(options.BaseURL+"/v1/abonnementen/{id}/geheim", wrapper.WisselGeheim).Methods(http.MethodPost)
+	r.HandleFunc(options.BaseURL+"/abonnementen/{id}/geheim", wrapper.WisselGeheim).Methods(http.MethodPost)
 
-	r.HandleFunc(options.BaseURL+"/v1/abonnementen/{id}/test", wrapper.TestAbonnement).Methods(http.MethodPost)
+	r.HandleFunc(options.BaseURL+"/abonnementen/{id}/test", wrapper.TestAbonnement).Methods(http.MethodPost)
 
-	r.HandleFunc(options.BaseURL+"/v1/abonnementen/{id}/mislukt", wrapper.LijstMislukt).Methods(http.MethodGet)
+	r.HandleFunc(options.BaseURL+"/abonnementen/{id}/mislukt", wrapper.LijstMislukt).Methods(http.MethodGet)
 
-	r.HandleFunc(options.BaseURL+"/v1/abonnementen/{id}/herhaling", wrapper.HerhaalMislukt).Methods(http.MethodPost)
+	r.HandleFunc(options.BaseURL+"/abonnementen/{id}/herhaling", wrapper.HerhaalMislukt).Methods(http.MethodPost)
 
-	r.HandleFunc(options.BaseURL+"/v1/organisatie", wrapper.LeesOrganisatie).Methods(http.MethodGet)
+	r.HandleFunc(options.BaseURL+"/organisatie", wrapper.LeesOrganisatie).Methods(http.MethodGet)
 
-	r.HandleFunc(options.BaseURL+"/v1/openapi.json", wrapper.LeesOpenapi).Methods(http.MethodGet)
+	r.HandleFunc(options.BaseURL+"/openapi.json", wrapper.LeesOpenapi).Methods(http.MethodGet)
 
 	r.HandleFunc(options.BaseURL+"/health", wrapper.LeesGezondheid).Methods(http.MethodGet)
 
@@ -14715,80 +15919,13 @@ type FoutApplicationProblemPlusJSONResponse struct {
 	Headers FoutResponseHeaders
 }
 
-type LeesGezondheidRequestObject struct {
-}
-
-type LeesGezondheidResponseObject interface {
-	VisitLeesGezondheidResponse(w http.ResponseWriter) error
-}
-
-type LeesGezondheid200ResponseHeaders struct {
+type FouteInvoerResponseHeaders struct {
 	APIVersion *string
 }
+type FouteInvoerApplicationProblemPlusJSONResponse struct {
+	Body Probleem
 
-type LeesGezondheid200JSONResponse struct {
-	Body    Gezondheid
-	Headers LeesGezondheid200ResponseHeaders
-}
-
-func (response LeesGezondheid200JSONResponse) VisitLeesGezondheidResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
-	if response.Headers.APIVersion != nil {
-		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
-	}
-	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type LeesGezondheid503ResponseHeaders struct {
-	APIVersion *string
-}
-
-type LeesGezondheid503JSONResponse struct {
-	Body    Gezondheid
-	Headers LeesGezondheid503ResponseHeaders
-}
-
-func (response LeesGezondheid503JSONResponse) VisitLeesGezondheidResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
-	if response.Headers.APIVersion != nil {
-		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
-	}
-	w.WriteHeader(503)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type LeesGezondheiddefaultApplicationProblemPlusJSONResponse struct {
-	Body       Probleem
-	Headers    FoutResponseHeaders
-	StatusCode int
-}
-
-func (response LeesGezondheiddefaultApplicationProblemPlusJSONResponse) VisitLeesGezondheidResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.APIVersion != nil {
-		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
-	}
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
+	Headers FouteInvoerResponseHeaders
 }
 
 type LijstAbonnementenRequestObject struct {
@@ -14819,6 +15956,25 @@ func (response LijstAbonnementen200JSONResponse) VisitLijstAbonnementenResponse(
 		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
 	}
 	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LijstAbonnementen400ApplicationProblemPlusJSONResponse struct {
+	FouteInvoerApplicationProblemPlusJSONResponse
+}
+
+func (response LijstAbonnementen400ApplicationProblemPlusJSONResponse) VisitLijstAbonnementenResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(400)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -14878,6 +16034,25 @@ func (response MaakAbonnement201JSONResponse) VisitMaakAbonnementResponse(w http
 	return err
 }
 
+type MaakAbonnement400ApplicationProblemPlusJSONResponse struct {
+	FouteInvoerApplicationProblemPlusJSONResponse
+}
+
+func (response MaakAbonnement400ApplicationProblemPlusJSONResponse) VisitMaakAbonnementResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type MaakAbonnementdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Probleem
 	Headers    FoutResponseHeaders
@@ -14921,6 +16096,25 @@ func (response VerwijderAbonnement204Response) VisitVerwijderAbonnementResponse(
 	}
 	w.WriteHeader(204)
 	return nil
+}
+
+type VerwijderAbonnement400ApplicationProblemPlusJSONResponse struct {
+	FouteInvoerApplicationProblemPlusJSONResponse
+}
+
+func (response VerwijderAbonnement400ApplicationProblemPlusJSONResponse) VisitVerwijderAbonnementResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
 }
 
 type VerwijderAbonnementdefaultApplicationProblemPlusJSONResponse struct {
@@ -14972,6 +16166,25 @@ func (response LeesAbonnement200JSONResponse) VisitLeesAbonnementResponse(w http
 		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
 	}
 	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LeesAbonnement400ApplicationProblemPlusJSONResponse struct {
+	FouteInvoerApplicationProblemPlusJSONResponse
+}
+
+func (response LeesAbonnement400ApplicationProblemPlusJSONResponse) VisitLeesAbonnementResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(400)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -15030,6 +16243,25 @@ func (response WijzigAbonnement200JSONResponse) VisitWijzigAbonnementResponse(w 
 	return err
 }
 
+type WijzigAbonnement400ApplicationProblemPlusJSONResponse struct {
+	FouteInvoerApplicationProblemPlusJSONResponse
+}
+
+func (response WijzigAbonnement400ApplicationProblemPlusJSONResponse) VisitWijzigAbonnementResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type WijzigAbonnementdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Probleem
 	Headers    FoutResponseHeaders
@@ -15080,6 +16312,25 @@ func (response WisselGeheim200JSONResponse) VisitWisselGeheimResponse(w http.Res
 		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
 	}
 	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type WisselGeheim400ApplicationProblemPlusJSONResponse struct {
+	FouteInvoerApplicationProblemPlusJSONResponse
+}
+
+func (response WisselGeheim400ApplicationProblemPlusJSONResponse) VisitWisselGeheimResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(400)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -15138,6 +16389,25 @@ func (response HerhaalMislukt202JSONResponse) VisitHerhaalMisluktResponse(w http
 	return err
 }
 
+type HerhaalMislukt400ApplicationProblemPlusJSONResponse struct {
+	FouteInvoerApplicationProblemPlusJSONResponse
+}
+
+func (response HerhaalMislukt400ApplicationProblemPlusJSONResponse) VisitHerhaalMisluktResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type HerhaalMisluktdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Probleem
 	Headers    FoutResponseHeaders
@@ -15192,6 +16462,25 @@ func (response LijstMislukt200JSONResponse) VisitLijstMisluktResponse(w http.Res
 	return err
 }
 
+type LijstMislukt400ApplicationProblemPlusJSONResponse struct {
+	FouteInvoerApplicationProblemPlusJSONResponse
+}
+
+func (response LijstMislukt400ApplicationProblemPlusJSONResponse) VisitLijstMisluktResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type LijstMisluktdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Probleem
 	Headers    FoutResponseHeaders
@@ -15241,6 +16530,25 @@ func (response TestAbonnement200JSONResponse) VisitTestAbonnementResponse(w http
 		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
 	}
 	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TestAbonnement400ApplicationProblemPlusJSONResponse struct {
+	FouteInvoerApplicationProblemPlusJSONResponse
+}
+
+func (response TestAbonnement400ApplicationProblemPlusJSONResponse) VisitTestAbonnementResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(400)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -15345,6 +16653,25 @@ func (response LijstBerichten200TexteventStreamResponse) VisitLijstBerichtenResp
 	}
 }
 
+type LijstBerichten400ApplicationProblemPlusJSONResponse struct {
+	FouteInvoerApplicationProblemPlusJSONResponse
+}
+
+func (response LijstBerichten400ApplicationProblemPlusJSONResponse) VisitLijstBerichtenResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type LijstBerichtendefaultApplicationProblemPlusJSONResponse struct {
 	Body       Probleem
 	Headers    FoutResponseHeaders
@@ -15394,6 +16721,25 @@ func (response LijstGebruikers200JSONResponse) VisitLijstGebruikersResponse(w ht
 		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
 	}
 	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LijstGebruikers400ApplicationProblemPlusJSONResponse struct {
+	FouteInvoerApplicationProblemPlusJSONResponse
+}
+
+func (response LijstGebruikers400ApplicationProblemPlusJSONResponse) VisitLijstGebruikersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(400)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -15453,6 +16799,25 @@ func (response MaakGebruiker201JSONResponse) VisitMaakGebruikerResponse(w http.R
 	return err
 }
 
+type MaakGebruiker400ApplicationProblemPlusJSONResponse struct {
+	FouteInvoerApplicationProblemPlusJSONResponse
+}
+
+func (response MaakGebruiker400ApplicationProblemPlusJSONResponse) VisitMaakGebruikerResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type MaakGebruikerdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Probleem
 	Headers    FoutResponseHeaders
@@ -15496,6 +16861,25 @@ func (response VerwijderGebruiker204Response) VisitVerwijderGebruikerResponse(w 
 	}
 	w.WriteHeader(204)
 	return nil
+}
+
+type VerwijderGebruiker400ApplicationProblemPlusJSONResponse struct {
+	FouteInvoerApplicationProblemPlusJSONResponse
+}
+
+func (response VerwijderGebruiker400ApplicationProblemPlusJSONResponse) VisitVerwijderGebruikerResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
 }
 
 type VerwijderGebruikerdefaultApplicationProblemPlusJSONResponse struct {
@@ -15547,6 +16931,25 @@ func (response LeesGebruiker200JSONResponse) VisitLeesGebruikerResponse(w http.R
 		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
 	}
 	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LeesGebruiker400ApplicationProblemPlusJSONResponse struct {
+	FouteInvoerApplicationProblemPlusJSONResponse
+}
+
+func (response LeesGebruiker400ApplicationProblemPlusJSONResponse) VisitLeesGebruikerResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(400)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -15605,6 +17008,25 @@ func (response WijzigGebruiker200JSONResponse) VisitWijzigGebruikerResponse(w ht
 	return err
 }
 
+type WijzigGebruiker400ApplicationProblemPlusJSONResponse struct {
+	FouteInvoerApplicationProblemPlusJSONResponse
+}
+
+func (response WijzigGebruiker400ApplicationProblemPlusJSONResponse) VisitWijzigGebruikerResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type WijzigGebruikerdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Probleem
 	Headers    FoutResponseHeaders
@@ -15655,6 +17077,25 @@ func (response LeesOverdracht200JSONResponse) VisitLeesOverdrachtResponse(w http
 		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
 	}
 	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LeesOverdracht400ApplicationProblemPlusJSONResponse struct {
+	FouteInvoerApplicationProblemPlusJSONResponse
+}
+
+func (response LeesOverdracht400ApplicationProblemPlusJSONResponse) VisitLeesOverdrachtResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(400)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -15742,6 +17183,25 @@ func (response DraagOver201JSONResponse) VisitDraagOverResponse(w http.ResponseW
 	return err
 }
 
+type DraagOver400ApplicationProblemPlusJSONResponse struct {
+	FouteInvoerApplicationProblemPlusJSONResponse
+}
+
+func (response DraagOver400ApplicationProblemPlusJSONResponse) VisitDraagOverResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type DraagOverdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Probleem
 	Headers    FoutResponseHeaders
@@ -15749,6 +17209,102 @@ type DraagOverdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response DraagOverdefaultApplicationProblemPlusJSONResponse) VisitDraagOverResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LeesGezondheidRequestObject struct {
+}
+
+type LeesGezondheidResponseObject interface {
+	VisitLeesGezondheidResponse(w http.ResponseWriter) error
+}
+
+type LeesGezondheid200ResponseHeaders struct {
+	APIVersion *string
+}
+
+type LeesGezondheid200JSONResponse struct {
+	Body    Gezondheid
+	Headers LeesGezondheid200ResponseHeaders
+}
+
+func (response LeesGezondheid200JSONResponse) VisitLeesGezondheidResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LeesGezondheid503ResponseHeaders struct {
+	APIVersion *string
+}
+
+type LeesGezondheid503JSONResponse struct {
+	Body    Gezondheid
+	Headers LeesGezondheid503ResponseHeaders
+}
+
+func (response LeesGezondheid503JSONResponse) VisitLeesGezondheidResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LeesGezondheid503ApplicationProblemPlusJSONResponse struct {
+	Body    Probleem
+	Headers LeesGezondheid503ResponseHeaders
+}
+
+func (response LeesGezondheid503ApplicationProblemPlusJSONResponse) VisitLeesGezondheidResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LeesGezondheiddefaultApplicationProblemPlusJSONResponse struct {
+	Body       Probleem
+	Headers    FoutResponseHeaders
+	StatusCode int
+}
+
+func (response LeesGezondheiddefaultApplicationProblemPlusJSONResponse) VisitLeesGezondheidResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -15791,6 +17347,25 @@ func (response LijstImporten200JSONResponse) VisitLijstImportenResponse(w http.R
 		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
 	}
 	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LijstImporten400ApplicationProblemPlusJSONResponse struct {
+	FouteInvoerApplicationProblemPlusJSONResponse
+}
+
+func (response LijstImporten400ApplicationProblemPlusJSONResponse) VisitLijstImportenResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(400)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -15877,6 +17452,25 @@ func (response MaakImport201JSONResponse) VisitMaakImportResponse(w http.Respons
 	return err
 }
 
+type MaakImport400ApplicationProblemPlusJSONResponse struct {
+	FouteInvoerApplicationProblemPlusJSONResponse
+}
+
+func (response MaakImport400ApplicationProblemPlusJSONResponse) VisitMaakImportResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type MaakImportdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Probleem
 	Headers    FoutResponseHeaders
@@ -15931,6 +17525,25 @@ func (response LeesImport200JSONResponse) VisitLeesImportResponse(w http.Respons
 	return err
 }
 
+type LeesImport400ApplicationProblemPlusJSONResponse struct {
+	FouteInvoerApplicationProblemPlusJSONResponse
+}
+
+func (response LeesImport400ApplicationProblemPlusJSONResponse) VisitLeesImportResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type LeesImportdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Probleem
 	Headers    FoutResponseHeaders
@@ -15981,6 +17594,25 @@ func (response LijstRegels200JSONResponse) VisitLijstRegelsResponse(w http.Respo
 		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
 	}
 	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LijstRegels400ApplicationProblemPlusJSONResponse struct {
+	FouteInvoerApplicationProblemPlusJSONResponse
+}
+
+func (response LijstRegels400ApplicationProblemPlusJSONResponse) VisitLijstRegelsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(400)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -16040,6 +17672,25 @@ func (response NeemRegelsAan200JSONResponse) VisitNeemRegelsAanResponse(w http.R
 	return err
 }
 
+type NeemRegelsAan400ApplicationProblemPlusJSONResponse struct {
+	FouteInvoerApplicationProblemPlusJSONResponse
+}
+
+func (response NeemRegelsAan400ApplicationProblemPlusJSONResponse) VisitNeemRegelsAanResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type NeemRegelsAandefaultApplicationProblemPlusJSONResponse struct {
 	Body       Probleem
 	Headers    FoutResponseHeaders
@@ -16089,6 +17740,25 @@ func (response LijstInzagen200JSONResponse) VisitLijstInzagenResponse(w http.Res
 		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
 	}
 	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LijstInzagen400ApplicationProblemPlusJSONResponse struct {
+	FouteInvoerApplicationProblemPlusJSONResponse
+}
+
+func (response LijstInzagen400ApplicationProblemPlusJSONResponse) VisitLijstInzagenResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(400)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -16146,6 +17816,25 @@ func (response LijstMatches200JSONResponse) VisitLijstMatchesResponse(w http.Res
 	return err
 }
 
+type LijstMatches400ApplicationProblemPlusJSONResponse struct {
+	FouteInvoerApplicationProblemPlusJSONResponse
+}
+
+func (response LijstMatches400ApplicationProblemPlusJSONResponse) VisitLijstMatchesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type LijstMatchesdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Probleem
 	Headers    FoutResponseHeaders
@@ -16196,6 +17885,25 @@ func (response LeesMatch200JSONResponse) VisitLeesMatchResponse(w http.ResponseW
 		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
 	}
 	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LeesMatch400ApplicationProblemPlusJSONResponse struct {
+	FouteInvoerApplicationProblemPlusJSONResponse
+}
+
+func (response LeesMatch400ApplicationProblemPlusJSONResponse) VisitLeesMatchResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(400)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -16279,6 +17987,25 @@ func (response BeantwoordMatch202JSONResponse) VisitBeantwoordMatchResponse(w ht
 	return err
 }
 
+type BeantwoordMatch400ApplicationProblemPlusJSONResponse struct {
+	FouteInvoerApplicationProblemPlusJSONResponse
+}
+
+func (response BeantwoordMatch400ApplicationProblemPlusJSONResponse) VisitBeantwoordMatchResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type BeantwoordMatchdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Probleem
 	Headers    FoutResponseHeaders
@@ -16328,6 +18055,25 @@ func (response LijstMeldingen200JSONResponse) VisitLijstMeldingenResponse(w http
 		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
 	}
 	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LijstMeldingen400ApplicationProblemPlusJSONResponse struct {
+	FouteInvoerApplicationProblemPlusJSONResponse
+}
+
+func (response LijstMeldingen400ApplicationProblemPlusJSONResponse) VisitLijstMeldingenResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(400)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -16414,6 +18160,25 @@ func (response MaakMelding202JSONResponse) VisitMaakMeldingResponse(w http.Respo
 	return err
 }
 
+type MaakMelding400ApplicationProblemPlusJSONResponse struct {
+	FouteInvoerApplicationProblemPlusJSONResponse
+}
+
+func (response MaakMelding400ApplicationProblemPlusJSONResponse) VisitMaakMeldingResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type MaakMeldingdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Probleem
 	Headers    FoutResponseHeaders
@@ -16468,6 +18233,25 @@ func (response LeesMelding200JSONResponse) VisitLeesMeldingResponse(w http.Respo
 	return err
 }
 
+type LeesMelding400ApplicationProblemPlusJSONResponse struct {
+	FouteInvoerApplicationProblemPlusJSONResponse
+}
+
+func (response LeesMelding400ApplicationProblemPlusJSONResponse) VisitLeesMeldingResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type LeesMeldingdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Probleem
 	Headers    FoutResponseHeaders
@@ -16516,7 +18300,7 @@ func (response LeesOpenapi200JSONResponse) VisitLeesOpenapiResponse(w http.Respo
 	if response.Headers.APIVersion != nil {
 		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
 	}
-	w.Header().Set("Access-Control-Allow-Origin", fmt.Sprint(response.Headers.AccessControlAllowOrigin))
+	w.Header().Set("access-control-allow-origin", fmt.Sprint(response.Headers.AccessControlAllowOrigin))
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
@@ -16627,6 +18411,25 @@ func (response LijstSignalen200JSONResponse) VisitLijstSignalenResponse(w http.R
 	return err
 }
 
+type LijstSignalen400ApplicationProblemPlusJSONResponse struct {
+	FouteInvoerApplicationProblemPlusJSONResponse
+}
+
+func (response LijstSignalen400ApplicationProblemPlusJSONResponse) VisitLijstSignalenResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type LijstSignalendefaultApplicationProblemPlusJSONResponse struct {
 	Body       Probleem
 	Headers    FoutResponseHeaders
@@ -16709,6 +18512,25 @@ func (response MaakSignaal202JSONResponse) VisitMaakSignaalResponse(w http.Respo
 	return err
 }
 
+type MaakSignaal400ApplicationProblemPlusJSONResponse struct {
+	FouteInvoerApplicationProblemPlusJSONResponse
+}
+
+func (response MaakSignaal400ApplicationProblemPlusJSONResponse) VisitMaakSignaalResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type MaakSignaaldefaultApplicationProblemPlusJSONResponse struct {
 	Body       Probleem
 	Headers    FoutResponseHeaders
@@ -16759,6 +18581,25 @@ func (response LeesSignaal200JSONResponse) VisitLeesSignaalResponse(w http.Respo
 		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
 	}
 	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LeesSignaal400ApplicationProblemPlusJSONResponse struct {
+	FouteInvoerApplicationProblemPlusJSONResponse
+}
+
+func (response LeesSignaal400ApplicationProblemPlusJSONResponse) VisitLeesSignaalResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(400)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -16817,6 +18658,25 @@ func (response LijstEigenaren200JSONResponse) VisitLijstEigenarenResponse(w http
 	return err
 }
 
+type LijstEigenaren400ApplicationProblemPlusJSONResponse struct {
+	FouteInvoerApplicationProblemPlusJSONResponse
+}
+
+func (response LijstEigenaren400ApplicationProblemPlusJSONResponse) VisitLijstEigenarenResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type LijstEigenarendefaultApplicationProblemPlusJSONResponse struct {
 	Body       Probleem
 	Headers    FoutResponseHeaders
@@ -16868,6 +18728,25 @@ func (response WijzigEigenaren200JSONResponse) VisitWijzigEigenarenResponse(w ht
 		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
 	}
 	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type WijzigEigenaren400ApplicationProblemPlusJSONResponse struct {
+	FouteInvoerApplicationProblemPlusJSONResponse
+}
+
+func (response WijzigEigenaren400ApplicationProblemPlusJSONResponse) VisitWijzigEigenarenResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(400)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -16951,6 +18830,25 @@ func (response TrekSignaalIn202JSONResponse) VisitTrekSignaalInResponse(w http.R
 	return err
 }
 
+type TrekSignaalIn400ApplicationProblemPlusJSONResponse struct {
+	FouteInvoerApplicationProblemPlusJSONResponse
+}
+
+func (response TrekSignaalIn400ApplicationProblemPlusJSONResponse) VisitTrekSignaalInResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type TrekSignaalIndefaultApplicationProblemPlusJSONResponse struct {
 	Body       Probleem
 	Headers    FoutResponseHeaders
@@ -17030,6 +18928,25 @@ func (response VerlengSignaal202JSONResponse) VisitVerlengSignaalResponse(w http
 	return err
 }
 
+type VerlengSignaal400ApplicationProblemPlusJSONResponse struct {
+	FouteInvoerApplicationProblemPlusJSONResponse
+}
+
+func (response VerlengSignaal400ApplicationProblemPlusJSONResponse) VisitVerlengSignaalResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type VerlengSignaaldefaultApplicationProblemPlusJSONResponse struct {
 	Body       Probleem
 	Headers    FoutResponseHeaders
@@ -17079,6 +18996,25 @@ func (response LijstSleutels200JSONResponse) VisitLijstSleutelsResponse(w http.R
 		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
 	}
 	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LijstSleutels400ApplicationProblemPlusJSONResponse struct {
+	FouteInvoerApplicationProblemPlusJSONResponse
+}
+
+func (response LijstSleutels400ApplicationProblemPlusJSONResponse) VisitLijstSleutelsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(400)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -17138,6 +19074,25 @@ func (response MaakSleutel201JSONResponse) VisitMaakSleutelResponse(w http.Respo
 	return err
 }
 
+type MaakSleutel400ApplicationProblemPlusJSONResponse struct {
+	FouteInvoerApplicationProblemPlusJSONResponse
+}
+
+func (response MaakSleutel400ApplicationProblemPlusJSONResponse) VisitMaakSleutelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type MaakSleuteldefaultApplicationProblemPlusJSONResponse struct {
 	Body       Probleem
 	Headers    FoutResponseHeaders
@@ -17181,6 +19136,25 @@ func (response TrekSleutelIn204Response) VisitTrekSleutelInResponse(w http.Respo
 	}
 	w.WriteHeader(204)
 	return nil
+}
+
+type TrekSleutelIn400ApplicationProblemPlusJSONResponse struct {
+	FouteInvoerApplicationProblemPlusJSONResponse
+}
+
+func (response TrekSleutelIn400ApplicationProblemPlusJSONResponse) VisitTrekSleutelInResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
 }
 
 type TrekSleutelIndefaultApplicationProblemPlusJSONResponse struct {
@@ -17236,6 +19210,25 @@ func (response LeesSleutel200JSONResponse) VisitLeesSleutelResponse(w http.Respo
 	return err
 }
 
+type LeesSleutel400ApplicationProblemPlusJSONResponse struct {
+	FouteInvoerApplicationProblemPlusJSONResponse
+}
+
+func (response LeesSleutel400ApplicationProblemPlusJSONResponse) VisitLeesSleutelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type LeesSleuteldefaultApplicationProblemPlusJSONResponse struct {
 	Body       Probleem
 	Headers    FoutResponseHeaders
@@ -17259,134 +19252,134 @@ func (response LeesSleuteldefaultApplicationProblemPlusJSONResponse) VisitLeesSl
 
 // StrictServerInterface represents all server handlers.
 type StrictServerInterface interface {
+	// LijstAbonnementen Abonnementen, en wie er mail krijgt
+	// (GET /abonnementen)
+	LijstAbonnementen(ctx context.Context, request LijstAbonnementenRequestObject) (LijstAbonnementenResponseObject, error)
+	// MaakAbonnement Een webhook aanvragen
+	// (POST /abonnementen)
+	MaakAbonnement(ctx context.Context, request MaakAbonnementRequestObject) (MaakAbonnementResponseObject, error)
+	// VerwijderAbonnement Een abonnement beëindigen
+	// (DELETE /abonnementen/{id})
+	VerwijderAbonnement(ctx context.Context, request VerwijderAbonnementRequestObject) (VerwijderAbonnementResponseObject, error)
+	// LeesAbonnement Eén abonnement
+	// (GET /abonnementen/{id})
+	LeesAbonnement(ctx context.Context, request LeesAbonnementRequestObject) (LeesAbonnementResponseObject, error)
+	// WijzigAbonnement Een abonnement wijzigen, of aan- of uitzetten
+	// (PUT /abonnementen/{id})
+	WijzigAbonnement(ctx context.Context, request WijzigAbonnementRequestObject) (WijzigAbonnementResponseObject, error)
+	// WisselGeheim Een nieuw geheim
+	// (POST /abonnementen/{id}/geheim)
+	WisselGeheim(ctx context.Context, request WisselGeheimRequestObject) (WisselGeheimResponseObject, error)
+	// HerhaalMislukt Wat mislukt is opnieuw afleveren
+	// (POST /abonnementen/{id}/herhaling)
+	HerhaalMislukt(ctx context.Context, request HerhaalMisluktRequestObject) (HerhaalMisluktResponseObject, error)
+	// LijstMislukt Wat niet is af te leveren, op volgorde
+	// (GET /abonnementen/{id}/mislukt)
+	LijstMislukt(ctx context.Context, request LijstMisluktRequestObject) (LijstMisluktResponseObject, error)
+	// TestAbonnement Een proefbericht sturen
+	// (POST /abonnementen/{id}/test)
+	TestAbonnement(ctx context.Context, request TestAbonnementRequestObject) (TestAbonnementResponseObject, error)
+	// LijstBerichten Berichten, de oudste eerst
+	// (GET /berichten)
+	LijstBerichten(ctx context.Context, request LijstBerichtenRequestObject) (LijstBerichtenResponseObject, error)
+	// LijstGebruikers De gebruikers, op volgorde van id
+	// (GET /gebruikers)
+	LijstGebruikers(ctx context.Context, request LijstGebruikersRequestObject) (LijstGebruikersResponseObject, error)
+	// MaakGebruiker Een gebruiker toevoegen
+	// (POST /gebruikers)
+	MaakGebruiker(ctx context.Context, request MaakGebruikerRequestObject) (MaakGebruikerResponseObject, error)
+	// VerwijderGebruiker Een gebruiker verwijderen
+	// (DELETE /gebruikers/{id})
+	VerwijderGebruiker(ctx context.Context, request VerwijderGebruikerRequestObject) (VerwijderGebruikerResponseObject, error)
+	// LeesGebruiker Eén gebruiker
+	// (GET /gebruikers/{id})
+	LeesGebruiker(ctx context.Context, request LeesGebruikerRequestObject) (LeesGebruikerResponseObject, error)
+	// WijzigGebruiker Een gebruiker wijzigen
+	// (PUT /gebruikers/{id})
+	WijzigGebruiker(ctx context.Context, request WijzigGebruikerRequestObject) (WijzigGebruikerResponseObject, error)
+	// LeesOverdracht Hoe het met de laatste overdracht van een hulpverlener staat
+	// (GET /gebruikers/{id}/overdracht)
+	LeesOverdracht(ctx context.Context, request LeesOverdrachtRequestObject) (LeesOverdrachtResponseObject, error)
+	// DraagOver Alle signalen van een hulpverlener aan een collega overdragen
+	// (POST /gebruikers/{id}/overdracht)
+	DraagOver(ctx context.Context, request DraagOverRequestObject) (DraagOverResponseObject, error)
 	// LeesGezondheid Of de poort werkt
 	// (GET /health)
 	LeesGezondheid(ctx context.Context, request LeesGezondheidRequestObject) (LeesGezondheidResponseObject, error)
-	// LijstAbonnementen Abonnementen, en wie er mail krijgt
-	// (GET /v1/abonnementen)
-	LijstAbonnementen(ctx context.Context, request LijstAbonnementenRequestObject) (LijstAbonnementenResponseObject, error)
-	// MaakAbonnement Een webhook aanvragen
-	// (POST /v1/abonnementen)
-	MaakAbonnement(ctx context.Context, request MaakAbonnementRequestObject) (MaakAbonnementResponseObject, error)
-	// VerwijderAbonnement Een abonnement beëindigen
-	// (DELETE /v1/abonnementen/{id})
-	VerwijderAbonnement(ctx context.Context, request VerwijderAbonnementRequestObject) (VerwijderAbonnementResponseObject, error)
-	// LeesAbonnement Eén abonnement
-	// (GET /v1/abonnementen/{id})
-	LeesAbonnement(ctx context.Context, request LeesAbonnementRequestObject) (LeesAbonnementResponseObject, error)
-	// WijzigAbonnement Een abonnement wijzigen, of aan- of uitzetten
-	// (PUT /v1/abonnementen/{id})
-	WijzigAbonnement(ctx context.Context, request WijzigAbonnementRequestObject) (WijzigAbonnementResponseObject, error)
-	// WisselGeheim Een nieuw geheim
-	// (POST /v1/abonnementen/{id}/geheim)
-	WisselGeheim(ctx context.Context, request WisselGeheimRequestObject) (WisselGeheimResponseObject, error)
-	// HerhaalMislukt Wat mislukt is opnieuw afleveren
-	// (POST /v1/abonnementen/{id}/herhaling)
-	HerhaalMislukt(ctx context.Context, request HerhaalMisluktRequestObject) (HerhaalMisluktResponseObject, error)
-	// LijstMislukt Wat niet is af te leveren, op volgorde
-	// (GET /v1/abonnementen/{id}/mislukt)
-	LijstMislukt(ctx context.Context, request LijstMisluktRequestObject) (LijstMisluktResponseObject, error)
-	// TestAbonnement Een proefbericht sturen
-	// (POST /v1/abonnementen/{id}/test)
-	TestAbonnement(ctx context.Context, request TestAbonnementRequestObject) (TestAbonnementResponseObject, error)
-	// LijstBerichten Berichten, de oudste eerst
-	// (GET /v1/berichten)
-	LijstBerichten(ctx context.Context, request LijstBerichtenRequestObject) (LijstBerichtenResponseObject, error)
-	// LijstGebruikers De gebruikers, op volgorde van id
-	// (GET /v1/gebruikers)
-	LijstGebruikers(ctx context.Context, request LijstGebruikersRequestObject) (LijstGebruikersResponseObject, error)
-	// MaakGebruiker Een gebruiker toevoegen
-	// (POST /v1/gebruikers)
-	MaakGebruiker(ctx context.Context, request MaakGebruikerRequestObject) (MaakGebruikerResponseObject, error)
-	// VerwijderGebruiker Een gebruiker verwijderen
-	// (DELETE /v1/gebruikers/{id})
-	VerwijderGebruiker(ctx context.Context, request VerwijderGebruikerRequestObject) (VerwijderGebruikerResponseObject, error)
-	// LeesGebruiker Eén gebruiker
-	// (GET /v1/gebruikers/{id})
-	LeesGebruiker(ctx context.Context, request LeesGebruikerRequestObject) (LeesGebruikerResponseObject, error)
-	// WijzigGebruiker Een gebruiker wijzigen
-	// (PUT /v1/gebruikers/{id})
-	WijzigGebruiker(ctx context.Context, request WijzigGebruikerRequestObject) (WijzigGebruikerResponseObject, error)
-	// LeesOverdracht Hoe het met de laatste overdracht van een hulpverlener staat
-	// (GET /v1/gebruikers/{id}/overdracht)
-	LeesOverdracht(ctx context.Context, request LeesOverdrachtRequestObject) (LeesOverdrachtResponseObject, error)
-	// DraagOver Alle signalen van een hulpverlener aan een collega overdragen
-	// (POST /v1/gebruikers/{id}/overdracht)
-	DraagOver(ctx context.Context, request DraagOverRequestObject) (DraagOverResponseObject, error)
 	// LijstImporten Eigen importen, de nieuwste eerst
-	// (GET /v1/importen)
+	// (GET /importen)
 	LijstImporten(ctx context.Context, request LijstImportenRequestObject) (LijstImportenResponseObject, error)
 	// MaakImport Een import beginnen, of terugvinden
-	// (POST /v1/importen)
+	// (POST /importen)
 	MaakImport(ctx context.Context, request MaakImportRequestObject) (MaakImportResponseObject, error)
 	// LeesImport Hoe het met een import staat
-	// (GET /v1/importen/{id})
+	// (GET /importen/{id})
 	LeesImport(ctx context.Context, request LeesImportRequestObject) (LeesImportResponseObject, error)
 	// LijstRegels De regels met hun uitkomst, op volgorde
-	// (GET /v1/importen/{id}/regels)
+	// (GET /importen/{id}/regels)
 	LijstRegels(ctx context.Context, request LijstRegelsRequestObject) (LijstRegelsResponseObject, error)
 	// NeemRegelsAan Een deel van de regels aanleveren
-	// (POST /v1/importen/{id}/regels)
+	// (POST /importen/{id}/regels)
 	NeemRegelsAan(ctx context.Context, request NeemRegelsAanRequestObject) (NeemRegelsAanResponseObject, error)
 	// LijstInzagen Wie wat heeft gezien en gedaan, het laatste eerst
-	// (GET /v1/inzagen)
+	// (GET /inzagen)
 	LijstInzagen(ctx context.Context, request LijstInzagenRequestObject) (LijstInzagenResponseObject, error)
 	// LijstMatches Eigen matches, de nieuwste eerst
-	// (GET /v1/matches)
+	// (GET /matches)
 	LijstMatches(ctx context.Context, request LijstMatchesRequestObject) (LijstMatchesResponseObject, error)
 	// LeesMatch Eén match met contactkaarten en voorleescodes
-	// (GET /v1/matches/{id})
+	// (GET /matches/{id})
 	LeesMatch(ctx context.Context, request LeesMatchRequestObject) (LeesMatchResponseObject, error)
 	// BeantwoordMatch Een andere organisatie in de match antwoorden
-	// (POST /v1/matches/{id}/antwoorden)
+	// (POST /matches/{id}/antwoorden)
 	BeantwoordMatch(ctx context.Context, request BeantwoordMatchRequestObject) (BeantwoordMatchResponseObject, error)
 	// LijstMeldingen Eigen meldingen, de nieuwste eerst
-	// (GET /v1/meldingen)
+	// (GET /meldingen)
 	LijstMeldingen(ctx context.Context, request LijstMeldingenRequestObject) (LijstMeldingenResponseObject, error)
 	// MaakMelding Een melding met meerdere personen
-	// (POST /v1/meldingen)
+	// (POST /meldingen)
 	MaakMelding(ctx context.Context, request MaakMeldingRequestObject) (MaakMeldingResponseObject, error)
 	// LeesMelding Eén melding met de uitkomst per persoon
-	// (GET /v1/meldingen/{id})
+	// (GET /meldingen/{id})
 	LeesMelding(ctx context.Context, request LeesMeldingRequestObject) (LeesMeldingResponseObject, error)
 	// LeesOpenapi Deze beschrijving
-	// (GET /v1/openapi.json)
+	// (GET /openapi.json)
 	LeesOpenapi(ctx context.Context, request LeesOpenapiRequestObject) (LeesOpenapiResponseObject, error)
 	// LeesOrganisatie De eigen organisatie en de staat van de poort
-	// (GET /v1/organisatie)
+	// (GET /organisatie)
 	LeesOrganisatie(ctx context.Context, request LeesOrganisatieRequestObject) (LeesOrganisatieResponseObject, error)
 	// LijstSignalen Eigen signalen, de nieuwste eerst
-	// (GET /v1/signalen)
+	// (GET /signalen)
 	LijstSignalen(ctx context.Context, request LijstSignalenRequestObject) (LijstSignalenResponseObject, error)
 	// MaakSignaal Een kind signaleren
-	// (POST /v1/signalen)
+	// (POST /signalen)
 	MaakSignaal(ctx context.Context, request MaakSignaalRequestObject) (MaakSignaalResponseObject, error)
 	// LeesSignaal Eén signaal
-	// (GET /v1/signalen/{id})
+	// (GET /signalen/{id})
 	LeesSignaal(ctx context.Context, request LeesSignaalRequestObject) (LeesSignaalResponseObject, error)
 	// LijstEigenaren Wie dit kind namens de organisatie signaleren
-	// (GET /v1/signalen/{id}/eigenaren)
+	// (GET /signalen/{id}/eigenaren)
 	LijstEigenaren(ctx context.Context, request LijstEigenarenRequestObject) (LijstEigenarenResponseObject, error)
 	// WijzigEigenaren Een collega toevoegen, of het signaal aan hem overdragen
-	// (POST /v1/signalen/{id}/eigenaren)
+	// (POST /signalen/{id}/eigenaren)
 	WijzigEigenaren(ctx context.Context, request WijzigEigenarenRequestObject) (WijzigEigenarenResponseObject, error)
 	// TrekSignaalIn Een signaal intrekken
-	// (POST /v1/signalen/{id}/intrekking)
+	// (POST /signalen/{id}/intrekking)
 	TrekSignaalIn(ctx context.Context, request TrekSignaalInRequestObject) (TrekSignaalInResponseObject, error)
 	// VerlengSignaal Een signaal verlengen of de contactkaart vervangen
-	// (POST /v1/signalen/{id}/verlenging)
+	// (POST /signalen/{id}/verlenging)
 	VerlengSignaal(ctx context.Context, request VerlengSignaalRequestObject) (VerlengSignaalResponseObject, error)
 	// LijstSleutels De API-sleutels, de nieuwste eerst, ook die niet meer gelden
-	// (GET /v1/sleutels)
+	// (GET /sleutels)
 	LijstSleutels(ctx context.Context, request LijstSleutelsRequestObject) (LijstSleutelsResponseObject, error)
 	// MaakSleutel Een API-sleutel maken
-	// (POST /v1/sleutels)
+	// (POST /sleutels)
 	MaakSleutel(ctx context.Context, request MaakSleutelRequestObject) (MaakSleutelResponseObject, error)
 	// TrekSleutelIn Een API-sleutel intrekken
-	// (DELETE /v1/sleutels/{id})
+	// (DELETE /sleutels/{id})
 	TrekSleutelIn(ctx context.Context, request TrekSleutelInRequestObject) (TrekSleutelInResponseObject, error)
 	// LeesSleutel Eén API-sleutel, zonder de sleutel zelf
-	// (GET /v1/sleutels/{id})
+	// (GET /sleutels/{id})
 	LeesSleutel(ctx context.Context, request LeesSleutelRequestObject) (LeesSleutelResponseObject, error)
 }
 
@@ -17427,30 +19420,6 @@ type strictHandler struct {
 	ssi         StrictServerInterface
 	middlewares []StrictMiddlewareFunc
 	options     StrictHTTPServerOptions
-}
-
-// LeesGezondheid operation middleware
-func (sh *strictHandler) LeesGezondheid(w http.ResponseWriter, r *http.Request) {
-	var request LeesGezondheidRequestObject
-
-	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.LeesGezondheid(ctx, request.(LeesGezondheidRequestObject))
-	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "LeesGezondheid")
-	}
-
-	response, err := handler(r.Context(), w, r, request)
-
-	if err != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(LeesGezondheidResponseObject); ok {
-		if err := validResponse.VisitLeesGezondheidResponse(w); err != nil {
-			sh.options.ResponseErrorHandlerFunc(w, r, err)
-		}
-	} else if response != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
-	}
 }
 
 // LijstAbonnementen operation middleware
@@ -17936,6 +19905,30 @@ func (sh *strictHandler) DraagOver(w http.ResponseWriter, r *http.Request, id Ge
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(DraagOverResponseObject); ok {
 		if err := validResponse.VisitDraagOverResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// LeesGezondheid operation middleware
+func (sh *strictHandler) LeesGezondheid(w http.ResponseWriter, r *http.Request) {
+	var request LeesGezondheidRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.LeesGezondheid(ctx, request.(LeesGezondheidRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "LeesGezondheid")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(LeesGezondheidResponseObject); ok {
+		if err := validResponse.VisitLeesGezondheidResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

@@ -139,3 +139,12 @@ func writeProblem(w http.ResponseWriter, p *problem) {
 
 // DemandTLS refuses a request that came in the clear.
 func DemandTLS(w http.ResponseWriter, _ *http.Request) { writeProblem(w, &problemTLS) }
+
+// ProblemIn reads a refusal from the body of an answer; nil if it is none.
+func ProblemIn(body []byte) *Probleem {
+	var p Probleem
+	if json.Unmarshal(body, &p) != nil || p.Status < 400 || p.Title == "" {
+		return nil
+	}
+	return &p
+}
