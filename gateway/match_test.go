@@ -284,6 +284,34 @@ func TestALaterAnswerReplacesOneThatWaits(t *testing.T) {
 	waitsEmpty(t, a)
 }
 
+// Nor does it overtake one whose answer does not come.
+func TestALaterAnswerWaitsForOneThatRests(t *testing.T) {
+	w := gatewaytest.New(t, 2)
+	h, _ := meet(t, w, 2)
+	a := h.Of(0)
+	m := match(t, a, func(gateway.MatchStatus) bool { return true })
+	w.Registry.Rewrite(func(path string, body []byte) []byte {
+		if path == "/v1/acts" {
+			return []byte("{}")
+		}
+		return body
+	})
+	for n, word := range []api.Answer{api.AnswerWillCall, api.AnswerContactMade} {
+		if _, err := a.Answer(m.Match.Match, "", word, ""); err != nil {
+			t.Fatal(err)
+		}
+		jobs, err := a.Jobs()
+		if err != nil || len(jobs) != n+1 {
+			t.Fatalf("%d jobs (%v)", len(jobs), err)
+		}
+		eventually(t, "an answer that rests", func() bool { return a.Alone(jobs[n].ID) })
+	}
+	jobs, err := a.Jobs()
+	if err != nil || len(jobs) != 2 || jobs[0].Prepared == nil || jobs[1].Prepared != nil {
+		t.Errorf("of %d answers the later one is signed (%v)", len(jobs), err)
+	}
+}
+
 func waitsEmpty(t *testing.T, p *gateway.Party) {
 	t.Helper()
 	eventually(t, "an empty queue", func() bool { n, _, err := p.Queue(); return n == 0 && err == nil })
@@ -407,14 +435,17 @@ func TestForgedEventsChangeNoMatch(t *testing.T) {
 			sig.ID, sig.Answer, sig.Other.Rev = api.EventID{4}, api.AnswerNotInvolved, 9
 			sig.Own.Signature = slices.Clone(sig.Own.Signature)
 			sig.Own.Signature[0] ^= 1
-			extra = append(extra, word, stranger, card, sig)
+			left, ended := sig, sig
+			left.ID, left.Kind, left.Answer = api.EventID{5}, api.EventLeft, ""
+			ended.ID, ended.Kind, ended.Answer = api.EventID{6}, api.EventEnded, ""
+			extra = append(extra, word, stranger, card, sig, left, ended)
 			forged++
 		}
 		events.Items = append(extra, events.Items...)
 	}))
 	answers(t, h.Of(1), match(t, h.Of(1), func(gateway.MatchStatus) bool { return true }), 0, api.AnswerWillCall)
 	got := match(t, a, func(m gateway.MatchStatus) bool { return other(m, 1).Theirs.Word != "" })
-	if o := other(got, 1); forged == 0 || len(got.Others) != 1 || o.Theirs.Word != api.AnswerWillCall || o.Theirs.Number != 1 || o.Card != other(was, 1).Card {
+	if o := other(got, 1); forged == 0 || got.Over || !o.Present || len(got.Others) != 1 || o.Theirs.Word != api.AnswerWillCall || o.Theirs.Number != 1 || o.Card != other(was, 1).Card {
 		t.Errorf("%d forged: the match has %d others, one that says %+v", forged, len(got.Others), o.Theirs)
 	}
 }

@@ -21,7 +21,6 @@ de voorleescode voor, en de ander de laatste drie.
   -toestand T       actief of beeindigd
   -na PLAATS        verder vanaf de plaats die het vorige antwoord gaf
   -aantal N         hoeveel hooguit; anders 50
-  -namens H         voor welke hulpverlener; nodig als de sleutel niet alles ziet
 ` + connectionHelp
 
 const answerHelp = `gateway answer: een andere organisatie in een match antwoorden
@@ -32,7 +31,6 @@ const answerHelp = `gateway answer: een andere organisatie in een match antwoord
   -deelnemer ID       aan wie; mag weg als er maar één ander in de match is
   -wacht SECONDEN     hoe lang op het register te wachten; anders 5
   -sleutel TEKST      herkent een herhaling (Idempotency-Key)
-  -namens H           voor welke hulpverlener; nodig als de sleutel niet alles ziet
 ` + connectionHelp
 
 func (c *console) matches(args []string) error {
@@ -42,7 +40,6 @@ func (c *console) matches(args []string) error {
 	fs.StringVar((*string)(&params.Toestand), "toestand", "", "")
 	fs.StringVar(&params.Na, "na", "", "")
 	fs.IntVar(&params.Aantal, "aantal", 0, "")
-	fs.StringVar(&params.SeinhuisHulpverlener, "namens", "", "")
 	id, err := parse(fs, args, matchesHelp, c.stdout)
 	if err != nil {
 		return err
@@ -52,7 +49,7 @@ func (c *console) matches(args []string) error {
 		return err
 	}
 	if id != "" {
-		resp, err := client.LeesMatchWithResponse(c.ctx, id, &rest.LeesMatchParams{SeinhuisHulpverlener: params.SeinhuisHulpverlener})
+		resp, err := client.LeesMatchWithResponse(c.ctx, id, nil)
 		if err != nil {
 			return unreachable(err)
 		}
@@ -88,7 +85,6 @@ func (c *console) answer(args []string) error {
 	fs.StringVar(&body.Deelnemer, "deelnemer", "", "")
 	params.Wacht = fs.Int("wacht", defaultWait, "")
 	fs.StringVar(&params.IdempotencyKey, "sleutel", "", "")
-	fs.StringVar(&params.SeinhuisHulpverlener, "namens", "", "")
 	id, err := parse(fs, args, answerHelp, c.stdout)
 	if err != nil {
 		return err
