@@ -53,6 +53,15 @@ func (p *Party) answer(by *Access, name api.MatchID, other api.PartyID, word api
 	if err := p.basis(now); err != nil {
 		return MatchStatus{}, err
 	}
+	if by != nil && by.Reach != ReachAll {
+		owners, err := p.ownership(p.g.store.view, s.SID)
+		if err != nil {
+			return MatchStatus{}, err
+		}
+		if len(by.SeesOwners(owners)) == 0 { // the signal is a colleague's by now
+			return MatchStatus{}, ErrMatchOver
+		}
+	}
 	m := s.Match
 	o, err := m.toAnswer(other, s.Over)
 	if err != nil {

@@ -581,3 +581,26 @@ func TestAStoreOfFormatOneIsBroughtOver(t *testing.T) {
 		t.Error("opened again it is another")
 	}
 }
+
+// signal stands for a colleague.
+func TestWhoIsNoOwnerAnyMoreDoesNotAnswer(t *testing.T) {
+	w := gatewaytest.New(t, 2)
+	h, signals := meet(t, w, 2)
+	a := bootstrap(t, w, h, 0)
+	hire(t, a, "jansen", "citroen")
+	p := a.Party
+	signal(t, p, child(1), terms("citroen", "C-1"))
+	if _, err := as(a, "jansen").Withdraw(signals[0].ID, api.ReasonEnded); err != nil {
+		t.Fatal(err)
+	}
+	m := match(t, p, func(gateway.MatchStatus) bool { return true })
+	if _, err := as(a, "jansen").Answer(m.Match.Match, gatewaytest.Party(1), api.AnswerNotInvolved, ""); !errors.Is(err, gateway.ErrMatchOver) {
+		t.Errorf("who withdrew answers for a colleague: %v", err)
+	}
+	if m, err := p.MatchByID(m.Match.Match); err != nil || m.Others[0].Asked.Word != "" || m.Others[0].Ours.Word != "" {
+		t.Errorf("an answer is %+v (%v)", m.Others[0], err)
+	}
+	if _, err := as(a, "citroen").Answer(m.Match.Match, gatewaytest.Party(1), api.AnswerWillCall, ""); err != nil {
+		t.Errorf("the colleague: %v", err)
+	}
+}
