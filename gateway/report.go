@@ -112,7 +112,7 @@ func (p *Party) Report(persons []Person, t Terms) (ReportStatus, error) {
 		return ReportStatus{}, err
 	}
 	if once.seen != nil {
-		return p.report(p.g.store.view, once.seen.Report)
+		return p.replayedReport(t.by, once.seen.Report)
 	}
 	report := Report{ID: newID(now), Created: now.UTC(), Reference: t.Reference, Owner: t.Owner, Persons: outcomes, DecideBy: p.decideBy(now)}
 	b := p.g.store.batch()
@@ -144,6 +144,26 @@ func (p *Party) Report(persons []Person, t Terms) (ReportStatus, error) {
 		p.took(JobSignal)
 	}
 	return p.report(p.g.store.view, report.ID)
+}
+
+// replayedReport is as replayed, for a report.
+func (p *Party) replayedReport(by *Access, id ID) (ReportStatus, error) {
+	r, err := p.report(p.g.store.view, id)
+	if err != nil || by == nil {
+		return r, err
+	}
+	if !by.Sees(r.Owner) {
+		return ReportStatus{}, ErrNotFound
+	}
+	r = by.own(r)
+	b := p.g.store.batch()
+	defer b.close()
+	for _, s := range r.Status {
+		if s != nil {
+			p.logAct(b, by, LogSignalRead, s.Registration)
+		}
+	}
+	return r, p.commit(b)
 }
 
 // judge decides on one person: an identity to signal, or an outcome that says why

@@ -228,3 +228,40 @@ func TestWarnings(t *testing.T) {
 		}
 	}
 }
+
+// A report that is asked for again by its key shows signals, and so is in the log.
+func TestAReportByItsKeyIsInTheLog(t *testing.T) {
+	w := gatewaytest.New(t, 1)
+	h := w.Run(0)
+	a := bootstrap(t, w, h, 0)
+	hire(t, a, "jansen")
+	in := terms("jansen", "M-1")
+	in.Key = "k"
+	persons := []gateway.Person{{Subject: child(1)}}
+	made, err := as(a, "jansen").Report(persons, in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	settled(t, a.Party, made.Status[0].ID)
+	reads := func() (n int) {
+		rows, _, err := a.Log(gateway.LogQuery{Signal: made.Status[0].ID.String()}, gateway.ID{}, 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, row := range rows {
+			if row.Record.Event == string(gateway.LogSignalRead) {
+				n++
+			}
+		}
+		return n
+	}
+	if n := reads(); n != 0 {
+		t.Fatalf("%d", n)
+	}
+	if again, err := as(a, "jansen").Report(persons, in); err != nil || again.ID != made.ID || again.Status[0].Signal == nil {
+		t.Fatalf("%+v %v", again, err)
+	}
+	if n := reads(); n != 1 {
+		t.Errorf("it was read %d times by the log", n)
+	}
+}
