@@ -121,7 +121,9 @@ func (a *Access) Sees(owner string) bool {
 // SeesOwners keeps those of a signal's owners that are within reach. None means that
 // the signal is not.
 func (a *Access) SeesOwners(owners []Ownership) []Ownership {
-	return slices.DeleteFunc(slices.Clone(owners), func(o Ownership) bool { return !a.Sees(o.Owner) })
+	return slices.DeleteFunc(slices.Clone(owners), func(o Ownership) bool {
+		return !a.Sees(o.Owner) || o.forgotten && a.Reach != ReachAll
+	})
 }
 
 // scope keeps the idempotency keys of one key or client from another's.

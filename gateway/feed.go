@@ -239,7 +239,7 @@ func (p *Party) ownership(v view, sid api.SID) (list []Ownership, err error) {
 		if err != nil {
 			return nil, err
 		}
-		list = append(list, Ownership{reg.ID, reg.Owner, reg.Reference})
+		list = append(list, Ownership{Registration: reg.ID, Owner: reg.Owner, Reference: reg.Reference})
 	}
 	return list, nil
 }
@@ -283,7 +283,7 @@ func (p *Party) ownersNow(v view, then, now []Ownership) (list []Ownership, err 
 		}
 		if reg, err := get[Registration](v, p.key.registration(was.Registration)); err == nil {
 			was.Owner, was.Reference = reg.Owner, reg.Reference
-		} else if !errors.Is(err, errAbsent) {
+		} else if was.forgotten = errors.Is(err, errAbsent); !was.forgotten {
 			return nil, err
 		}
 		list = append(list, was)

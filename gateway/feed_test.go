@@ -3,9 +3,12 @@
 package gateway_test
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/seinhuis/seinhuis/api"
 	"github.com/seinhuis/seinhuis/gateway"
@@ -138,5 +141,52 @@ func TestANewPartyIsFoundInANewDirectory(t *testing.T) {
 	signal(t, w.Run(1).Of(1), child(1), terms("bakker", "B-1"))
 	if m := inbox(t, a, 1)[0]; m.Problem != "" || m.Other.Card.Desk != "Balie 1" {
 		t.Errorf("the event of the new party has the problem %q", m.Problem)
+	}
+}
+
+// Who handed over does not see the messages again when the registration is forgotten.
+func TestWhatWasHandedOverDoesNotComeBack(t *testing.T) {
+	w := gatewaytest.New(t, 2)
+	h, signals := meet(t, w, 2)
+	a := bootstrap(t, w, h, 0)
+	hire(t, a, "jansen", "bakker", "citroen")
+	p := a.Party
+	signal(t, p, child(1), terms("citroen", "C-1"))
+	if _, err := as(a, "jansen").HandOver(signals[0].ID, "bakker", gateway.Card{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := as(a, "bakker").Withdraw(signals[0].ID, api.ReasonEnded); err != nil {
+		t.Fatal(err)
+	}
+	settled(t, p, signals[0].ID)
+	sees := func(person string) (messages, matches int) {
+		t.Helper()
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		list, err := as(a, person).AwaitMessages(ctx, 0, 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found, _, err := as(a, person).Matches(gateway.ID{}, 10, gateway.MatchFilter{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(list), len(found)
+	}
+	if messages, matches := sees("jansen"); messages+matches != 0 {
+		t.Fatalf("before: %d messages, %d matches", messages, matches)
+	}
+	w.Advance(31 * 24 * time.Hour)
+	if err := p.Sweep(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Registration(signals[0].ID); !errors.Is(err, gateway.ErrNotFound) {
+		t.Fatalf("it is kept: %v", err)
+	}
+	if messages, matches := sees("jansen"); messages+matches != 0 {
+		t.Errorf("%d messages and %d matches have come back", messages, matches)
+	}
+	if messages, matches := sees("citroen"); messages != 1 || matches != 1 {
+		t.Errorf("whose signal it is sees %d messages and %d matches", messages, matches)
 	}
 }

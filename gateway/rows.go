@@ -300,6 +300,8 @@ type Ownership struct {
 	Registration ID     `json:"registration"`
 	Owner        string `json:"owner"`
 	Reference    string `json:"reference"`
+
+	forgotten bool // the registration: who had it last is not known any more
 }
 
 // Other is the other party of an event. Card and Code are there only when all
