@@ -82,8 +82,21 @@ func (a *Access) HandOver(id ID, colleague string, card Card) ([]Ownership, erro
 		}
 	}
 	return a.changeOwners(id, colleague, func(b *batch, reg Registration) error {
+		owned, err := p.owns(p.g.store.view, reg.Owner)
+		if err != nil {
+			return err
+		}
 		if err := p.handOver(b, a, &reg, colleague); err != nil {
 			return err
+		}
+		for _, repeat := range owned { // they show the same signal
+			if repeat.Into != reg.ID {
+				continue
+			}
+			if err := p.handOver(b, a, &repeat, colleague); err != nil {
+				return err
+			}
+			b.put(p.key.registration(repeat.ID), repeat)
 		}
 		if !card.IsZero() && reg.Into.IsZero() {
 			reg.Card, reg.Transfer, reg.Faults = card, ID{}, nil

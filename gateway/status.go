@@ -93,10 +93,11 @@ func (p *Party) status(v view, id ID) (Status, error) {
 	return p.complete(v, reg)
 }
 
-// original reads a registration, or the one that it repeats.
+// original reads a registration, or the one that it repeats: what was repeated can have
+// become a repeat itself, of a colleague's who got it.
 func (p *Party) original(v view, id ID) (Registration, error) {
 	reg, err := get[Registration](v, p.key.registration(id))
-	if err == nil && !reg.Into.IsZero() {
+	for err == nil && !reg.Into.IsZero() {
 		reg, err = get[Registration](v, p.key.registration(reg.Into))
 	}
 	if errors.Is(err, errAbsent) {

@@ -72,7 +72,11 @@ func (a *Access) MakeTransfer(from, to string, card Card) (s TransferStatus, mad
 		if err != nil {
 			return TransferStatus{}, false, err
 		}
-		owned = append(owned, moved...)
+		for _, reg := range moved {
+			if reg.Owner == to { // and has not given on since
+				owned = append(owned, reg)
+			}
+		}
 	}
 	b := p.g.store.batch()
 	defer b.close()

@@ -380,3 +380,68 @@ func TestOwnersComeAndGo(t *testing.T) {
 		t.Errorf("an owner of what has ended: %v", err)
 	}
 }
+
+// as is the access of somebody who may register and read matches, his own.
+func as(a *gateway.Access, person string) *gateway.Access {
+	own := *a
+	own.Roles, own.Reach, own.Person = []gateway.Role{gateway.MayRegister, gateway.MayReadMatches}, gateway.ReachOwn, person
+	return &own
+}
+
+// A repeat goes with the registration that it repeats.
+func TestWhoHandsOverKeepsNoRepeat(t *testing.T) {
+	w := gatewaytest.New(t, 1)
+	h := w.Run(0)
+	a := bootstrap(t, w, h, 0)
+	hire(t, a, "jansen", "bakker", "citroen")
+	p := a.Party
+	one := signal(t, p, child(1), terms("jansen", "A-1"))
+	repeat := signal(t, p, child(1), terms("jansen", "A-1"))
+	if repeat.Into != one.ID {
+		t.Fatalf("it repeats %s", repeat.Into)
+	}
+	theirs := signal(t, p, child(1), terms("bakker", "A-1"))
+	if _, err := as(a, "jansen").HandOver(one.ID, "bakker", gateway.Card{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []gateway.ID{one.ID, repeat.ID} {
+		if s, err := as(a, "jansen").Registration(id); !errors.Is(err, gateway.ErrNotFound) {
+			t.Errorf("who handed over reads a signal of %s (%v)", s.Owner, err)
+		}
+		if s, err := as(a, "bakker").Registration(id); err != nil || s.Signal == nil {
+			t.Errorf("who has it now reads %+v (%v)", s, err)
+		}
+	}
+	if list, _, err := as(a, "jansen").Registrations(gateway.ID{}, 10, ""); err != nil || len(list) != 0 {
+		t.Errorf("who handed over lists %d (%v)", len(list), err)
+	}
+	if _, err := p.Withdraw(theirs.ID, api.ReasonEnded); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []gateway.ID{one.ID, repeat.ID} { // both repeat bakker's own by now
+		if s := settled(t, p, id); s.State != gateway.StateWithdrawn {
+			t.Errorf("what repeats what has ended is %s", s.State)
+		}
+	}
+}
+
+// What a colleague has given on since is not fetched back by the same transfer again.
+func TestATransferFetchesNothingBack(t *testing.T) {
+	w := gatewaytest.New(t, 1)
+	h := w.Run(0)
+	a := bootstrap(t, w, h, 0)
+	hire(t, a, "jansen", "bakker", "citroen")
+	p := a.Party
+	one := signal(t, p, child(1), terms("jansen", "A-1"))
+	w.Registry.Set(gatewaytest.Away) // the card is still to come
+	transfer(t, a, "jansen", "bakker", newCard)
+	if _, err := as(a, "bakker").HandOver(one.ID, "citroen", gateway.Card{}); err != nil {
+		t.Fatal(err)
+	}
+	transfer(t, a, "jansen", "bakker", newCard)
+	if s, err := p.Registration(one.ID); err != nil || s.Owner != "citroen" {
+		t.Errorf("it is of %s (%v)", s.Owner, err)
+	}
+	w.Registry.Set(gatewaytest.Works)
+	settled(t, p, one.ID)
+}
