@@ -246,7 +246,7 @@ func TestTheQueueWaitsInWords(t *testing.T) {
 	if s := waitsFor(t, a, s.ID, gateway.WaitRegistry); !strings.Contains(s.Words(), "register onbereikbaar") {
 		t.Errorf("it says %q", s.Words())
 	}
-	about, err := a.About()
+	about, err := a.About(t.Context())
 	if err != nil || about.Jobs != 1 {
 		t.Errorf("the queue has %d jobs (%v)", about.Jobs, err)
 	}

@@ -184,7 +184,7 @@ func TestRootsOnlyGoForward(t *testing.T) {
 	}
 	w.Publish() // version 2
 	h := w.OpenOn(fs, 0)
-	if about, err := h.Of(0).About(); err != nil || about.Manifest != 2 || about.Directory != 2 {
+	if about, err := h.Of(0).About(t.Context()); err != nil || about.Manifest != 2 || about.Directory != 2 {
 		t.Fatalf("manifest %d, directory %d (%v)", about.Manifest, about.Directory, err)
 	}
 	if err := os.WriteFile(h.Config.Manifest, manifestFile, 0o600); err != nil {
@@ -193,7 +193,7 @@ func TestRootsOnlyGoForward(t *testing.T) {
 	if err := h.Reload(); err != nil {
 		t.Errorf("a file with a lower version is no error, but %v", err)
 	}
-	if about, _ := h.Of(0).About(); about.Manifest != 2 {
+	if about, _ := h.Of(0).About(t.Context()); about.Manifest != 2 {
 		t.Errorf("the manifest went back to %d", about.Manifest)
 	}
 	w.Publish()
@@ -201,7 +201,7 @@ func TestRootsOnlyGoForward(t *testing.T) {
 	if err := h.Reload(); err != nil {
 		t.Error(err)
 	}
-	if about, _ := h.Of(0).About(); about.Manifest != 3 || about.Directory != 3 {
+	if about, _ := h.Of(0).About(t.Context()); about.Manifest != 3 || about.Directory != 3 {
 		t.Errorf("after a reload: manifest %d, directory %d", about.Manifest, about.Directory)
 	}
 	if err := h.Close(); err != nil {

@@ -242,31 +242,3 @@ func (p *Party) fillQueue() error {
 		return true, nil
 	})
 }
-
-// About is what the gateway knows of the party itself.
-type About struct {
-	ID                         api.PartyID
-	Name, Kind, Region         string // empty when the directory does not list it
-	Manifest, Directory        uint64 // versions; zero for none
-	DailyBudget, MonthlyBudget int    // by the policy; zero is unknown
-	Jobs                       int
-	Oldest                     time.Time
-}
-
-// About describes the party and the state of its queue.
-func (p *Party) About() (About, error) {
-	a := About{ID: p.id}
-	m, d := p.g.roots.known()
-	if m != nil {
-		a.Manifest, a.DailyBudget, a.MonthlyBudget = m.Version, m.Policy.DailyBudget, m.Policy.MonthlyBudget
-	}
-	if d != nil {
-		a.Directory = d.Version
-		if self, ok := d.Party(p.id); ok {
-			a.Name, a.Kind, a.Region = self.Name, self.Kind, self.Region
-		}
-	}
-	var err error
-	a.Jobs, a.Oldest, err = p.Queue()
-	return a, err
-}

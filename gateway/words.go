@@ -55,6 +55,12 @@ const (
 	CodeLooksLikeNumber  Code = "kenmerkLijktNummer"
 )
 
+// Codes of warnings about the party's own keys.
+const (
+	CodeKeyUnlisted Code = "sleutelOnbekend"
+	CodeKeyEnds     Code = "sleutelVerloopt"
+)
+
 // Codes of why a person in a report is not signalled.
 const (
 	CodeNoNumber       Code = "geenNummer"
@@ -187,6 +193,8 @@ var codeWords = map[Code]string{
 	CodeBirthDateDiffers: "De geboortedatum is anders dan die in het nummer. De datum in het nummer is gebruikt; kijk na of het nummer klopt.",
 	CodeLooksLikeNumber:  "Het kenmerk lijkt op een BSN of INSZ. Is het dat ook, trek het signaal dan in en gebruik een eigen kenmerk.",
 	CodeNoNumber:         "Niet gesignaleerd: het nummer ontbreekt. Zoek het nummer op en stuur deze persoon daarna opnieuw in, onder hetzelfde kenmerk van de melding.",
+	CodeKeyUnlisted:      "De gids van deelnemers heeft deze sleutel niet, of niet meer. Zolang dat zo is werkt er niets mee; neem contact op met het beheer van het register.",
+	CodeKeyEnds:          "Deze sleutel verloopt binnen dertig dagen. Maak een nieuwe en laat die in de gids zetten voordat de oude verloopt.",
 	CodeRoleNotAllowed:   "Niet gesignaleerd: het beleid staat niet toe om een vermoedelijke pleger te signaleren.",
 	CodeOwnStatement:     "Het bericht hoort bij een signaal dat niet aantoonbaar van ons is.",
 	CodeOwnKeybox:        "De eigen sleutelkist bij dit bericht is niet te openen. Is de sleutel van de organisatie vervangen?",

@@ -74,7 +74,8 @@ func (k Key) valid() bool {
 		(k.Until.IsZero() || plainTime(k.Until) && k.Until.After(k.From))
 }
 
-func (k Key) current(at time.Time) bool {
+// Current tells whether the key is in its window and was not revoked.
+func (k Key) Current(at time.Time) bool {
 	return !k.Revoked && !at.Before(k.From) && (k.Until.IsZero() || at.Before(k.Until))
 }
 
@@ -207,14 +208,14 @@ func (d *Directory) Party(id api.PartyID) (Party, bool) {
 func (d *Directory) ByTLS(spki [32]byte, now time.Time) (Party, bool) {
 	return find(d.Parties, func(p Party) bool {
 		return slices.ContainsFunc(p.Keys, func(k Key) bool {
-			return k.Use == UseTLS && string(k.Key) == string(spki[:]) && k.current(now)
+			return k.Use == UseTLS && string(k.Key) == string(spki[:]) && k.Current(now)
 		})
 	})
 }
 
 // SignKey finds the key with which the party may sign a statement at an instant.
 func (d *Directory) SignKey(party api.PartyID, id encoding.KeyID, at time.Time) (ed25519.PublicKey, bool) {
-	return d.signKey(party, func(k Key) bool { return k.ID == id && k.current(at) })
+	return d.signKey(party, func(k Key) bool { return k.ID == id && k.Current(at) })
 }
 
 // VerifyKey finds a key that verifies what the party signed before: also one
@@ -234,7 +235,7 @@ func (d *Directory) HPKEKey(party api.PartyID, now time.Time) (raw []byte, id en
 	p, _ := d.Party(party)
 	var newest Key
 	for _, k := range p.Keys {
-		if k.Use == UseHPKE && k.current(now) && (!ok || k.From.After(newest.From)) {
+		if k.Use == UseHPKE && k.Current(now) && (!ok || k.From.After(newest.From)) {
 			newest, ok = k, true
 		}
 	}

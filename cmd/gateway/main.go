@@ -47,6 +47,7 @@ Handelingen, bij een poort die draait
   gateway answer    een andere organisatie in een match antwoorden
   gateway renew     een signaal verlengen of de contactkaart vervangen
   gateway withdraw  een signaal intrekken
+  gateway status    wat er over is van de tegoeden, de wachtrij en de eigen sleutels
   Elke handeling legt zich uit met -h, en antwoordt met --json als JSON.
 
 Einde
@@ -174,6 +175,8 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return c.tokens(rest)
 	case "log":
 		return c.log(rest)
+	case "status":
+		return c.status(rest)
 	case "-h", "-help", "--help", "help":
 		fmt.Fprint(stdout, usage)
 		return nil

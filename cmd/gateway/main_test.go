@@ -88,6 +88,7 @@ func (c *counter) listens(t *testing.T, ended <-chan error) {
 	case line := <-c.log.listening:
 		c.url, c.metrics = "http://"+line["api"], "http://"+line["metrics"]
 	case err := <-ended:
+		c.stop = func() error { return err }
 		t.Fatalf("serve ended: %v\n%s", err, c.log)
 	case <-time.After(30 * time.Second):
 		t.Fatalf("serve does not listen\n%s", c.log)

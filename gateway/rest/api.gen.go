@@ -656,6 +656,45 @@ func (e Rol) Valid() bool {
 	}
 }
 
+// Defines values for SleutelstaatGebruik.
+const (
+	SleutelstaatGebruikOndertekenen  SleutelstaatGebruik = "ondertekenen"
+	SleutelstaatGebruikSleutelkisten SleutelstaatGebruik = "sleutelkisten"
+	SleutelstaatGebruikVerbindingen  SleutelstaatGebruik = "verbindingen"
+)
+
+// Valid indicates whether the value is a known member of the SleutelstaatGebruik enum.
+func (e SleutelstaatGebruik) Valid() bool {
+	switch e {
+	case SleutelstaatGebruikOndertekenen:
+		return true
+	case SleutelstaatGebruikSleutelkisten:
+		return true
+	case SleutelstaatGebruikVerbindingen:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for SleutelstaatWaarschuwing.
+const (
+	SleutelstaatWaarschuwingSleutelOnbekend SleutelstaatWaarschuwing = "sleutelOnbekend"
+	SleutelstaatWaarschuwingSleutelVerloopt SleutelstaatWaarschuwing = "sleutelVerloopt"
+)
+
+// Valid indicates whether the value is a known member of the SleutelstaatWaarschuwing enum.
+func (e SleutelstaatWaarschuwing) Valid() bool {
+	switch e {
+	case SleutelstaatWaarschuwingSleutelOnbekend:
+		return true
+	case SleutelstaatWaarschuwingSleutelVerloopt:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Toestand.
 const (
 	ToestandGeregistreerd Toestand = "geregistreerd"
@@ -1617,13 +1656,14 @@ type Organisatie struct {
 	Manifest int64  `json:"manifest,omitempty,omitzero"`
 	Naam     string `json:"naam,omitempty,omitzero"`
 	Regio    string `json:"regio,omitempty,omitzero"`
-	Soort    string `json:"soort,omitempty,omitzero"`
 
-	// Tegoeden Wat het beleid per dag en per maand toestaat; nul is onbekend.
-	Tegoeden struct {
-		PerDag   int `json:"perDag"`
-		PerMaand int `json:"perMaand"`
-	} `json:"tegoeden"`
+	// Sleutels De eigen sleutels die de poort gebruikt.
+	Sleutels []Sleutelstaat `json:"sleutels"`
+	Soort    string         `json:"soort,omitempty,omitzero"`
+
+	// Tegoeden Wat de organisatie mag en nog over heeft. De poort vraagt het aan de sleutelhouders en het register; wie niet
+	// snel antwoordt is onbekend.
+	Tegoeden Tegoeden `json:"tegoeden"`
 	Wachtrij struct {
 		// Aantal Hoeveel opdrachten in de wacht staan.
 		Aantal int       `json:"aantal"`
@@ -1824,12 +1864,79 @@ type Sleutels struct {
 	Next string `json:"next,omitempty,omitzero"`
 }
 
+// Sleutelstaat defines model for Sleutelstaat.
+type Sleutelstaat struct {
+	DagenOud *int                `json:"dagenOud,omitempty"`
+	Gebruik  SleutelstaatGebruik `json:"gebruik"`
+
+	// Id De sleutel, zoals de gids van deelnemers hem noemt.
+	Id    string    `json:"id"`
+	Sinds time.Time `json:"sinds,omitempty,omitzero"`
+
+	// Tot Ontbreekt zolang er geen einde is.
+	Tot    time.Time `json:"tot,omitempty,omitzero"`
+	Uitleg string    `json:"uitleg,omitempty,omitzero"`
+
+	// Waarschuwing `sleutelOnbekend`: de gids heeft hem niet (meer); `sleutelVerloopt`: binnen dertig dagen.
+	Waarschuwing SleutelstaatWaarschuwing `json:"waarschuwing,omitempty,omitzero"`
+}
+
+// SleutelstaatGebruik defines model for Sleutelstaat.Gebruik.
+type SleutelstaatGebruik string
+
+// SleutelstaatWaarschuwing `sleutelOnbekend`: de gids heeft hem niet (meer); `sleutelVerloopt`: binnen dertig dagen.
+type SleutelstaatWaarschuwing string
+
 // TeDoen defines model for TeDoen.
 type TeDoen struct {
 	Detail string `json:"detail"`
 
 	// Volgnummer De plaats van de persoon in de lijst, vanaf 1.
 	Volgnummer int `json:"volgnummer"`
+}
+
+// Tegoed defines model for Tegoed.
+type Tegoed struct {
+	Gebruikt int `json:"gebruikt"`
+	Maximum  int `json:"maximum"`
+
+	// Tot Dan begint het opnieuw.
+	Tot time.Time `json:"tot"`
+}
+
+// TegoedRegister Wat het register vandaag nog aanneemt. Intrekken kan altijd.
+type TegoedRegister struct {
+	Handelingen Tegoed `json:"handelingen"`
+	Signalen    Tegoed `json:"signalen"`
+}
+
+// TegoedSleutelhouder Ieder signaal kost een evaluatie per open sleutelperiode, bij zoveel sleutelhouders als er nodig zijn.
+type TegoedSleutelhouder struct {
+	// Bekend Of de sleutelhouder het kort geleden gezegd heeft.
+	Bekend bool    `json:"bekend"`
+	Dag    *Tegoed `json:"dag,omitempty"`
+	Maand  *Tegoed `json:"maand,omitempty"`
+
+	// Meldingen De reserve van de dag voor meldingen, boven de andere twee.
+	Meldingen *Tegoed `json:"meldingen,omitempty"`
+	Naam      string  `json:"naam"`
+	Nummer    int     `json:"nummer"`
+
+	// Over Hoeveel evaluaties er nu nog gaan, zonder de reserve voor meldingen.
+	Over *int `json:"over,omitempty"`
+}
+
+// Tegoeden Wat de organisatie mag en nog over heeft. De poort vraagt het aan de sleutelhouders en het register; wie niet
+// snel antwoordt is onbekend.
+type Tegoeden struct {
+	// PerDag Bij iedere sleutelhouder, volgens het beleid, zonder toekenningen; nul is onbekend.
+	PerDag         int                   `json:"perDag"`
+	PerMaand       int                   `json:"perMaand"`
+	Register       *TegoedRegister       `json:"register,omitempty"`
+	Sleutelhouders []TegoedSleutelhouder `json:"sleutelhouders"`
+
+	// Toekenningen Tijdelijk meer tegoed, bijvoorbeeld om te importeren, dat nog niet is afgelopen.
+	Toekenningen []Toekenning `json:"toekenningen"`
 }
 
 // Tellingen Hoeveel aangeleverde regels welke uitkomst kregen. Wat daarna wordt ingetrokken of verloopt, telt hier mee als wat
@@ -1852,6 +1959,17 @@ type Tellingen struct {
 
 // TermijnDagen Hoe lang het signaal hooguit mag staan; nooit langer dan het beleid toestaat.
 type TermijnDagen = int
+
+// Toekenning defines model for Toekenning.
+type Toekenning struct {
+	Doel string `json:"doel"`
+
+	// PerDag Zoveel meer dan het beleid toestaat.
+	PerDag   int       `json:"perDag"`
+	PerMaand int       `json:"perMaand"`
+	Tot      time.Time `json:"tot"`
+	Van      time.Time `json:"van"`
+}
 
 // Toestand - `inDeWacht`: aangenomen, nog niet bevestigd; `opdracht.wachtOp` zegt waarop
 // - `geregistreerd`: het signaal staat bij het register

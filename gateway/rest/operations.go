@@ -241,19 +241,6 @@ func (o *operations) LijstBerichten(ctx context.Context, r LijstBerichtenRequest
 	return LijstBerichten200JSONResponse{Body: page}, nil
 }
 
-func (o *operations) LeesOrganisatie(ctx context.Context, _ LeesOrganisatieRequestObject) (LeesOrganisatieResponseObject, error) {
-	a, err := accessOf(ctx).Party.About()
-	if err != nil {
-		return nil, err
-	}
-	body := Organisatie{
-		Id: string(a.ID), Naam: a.Name, Soort: a.Kind, Regio: a.Region, Manifest: int64(a.Manifest), Gids: int64(a.Directory),
-	}
-	body.Tegoeden.PerDag, body.Tegoeden.PerMaand = a.DailyBudget, a.MonthlyBudget
-	body.Wachtrij.Aantal, body.Wachtrij.Oudste = a.Jobs, a.Oldest
-	return LeesOrganisatie200JSONResponse{Body: body}, nil
-}
-
 func (o *operations) LeesOpenapi(context.Context, LeesOpenapiRequestObject) (LeesOpenapiResponseObject, error) {
 	return LeesOpenapi200JSONResponse{Body: o.service.Description.JSON(), Headers: LeesOpenapi200ResponseHeaders{AccessControlAllowOrigin: "*"}}, nil
 }
