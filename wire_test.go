@@ -32,13 +32,13 @@ type wire struct {
 	Comment  string          `json:"comment"`
 	B        wireSignal      `json:"b"`
 	Withdraw signedBytes     `json:"withdraw"`
-	Reply    signedBytes     `json:"answer"` // a's, to b
+	Reply    signedBytes     `json:"answer"`   // a's, to b
 	Evaluate json.RawMessage `json:"evaluate"` // to evaluator 1
 	Answer   json.RawMessage `json:"evaluated"`
 	Submit   json.RawMessage `json:"submission"` // of a
 	Accepted json.RawMessage `json:"accepted"`
 	Events   json.RawMessage `json:"events"` // to b
-	Act      json.RawMessage `json:"act"` // the withdrawal
+	Act      json.RawMessage `json:"act"`    // the withdrawal
 	Problem  json.RawMessage `json:"problem"`
 
 	TLS       map[string]hexes `json:"tls"` // pins in the notes

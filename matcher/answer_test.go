@@ -160,7 +160,7 @@ func TestAnswersThatAreRefused(t *testing.T) {
 		{"without_a_match", api.CodeMatch, alone, func(act *api.Act) { act.Match = w.MatchOf(a).ID }},
 	} {
 		t.Run("rejects/"+r.name, func(t *testing.T) {
-			act := w.Answer(a, b, api.AnswerWillCall)
+			var act api.ActRequest
 			if r.of.Statement.SID != a.Statement.SID {
 				act = w.Answer(r.of, b, api.AnswerWillCall, func(act *api.Act) { act.Match = w.MatchOf(a).ID }, r.change)
 			} else {
