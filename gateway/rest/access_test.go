@@ -141,10 +141,11 @@ func TestEveryOperationHoldsItsRoles(t *testing.T) {
 func TestReach(t *testing.T) {
 	d := newDesk(t, 2, true)
 	d.staff(t, 0)
+	d.user(t, 0, NieuweGebruiker{Id: "evers", Actief: true}) // who has no team either
 	ctx := t.Context()
 	signals := map[string]Signaal{}
-	for i, owner := range []string{"jansen", "bakker", "dekker"} {
-		in := d.body([]string{number, otherNumber, "900000041"}[i])
+	for i, owner := range []string{"jansen", "bakker", "dekker", "evers"} {
+		in := d.body([]string{number, otherNumber, "900000041", "900000065"}[i])
 		in.Hulpverlener, in.Kenmerk = owner, "K-"+owner
 		made, err := d.client(t, 0).MaakSignaalWithResponse(ctx, &MaakSignaalParams{Wacht: seconds30()}, in)
 		if err != nil || made.JSON201 == nil {
@@ -157,12 +158,12 @@ func TestReach(t *testing.T) {
 		}
 	}
 	all := d.client(t, 0)
-	for from := ""; ; { // until the three matches are told
+	for from := ""; ; { // until the four matches are told
 		news, err := all.LijstBerichtenWithResponse(ctx, &LijstBerichtenParams{Na: from, Wacht: 30})
 		if err != nil || news.JSON200 == nil {
 			t.Fatalf("%v %s", err, news.Body)
 		}
-		if list, err := all.LijstBerichtenWithResponse(ctx, nil); err != nil || len(list.JSON200.Items) == 3 {
+		if list, err := all.LijstBerichtenWithResponse(ctx, nil); err != nil || len(list.JSON200.Items) == 4 {
 			break
 		}
 		from = news.JSON200.Next
