@@ -39,6 +39,14 @@
 // goes. The same professional with the same reference is the same owner: such a
 // registration points to the earlier one instead.
 //
+// # Who asks
+//
+// Whoever asks is an [Access]: an API key, a client with an access token, or the bootstrap
+// key of the configuration. It has roles, held against the operation by package rest, and
+// a reach, held here: what its methods do not find is not there for it. What was read or
+// changed is in the log of access, in the batch of the act itself or before the answer.
+// Methods of [Party] ask nobody: they are for the gateway itself.
+//
 // # Imports
 //
 // An [Import] is a file of signals that comes in chunks. A chunk is one batch: its
