@@ -207,19 +207,36 @@ func (f Forwarding) listed(addr netip.Addr) bool {
 	return slices.ContainsFunc(f.Proxies, func(p netip.Prefix) bool { return p.Contains(addr.Unmap()) })
 }
 
-// origin walks back from the connection, hop by hop, for as long as each hop is a
-// listed proxy: what stands before an unlisted hop is that hop's own tale.
+// origin is where a request came from, and whether over TLS. A proxy that writes one kind
+// of header can pass on the other as the client sent it: when both are there, and do not
+// say the same, neither counts.
 func (f Forwarding) origin(r *http.Request) (from string, overTLS bool) {
 	at, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil || !f.listed(at.Addr()) {
 		return r.RemoteAddr, r.TLS != nil
 	}
-	hops, protos := forwarded(r.Header)
+	hops, protos := forwarded(r.Header.Values("Forwarded"))
+	others, otherProtos := list(r.Header.Values("X-Forwarded-For")), list(r.Header.Values("X-Forwarded-Proto"))
+	if len(hops) == 0 {
+		return f.walk(at, others, otherProtos)
+	}
+	from, overTLS = f.walk(at, hops, protos)
+	if len(others)+len(otherProtos) > 0 {
+		if other, tls := f.walk(at, others, otherProtos); other != from || tls != overTLS {
+			return at.String(), false
+		}
+	}
+	return from, overTLS
+}
+
+// walk goes back from the connection, hop by hop, for as long as each hop is a listed
+// proxy: what stands before an unlisted hop is that hop's own tale.
+func (f Forwarding) walk(at netip.AddrPort, hops, protos []string) (from string, overTLS bool) {
 	if len(protos) > 0 {
 		overTLS = strings.EqualFold(protos[len(protos)-1], "https") // of the last hop, which we trust
 	}
 	for i := len(hops) - 1; i >= 0; i-- {
-		addr, err := netip.ParseAddr(hops[i])
+		addr, err := netip.ParseAddr(node(hops[i]))
 		if err != nil {
 			break
 		}
@@ -231,30 +248,26 @@ func (f Forwarding) origin(r *http.Request) (from string, overTLS bool) {
 	return at.String(), overTLS
 }
 
-// forwarded gives the hops and protocols that headers name, the nearest last.
-// Forwarded goes before what it replaced.
-func forwarded(h http.Header) (hops, protos []string) {
-	if elements := list(h.Values("Forwarded")); len(elements) > 0 {
-		for _, element := range elements {
-			hop, proto := "", ""
-			for pair := range strings.SplitSeq(element, ";") {
-				name, value, _ := strings.Cut(strings.TrimSpace(pair), "=")
-				value = strings.Trim(value, `"`)
-				switch strings.ToLower(name) {
-				case "for":
-					hop = node(value)
-				case "proto":
-					proto = value
-				}
+// forwarded gives the hops and protocols that Forwarded names, the nearest last.
+func forwarded(values []string) (hops, protos []string) {
+	for _, element := range list(values) {
+		hop, proto := "", ""
+		for pair := range strings.SplitSeq(element, ";") {
+			name, value, _ := strings.Cut(strings.TrimSpace(pair), "=")
+			value = strings.Trim(value, `"`)
+			switch strings.ToLower(name) {
+			case "for":
+				hop = value
+			case "proto":
+				proto = value
 			}
-			hops, protos = append(hops, hop), append(protos, proto)
 		}
-		return hops, protos
+		hops, protos = append(hops, hop), append(protos, proto)
 	}
-	return list(h.Values("X-Forwarded-For")), list(h.Values("X-Forwarded-Proto"))
+	return hops, protos
 }
 
-// node is the address in for=, which can have a port, and brackets for IPv6.
+// node is the address of a hop, which can have a port, and brackets for IPv6.
 func node(value string) string {
 	if at, err := netip.ParseAddrPort(value); err == nil {
 		return at.Addr().String()

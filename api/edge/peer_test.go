@@ -228,6 +228,12 @@ func TestForwarding(t *testing.T) {
 		"rejects/here_says_nothing":   {"127.0.0.1:5", nil, "127.0.0.1", false},
 		"rejects/claims_to_be_here":   {proxy, []string{"X-Forwarded-For: 127.0.0.1", "X-Forwarded-Proto: http"}, "127.0.0.1", false},
 		"rejects/client_says_https":   {proxy, []string{"X-Forwarded-For: 198.51.100.9", "X-Forwarded-Proto: https, http"}, "198.51.100.9", false},
+		"listed/with_a_port":          {proxy, []string{"X-Forwarded-For: 198.51.100.9:4711", "X-Forwarded-Proto: https"}, "198.51.100.9", true},
+		"listed/with_a_port_v6":       {proxy, []string{"X-Forwarded-For: [2001:db8:cafe::17]:4711", "X-Forwarded-Proto: https"}, "2001:db8:cafe::17", true},
+		"listed/says_it_twice":        {proxy, []string{"X-Forwarded-For: 198.51.100.9", "X-Forwarded-Proto: https", "Forwarded: for=198.51.100.9;proto=https"}, "198.51.100.9", true},
+		"rejects/clients_own_other":   {proxy, []string{"X-Forwarded-For: 198.51.100.9", "X-Forwarded-Proto: http", "Forwarded: for=203.0.113.1;proto=https"}, "10.0.0.1", false},
+		"rejects/clients_own_other_x": {proxy, []string{"Forwarded: for=198.51.100.9;proto=http", "X-Forwarded-For: 203.0.113.1", "X-Forwarded-Proto: https"}, "10.0.0.1", false},
+		"rejects/clients_own_proto":   {proxy, []string{"X-Forwarded-For: 198.51.100.9", "Forwarded: proto=https"}, "10.0.0.1", false},
 		"rejects/two_of_forwarded":    {proxy, []string{"Forwarded: for=203.0.113.1;proto=https", "Forwarded: for=198.51.100.9;proto=http"}, "198.51.100.9", false},
 	} {
 		t.Run(name, func(t *testing.T) {
