@@ -90,7 +90,7 @@ func (d *desk) fill(t *testing.T, party int, mark, child string) *tenant {
 	n.ids["meldingen"] = post("/v1/meldingen?wacht=0", `{"kenmerk":"MARK-M","hulpverlener":"MARK.een","personen":[{"kenmerk":"MARK-P"}]}`)["id"].(string)
 	n.ids["importen"] = post("/v1/importen", `{"kenmerk":"MARK-I","hulpverlener":"MARK.een","aantalRegels":2}`)["id"].(string)
 	post("/v1/importen/"+n.ids["importen"]+"/regels", `{"eerste":1,"regels":[{"kenmerk":"MARK-R"}]}`)
-	n.ids["abonnementen"] = post("/v1/abonnementen", `{"url":"https://mark.example/MARK","naam":"MARK abonnement"}`)["abonnement"].(map[string]any)["id"].(string)
+	n.ids["abonnementen"] = post("/v1/abonnementen", `{"url":"https://mark.example/MARK","naam":"MARK abonnement","soorten":["kaartVernieuwd"]}`)["abonnement"].(map[string]any)["id"].(string)
 	post("/v1/gebruikers/MARK.twee/overdracht", `{"naar":"MARK.een","contactkaart":{"naam":"MARK kaart","telefoon":"2"}}`)
 	// Some organisation elsewhere has the same child: then there is a match.
 	d.must(t, d.tokens[2], http.MethodPost, "/v1/signalen?wacht=30",
