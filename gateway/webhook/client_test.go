@@ -53,6 +53,8 @@ func TestPermits(t *testing.T) {
 		{"rejects/mapped", "::ffff:127.0.0.1", nil, false},
 		{"rejects/mapped_private", "::ffff:10.0.0.1", nil, false},
 		{"rejects/compatible", "::10.0.0.1", nil, false},
+		{"rejects/translated", "::ffff:0:127.0.0.1", nil, false},
+		{"rejects/not_given_out", "4000::1", nil, false},
 		{"rejects/6to4", "2002:0a00:0001::1", nil, false},
 		{"rejects/nat64", "64:ff9b::a00:1", nil, false},
 		{"rejects/nat64_own", "64:ff9b:1::808:808", nil, false},

@@ -50,8 +50,9 @@ var inside = func() (list []netip.Prefix) {
 }()
 
 var (
-	nat64  = netip.MustParsePrefix("64:ff9b::/96") // RFC 6052: IPv4 in the last four bytes
-	sixto4 = netip.MustParsePrefix("2002::/16")    // RFC 3056: IPv4 behind the first two
+	nat64   = netip.MustParsePrefix("64:ff9b::/96") // RFC 6052: IPv4 in the last four bytes
+	sixto4  = netip.MustParsePrefix("2002::/16")    // RFC 3056: IPv4 behind the first two
+	global6 = netip.MustParsePrefix("2000::/3")     // all that IANA has given out as global unicast
 )
 
 func within(list []netip.Prefix, ip netip.Addr) bool {
@@ -80,7 +81,7 @@ func permits(allow []netip.Prefix, ip netip.Addr) bool {
 	case sixto4.Contains(ip):
 		return permits(allow, netip.AddrFrom4([4]byte(b[2:6])))
 	}
-	return true
+	return ip.Is4() || global6.Contains(ip)
 }
 
 // control is a net.Dialer's: it sees the address that is dialed, after names are
