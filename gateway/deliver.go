@@ -31,15 +31,16 @@ func (p *Party) nextDelivery(id ID) (*delivery, error) {
 		return nil, err
 	}
 	now := p.g.now()
-	if t.Off != OffNot || t.Pause.After(now) {
+	pause, head, replay := t.waits(now)
+	if t.Off != OffNot || pause.After(now) {
 		return nil, nil
 	}
-	if !t.Head.Next.After(now) {
+	if !head.After(now) {
 		if d, err := p.head(v, t); d != nil || err != nil {
 			return d, err
 		}
 	}
-	if !t.Replay.IsZero() && !t.Replay.After(now) {
+	if !replay.IsZero() && !replay.After(now) {
 		return p.nextReplay(v, t, now)
 	}
 	return nil, nil
@@ -54,16 +55,18 @@ func (p *Party) head(v view, t Target) (d *delivery, err error) {
 		}
 		return d, nil
 	}
-	passed := t.Cursor
+	passed, err := p.lastSeq(v) // what is not in the inbox any more is done with
+	if err != nil {
+		return nil, err
+	}
 	err = scan(v, p.key.table(tableMessage), p.key.message(t.Cursor), false, func(_ []byte, msg Message) (bool, error) {
 		ours, err := p.forTarget(v, t, &msg)
 		if ours {
 			d = &delivery{t: t, seq: msg.Seq, msg: msg}
 		}
-		passed = msg.Seq
 		return !ours, err
 	})
-	if err != nil || d != nil || passed == t.Cursor {
+	if err != nil || d != nil || passed <= t.Cursor {
 		return d, err
 	}
 	return nil, p.changeTarget(t.ID, func(now *Target) {
@@ -90,12 +93,12 @@ func (p *Party) nextReplay(v view, t Target, now time.Time) (d *delivery, err er
 	var next time.Time
 	var gone []uint64
 	err = scan(v, p.key.deadLetters(t.ID), nil, false, func(_ []byte, dead DeadLetter) (bool, error) {
-		switch {
+		switch at := notBeyond(dead.Tries.Next, now, retryWait); {
 		case !dead.Replay:
 			return true, nil
-		case dead.Tries.Next.After(now):
-			if next.IsZero() || dead.Tries.Next.Before(next) {
-				next = dead.Tries.Next
+		case at.After(now):
+			if next.IsZero() || at.Before(next) {
+				next = at
 			}
 			return true, nil
 		}
@@ -184,6 +187,13 @@ func (p *Party) record(d *delivery, result Result, pause time.Duration) error {
 	} else if err != nil {
 		return err
 	}
+	if d.of != nil {
+		if _, err := get[DeadLetter](p.g.store.view, p.key.deadLetter(t.ID, d.seq)); errors.Is(err, errAbsent) { // meanwhile
+			return nil
+		} else if err != nil {
+			return err
+		}
+	}
 	b := p.g.store.batch()
 	defer b.close()
 	now := p.g.now()
@@ -225,6 +235,13 @@ func (p *Party) pass(t *Target, seq uint64, now time.Time) {
 }
 
 func (p *Party) missed(b *batch, t *Target, d *delivery, result Result, pause time.Duration, now time.Time) {
+	paused, _, _ := t.waits(now)
+	due := func(tries Tries) time.Time {
+		if next := notBeyond(tries.Next, now, retryWait); next.After(paused) {
+			return next
+		}
+		return paused
+	}
 	if pause > 0 {
 		t.Pause = now.Add(pause)
 	}
@@ -236,19 +253,20 @@ func (p *Party) missed(b *batch, t *Target, d *delivery, result Result, pause ti
 	if d.of != nil {
 		dead := *d.of
 		dead.Last = result
-		if over := dead.Tries.failed(now); over || final {
+		if over := dead.Tries.failed(due(dead.Tries), now); over || final {
 			dead.Replay, dead.Died = false, now.UTC()
 		}
 		b.put(p.key.deadLetter(t.ID, d.seq), dead)
 		t.Replay = now
 		return
 	}
-	if t.Failing.IsZero() {
+	if t.Failing.IsZero() || t.Failing.After(now) {
 		t.Failing = now
 	}
-	if over := t.Head.failed(now); over || final {
-		p.giveUp(b, t, d, result, now)
+	if over := t.Head.failed(due(t.Head), now); !over && !final {
+		return
 	}
+	p.giveUp(b, t, d, result, now)
 	if t.Kind == TargetWebhook && now.Sub(t.Failing) >= offAfter {
 		p.turnOff(b, t, OffFailing)
 	}

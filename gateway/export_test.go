@@ -112,3 +112,10 @@ func ForgetOwned(p *Party) error {
 	b.deleteAll(p.key.table(tableOwned))
 	return p.commit(b)
 }
+
+// Idle tells whether nothing is being sent.
+func (p *Party) Idle() bool {
+	p.outbox.mu.Lock()
+	defer p.outbox.mu.Unlock()
+	return len(p.outbox.busy) == 0
+}

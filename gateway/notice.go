@@ -64,6 +64,8 @@ func (p *Party) addressMail(b *batch, messages []Message) error {
 			if at := now.Add(mailGathers); t.Head.Next.Before(at) {
 				t.Head.Next = at
 			}
+		} else if t.Head.Count > 0 { // what is new is tried as long as what is not
+			t.Head.Since = now
 		}
 		t.Upto = news.Upto
 		b.put(p.key.target(id), t)

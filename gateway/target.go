@@ -128,13 +128,19 @@ const (
 	retryFor   = 72 * time.Hour // then it is a dead letter
 	retryFirst = 10 * time.Second
 	retryMost  = 8 * time.Hour
+	retryWait  = retryMost + time.Second
 	offAfter   = 30 * 24 * time.Hour // without anything getting through
 )
 
-// failed records an attempt. over tells that it was the last.
-func (t *Tries) failed(now time.Time) (over bool) {
+// failed records an attempt that was due at a time. over tells that it was the last.
+// Only time in which attempts were made counts: a gateway that was off for a week
+// has tried nothing.
+func (t *Tries) failed(due, now time.Time) (over bool) {
+	if late := now.Sub(due); t.Count > 0 && late > 0 {
+		t.Since = t.Since.Add(late)
+	}
 	t.Count++
-	if t.Since.IsZero() {
+	if t.Since.IsZero() || t.Since.After(now) { // or the clock went back
 		t.Since = now
 	}
 	end := t.Since.Add(retryFor)
@@ -157,10 +163,13 @@ func retryDelay(failures int) time.Duration {
 	return time.Second + rand.N(most)
 }
 
+// inForce tells whether what is sent is signed with the secret.
+func (s HeldSecret) inForce(now time.Time) bool { return s.Until.IsZero() || now.Before(s.Until) }
+
 // secrets are those in force, the newest first.
 func (t Target) secrets(now time.Time) (list []webhook.Secret, err error) {
 	for _, held := range t.Secrets {
-		if !held.Until.IsZero() && !now.Before(held.Until) {
+		if !held.inForce(now) {
 			continue
 		}
 		s, err := webhook.ParseSecret(held.Text)
@@ -172,11 +181,12 @@ func (t Target) secrets(now time.Time) (list []webhook.Secret, err error) {
 	return list, nil
 }
 
-// PublicKeys are those that a receiver verifies v1a with, the newest first; none when
-// it signs with a shared secret.
-func (t Target) PublicKeys() (list []string) {
+// PublicKeys are those that a receiver verifies v1a with now, the newest first; none when
+// a target signs with a shared secret.
+func (p *Party) PublicKeys(t Target) (list []string) {
+	now := p.g.now()
 	for _, held := range t.Secrets {
-		if s, err := webhook.ParseSecret(held.Text); err == nil && s.Public() != "" {
+		if s, err := webhook.ParseSecret(held.Text); err == nil && s.Public() != "" && held.inForce(now) {
 			list = append(list, s.Public())
 		}
 	}
@@ -189,6 +199,20 @@ func (t *Target) anew() {
 	t.Turn++
 }
 
+// notBeyond is a time, or now when it lies further away than anybody is made to wait:
+// it is of a clock that has been put back.
+func notBeyond(at, now time.Time, most time.Duration) time.Time {
+	if at.After(now.Add(most)) {
+		return now
+	}
+	return at
+}
+
+// waits are until when the pause, what is behind the cursor and the replays wait.
+func (t Target) waits(now time.Time) (pause, head, replay time.Time) {
+	return notBeyond(t.Pause, now, webhook.MaxRetryAfter), notBeyond(t.Head.Next, now, retryWait), notBeyond(t.Replay, now, retryWait)
+}
+
 // due tells when there is something to send; zero for never. last is the seq of the
 // inbox's last message.
 func (t Target) due(now time.Time, last uint64) time.Time {
@@ -198,9 +222,8 @@ func (t Target) due(now time.Time, last uint64) time.Time {
 	if t.Kind == TargetMail {
 		last = t.Upto
 	}
-	at := t.Replay
+	pause, head, at := t.waits(now)
 	if last > t.Cursor {
-		head := t.Head.Next
 		if head.IsZero() {
 			head = now
 		}
@@ -208,10 +231,10 @@ func (t Target) due(now time.Time, last uint64) time.Time {
 			at = head
 		}
 	}
-	if at.IsZero() || at.After(t.Pause) {
+	if at.IsZero() || at.After(pause) {
 		return at
 	}
-	return t.Pause
+	return pause
 }
 
 // sends tells whether a message is for a subscription, and keeps those of its owners

@@ -30,7 +30,7 @@ var results = map[gateway.Result]Afleveruitkomst{
 	gateway.Result(webhook.Stopped): AfleveruitkomstGestopt,
 }
 
-func targetOf(t gateway.Target) Abonnement {
+func targetOf(p *gateway.Party, t gateway.Target) Abonnement {
 	s := t.Subscription
 	out := Abonnement{
 		Id: t.ID.String(), Soort: AbonnementSoort(t.Kind), Aangemaakt: seconds(t.Created), Toestand: targetStates[t.Off],
@@ -49,15 +49,15 @@ func targetOf(t gateway.Target) Abonnement {
 	}
 	if t.Kind == gateway.TargetWebhook {
 		out.Ondertekening = AbonnementOndertekeningHmac
-		if out.OpenbareSleutels = t.PublicKeys(); len(out.OpenbareSleutels) > 0 {
+		if out.OpenbareSleutels = p.PublicKeys(t); len(out.OpenbareSleutels) > 0 {
 			out.Ondertekening = AbonnementOndertekeningEd25519
 		}
 	}
 	return out
 }
 
-func madeOf(t gateway.Target, secret webhook.Secret) GemaaktAbonnement {
-	out := GemaaktAbonnement{Abonnement: targetOf(t)}
+func madeOf(p *gateway.Party, t gateway.Target, secret webhook.Secret) GemaaktAbonnement {
+	out := GemaaktAbonnement{Abonnement: targetOf(p, t)}
 	if secret.Scheme() == webhook.HMAC { // of a key pair the receiver needs the public half only
 		out.Geheim = secret.Reveal()
 	}
@@ -89,7 +89,7 @@ func (o *operations) MaakAbonnement(ctx context.Context, r MaakAbonnementRequest
 		return nil, err
 	}
 	headers := MaakAbonnement201ResponseHeaders{Location: "/v1/abonnementen/" + t.ID.String()}
-	return MaakAbonnement201JSONResponse{Body: madeOf(t, secret), Headers: headers}, nil
+	return MaakAbonnement201JSONResponse{Body: madeOf(a.Party, t, secret), Headers: headers}, nil
 }
 
 func (o *operations) LijstAbonnementen(ctx context.Context, r LijstAbonnementenRequestObject) (LijstAbonnementenResponseObject, error) {
@@ -97,13 +97,14 @@ func (o *operations) LijstAbonnementen(ctx context.Context, r LijstAbonnementenR
 	if err != nil {
 		return nil, err
 	}
-	list, more, err := accessOf(ctx).Party.Targets(from, count(r.Params.Aantal))
+	a := accessOf(ctx)
+	list, more, err := a.Party.Targets(from, count(r.Params.Aantal))
 	if err != nil {
 		return nil, err
 	}
 	page := Abonnementen{Items: []Abonnement{}}
 	for _, t := range list {
-		page.Items = append(page.Items, targetOf(t))
+		page.Items = append(page.Items, targetOf(a.Party, t))
 	}
 	if more {
 		page.Next = list[len(list)-1].ID.String()
@@ -125,11 +126,12 @@ func (o *operations) LeesAbonnement(ctx context.Context, r LeesAbonnementRequest
 	if err != nil {
 		return nil, err
 	}
-	t, err := accessOf(ctx).Party.Target(id)
+	a := accessOf(ctx)
+	t, err := a.Party.Target(id)
 	if err != nil {
 		return nil, err
 	}
-	return LeesAbonnement200JSONResponse{Body: targetOf(t)}, nil
+	return LeesAbonnement200JSONResponse{Body: targetOf(a.Party, t)}, nil
 }
 
 func (o *operations) WijzigAbonnement(ctx context.Context, r WijzigAbonnementRequestObject) (WijzigAbonnementResponseObject, error) {
@@ -148,7 +150,7 @@ func (o *operations) WijzigAbonnement(ctx context.Context, r WijzigAbonnementReq
 	if err != nil {
 		return nil, err
 	}
-	return WijzigAbonnement200JSONResponse{Body: targetOf(t)}, nil
+	return WijzigAbonnement200JSONResponse{Body: targetOf(a.Party, t)}, nil
 }
 
 func (o *operations) VerwijderAbonnement(ctx context.Context, r VerwijderAbonnementRequestObject) (VerwijderAbonnementResponseObject, error) {
@@ -177,7 +179,7 @@ func (o *operations) WisselGeheim(ctx context.Context, r WisselGeheimRequestObje
 	if err != nil {
 		return nil, err
 	}
-	return WisselGeheim200JSONResponse{Body: madeOf(t, secret)}, nil
+	return WisselGeheim200JSONResponse{Body: madeOf(a.Party, t, secret)}, nil
 }
 
 func (o *operations) TestAbonnement(ctx context.Context, r TestAbonnementRequestObject) (TestAbonnementResponseObject, error) {
