@@ -531,7 +531,9 @@ func TestAMonthOfFailures(t *testing.T) {
 	for target.Off == gateway.OffNot {
 		before := target
 		x.later(target.Head.Next.Sub(x.Now()))
-		target = x.until(t, "another attempt", func(now gateway.Target) bool { return now.LastAt.After(before.LastAt) && now.Head.Count > 0 || now.Off != gateway.OffNot })
+		target = x.until(t, "another attempt", func(now gateway.Target) bool {
+			return now.LastAt.After(before.LastAt) && now.Head.Count > 0 || now.Off != gateway.OffNot
+		})
 	}
 	if days := x.Now().Sub(target.Failing).Hours() / 24; target.Off != gateway.OffFailing || days < 30 || days > 31 || target.Dead == 0 {
 		t.Errorf("%s after %.1f days, with %d dead letters", target.Off, days, target.Dead)
