@@ -73,6 +73,14 @@
 // within a while; to whom that is, is in the batch that keeps the message. Each target
 // goes by itself, and nothing of a target is in memory but that it is being sent to.
 //
+// # Matches
+//
+// A [Match] is the network around one child, as the inbox tells it of one of our
+// signals. It is written in the batch that keeps the messages, by what verified in
+// them, and ends with the signal at the latest. What we answer is a job: signed once
+// and sent until there is a receipt, or until the match is over; a later answer gives
+// way to none that was signed before it, so the last word is the last that arrives.
+//
 // # Trust
 //
 // The pins in the configuration are the root. The manifest and the directory are
