@@ -266,7 +266,7 @@ func TestSwitchOfTheEpoch(t *testing.T) {
 		}
 		return s
 	}
-	checks(`{"signals":3,"matches":1,"pairs":1,"behind":1,"differences":0}`)
+	checks(`{"signals":3,"matches":1,"pairs":1,"answers":0,"behind":1,"differences":0}`)
 
 	// Too early, in a copy of it all.
 	main := o.folder
@@ -289,7 +289,7 @@ func TestSwitchOfTheEpoch(t *testing.T) {
 	*o.w.Manifest, o.folder = before, main
 
 	o.inside(func(m *matcher.Matcher) { o.withdraw(m, 2, lone) })
-	checks(`{"signals":2,"matches":1,"pairs":1,"behind":0,"differences":0}`)
+	checks(`{"signals":2,"matches":1,"pairs":1,"answers":0,"behind":0,"differences":0}`)
 	s := serves(http.StatusOK, "ok")
 	o.epochs(manifest.EpochClosed, manifest.EpochOpen)
 	if err := s.cmd.Process.Signal(syscall.SIGHUP); err != nil {
@@ -310,7 +310,7 @@ func TestSwitchOfTheEpoch(t *testing.T) {
 			t.Errorf("rebuild printed %q, want %q (%v: %s)", out, want, err, complaints)
 		}
 	}
-	checks(`{"signals":2,"matches":1,"pairs":1,"behind":0,"differences":0}`)
+	checks(`{"signals":2,"matches":1,"pairs":1,"answers":0,"behind":0,"differences":0}`)
 	serves(http.StatusOK, "ok").stop()
 	o.inside(func(m *matcher.Matcher) {
 		got, err := registry.Deliver(t.Context(), m.Store, party(0), "", 10, 0, time.Now())
