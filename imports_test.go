@@ -49,6 +49,7 @@ var imports = map[string]string{
 
 	// Real parts for other packages' tests.
 	"manifest/manifesttest": "...",
+	"api/contracttest":      "...",
 	"matcher/matchertest":   "...",
 	"gateway/gatewaytest":   "...",
 }

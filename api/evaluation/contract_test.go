@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package evaluation
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/seinhuis/seinhuis/api"
+	"github.com/seinhuis/seinhuis/api/contracttest"
+	"github.com/seinhuis/seinhuis/api/edge"
+	"github.com/seinhuis/seinhuis/manifest"
+)
+
+// TestContract walks every operation of an evaluator. An operation that is new needs
+// a row in Calls.
+func TestContract(t *testing.T) {
+	w := newWorld(t, nil)
+	known, foreign := w.client(school).Transport, w.client(clinic).Transport
+	if resp, _ := post(t, &http.Client{Transport: foreign}, w.url, "{}"); resp.StatusCode != http.StatusBadRequest {
+		t.Fatal(resp.Status)
+	}
+	revoked := *w.Directory // while its connection stands
+	revoked.Parties = append([]manifest.Party(nil), w.Directory.Parties...)
+	for i := range revoked.Parties {
+		if revoked.Parties[i].ID == clinic {
+			revoked.Parties[i].Keys = nil
+		}
+	}
+	w.directory.Store(&revoked)
+	good := strings.TrimSuffix(body(t, 1, 2012, 4, blind(t, 2).Elements()...), "}") + `,"purpose":"report"}`
+	contracttest.Contract{
+		Description: w.server.service.Description, URL: w.url, Version: api.Version,
+		Admits: func(op *edge.Operation) bool { return op.Tags[0] != "registry" },
+		Known:  known.RoundTrip, Foreign: foreign.RoundTrip,
+		Calls: map[string]contracttest.Call{"evaluate": {Body: good}, "readBudget": {}, "readDescription": {}, "readHealth": {}},
+	}.Walk(t)
+}
