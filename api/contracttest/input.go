@@ -55,16 +55,16 @@ func (w *walk) bodies() {
 	}
 	good := w.call.Body
 	for name, body := range map[string]string{
-		"nothing":        "",
-		"cut off":        good[:len(good)-1],
-		"trailing data":  good + `{"` + canary + `":1}`,
-		"not JSON":       canary,
-		"null":           "null",
-		"list":           `["` + canary + `"]`,
-		"text":           `"` + canary + `"`,
-		"not UTF-8":      `{"` + "\xff" + canary + `":1}`,
-		"unknown field":  strings.Replace(good, "{", `{"`+canary+`":1,`, 1),
-		"field twice":    strings.Replace(good, "{", `{"`+canary+`":1,"`+canary+`":1,`, 1),
+		"nothing":       "",
+		"cut off":       good[:len(good)-1],
+		"trailing data": good + `{"` + canary + `":1}`,
+		"not JSON":      canary,
+		"null":          "null",
+		"list":          `["` + canary + `"]`,
+		"text":          `"` + canary + `"`,
+		"not UTF-8":     `{"` + "\xff" + canary + `":1}`,
+		"unknown field": strings.Replace(good, "{", `{"`+canary+`":1,`, 1),
+		"field twice":   strings.Replace(good, "{", `{"`+canary+`":1,"`+canary+`":1,`, 1),
 	} {
 		if good == "{}" {
 			body = strings.ReplaceAll(body, ",}", "}")
