@@ -212,3 +212,41 @@ func TestMailOfTheLastHour(t *testing.T) {
 		t.Error("the mail was given up within two hours of the news")
 	}
 }
+
+// News of a signal that ended while the feed was away is for those who owned it: they
+// are told, and under their own reference.
+func TestNewsOfASignalThatHasEnded(t *testing.T) {
+	x := newSubscribed(t, gateway.Subscription{Owners: []string{"jansen"}})
+	own := signal(t, x.a, child(1), terms("jansen", "A-1"))
+	theirs := signal(t, x.b, child(1), terms("bakker", "B-1"))
+	inbox(t, x.a, 1)
+	x.Taken(1)
+	x.Registry.OnAsked(func(r *http.Request) {
+		if r.URL.Path == "/v1/events" && r.TLS.PeerCertificates[0].Subject.CommonName == string(gatewaytest.Party(0)) {
+			panic(http.ErrAbortHandler)
+		}
+	})
+	x.Registry.OnAnswer(func(r *http.Request) {
+		if r.URL.Path == "/v1/events" && r.TLS.PeerCertificates[0].Subject.CommonName == string(gatewaytest.Party(0)) {
+			panic(http.ErrAbortHandler)
+		}
+	})
+	if _, err := x.b.Withdraw(theirs.ID, api.ReasonEnded); err != nil {
+		t.Fatal(err)
+	}
+	settled(t, x.b, theirs.ID)
+	if _, err := x.a.Withdraw(own.ID, api.ReasonEnded); err != nil {
+		t.Fatal(err)
+	}
+	settled(t, x.a, own.ID)
+	x.Registry.OnAsked(nil)
+	x.Registry.OnAnswer(nil)
+	for _, m := range inbox(t, x.a, 2) {
+		if len(m.Owners) != 1 || m.Owners[0].Owner != "jansen" || m.Owners[0].Reference != "A-1" {
+			t.Errorf("%s is of %v", m.Kind, m.Owners)
+		}
+	}
+	if got := x.Taken(2)[1].Data["signalen"].([]any); len(got) != 1 || got[0].(map[string]any)["kenmerk"] != "A-1" {
+		t.Errorf("signals: %v", got)
+	}
+}

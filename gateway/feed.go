@@ -189,7 +189,7 @@ func (p *Party) keep(messages []Message, cursor string) error {
 		seen[msg.ID] = true
 		at.Seq++
 		msg.Seq = at.Seq
-		if msg.Owners, err = p.ownership(p.g.store.view, msg.SID); err != nil {
+		if msg.Owners, err = p.ownersOf(b.view(), msg.SID); err != nil {
 			return err
 		}
 		b.put(p.key.message(msg.Seq), msg)
@@ -227,6 +227,19 @@ func eventLabel(kind api.EventKind) string {
 		return string(kind)
 	}
 	return "other"
+}
+
+// ownersOf are the owners of a signal, or when it has ended those of its match.
+func (p *Party) ownersOf(v view, sid api.SID) ([]Ownership, error) {
+	list, err := p.ownership(v, sid)
+	if err != nil || len(list) > 0 {
+		return list, err
+	}
+	m, err := p.currentMatch(v, sid)
+	if m == nil || err != nil {
+		return nil, err
+	}
+	return p.ownersNow(v, m.Owners, nil)
 }
 
 func (p *Party) ownership(v view, sid api.SID) (list []Ownership, err error) {
