@@ -115,13 +115,17 @@ func (p *Party) registered(b *batch, a answered) error {
 // receipted is the signal's row after a receipt.
 func (p *Party) receipted(v view, of answered, own bool) (Signal, error) {
 	job, a, r := of.job, of.accepted, of.receipt
-	if own {
+	known, err := get[Signal](v, p.key.signal(a.SID))
+	if own && (err == nil || errors.Is(err, errAbsent)) {
+		of := job.Registration
+		if err == nil && known.Card == job.Card {
+			of = known.CardOf
+		}
 		return Signal{
 			SID: a.SID, Rev: a.Rev, Statement: job.Prepared.Signed, Receipt: a.Receipt, Faces: job.Prepared.faces(),
-			Card: job.Card, Expires: job.Prepared.Expires, Others: r.Others,
+			Card: job.Card, CardOf: of, Expires: job.Prepared.Expires, Others: r.Others,
 		}, nil
 	}
-	known, err := get[Signal](v, p.key.signal(a.SID))
 	if errors.Is(err, errAbsent) {
 		// The registry knows it and this store does not. The child is the same, so
 		// the keyboxes of what was sent open it as well.

@@ -98,12 +98,19 @@ func (a *Access) HandOver(id ID, colleague string, card Card) ([]Ownership, erro
 			}
 			b.put(p.key.registration(repeat.ID), repeat)
 		}
-		if !card.IsZero() && reg.Into.IsZero() {
-			reg.Card, reg.Transfer, reg.Faults = card, ID{}, nil
-			p.logAct(b, a, LogCardChanged, reg)
-			if err := p.cardDue(b, &reg, nil, ID{}, map[api.SID]bool{}); err != nil {
+		b.put(p.key.registration(reg.ID), reg)
+		if card.IsZero() {
+			return nil
+		}
+		if !reg.Into.IsZero() { // the colleague's own has the signal
+			if reg, err = get[Registration](p.g.store.view, p.key.registration(reg.Into)); err != nil {
 				return err
 			}
+		}
+		reg.Card, reg.Transfer, reg.Faults = card, ID{}, nil
+		p.logAct(b, a, LogCardChanged, reg)
+		if err := p.cardDue(b, &reg, nil, ID{}, map[api.SID]bool{}); err != nil {
+			return err
 		}
 		b.put(p.key.registration(reg.ID), reg)
 		return nil

@@ -127,6 +127,7 @@ type Signal struct {
 	Receipt   api.Signed    `json:"receipt,omitzero"`
 	Faces     []Face        `json:"faces"`
 	Card      Card          `json:"card,omitzero"`
+	CardOf    ID            `json:"cardOf,omitzero"` // the registration that brought it; zero is the first
 	Expires   encoding.Date `json:"expires,omitzero"`
 	Others    uint64        `json:"others"` // other parties met at the receipt
 }

@@ -83,21 +83,52 @@ func (a *Access) MakeTransfer(from, to string, card Card) (s TransferStatus, mad
 	b.put(p.key.transfer(t.ID), t)
 	p.logAccess(b, a, Touch{Event: LogTransfer, ObjectType: ObjectTransfer, ObjectID: t.ID.String()})
 	begun := map[api.SID]bool{} // renewals in this batch
+	give := func(reg *Registration) error {
+		reg.Card, reg.Transfer, reg.Faults = card, t.ID, nil
+		p.logAct(b, a, LogCardChanged, *reg)
+		if err := p.newCard(b, reg); err != nil {
+			return err
+		}
+		return p.cardDue(b, reg, nil, ID{}, begun)
+	}
+	done := map[ID]bool{}
+	var joined []ID // what the colleague owns already of signals that have the leaver's card
 	for _, reg := range owned {
+		done[reg.ID] = true
+		whose, err := p.cardOwner(v, reg.SID)
+		if err != nil {
+			return TransferStatus{}, false, err
+		}
+		repeat := !reg.Into.IsZero()
 		if err := p.handOver(b, a, &reg, to); err != nil {
 			return TransferStatus{}, false, err
 		}
 		if reg.Into.IsZero() {
 			b.put(p.key.transferItem(t.ID, reg.ID), struct{}{})
-			reg.Card, reg.Transfer, reg.Faults = card, t.ID, nil
-			if err := p.newCard(b, &reg); err != nil {
-				return TransferStatus{}, false, err
+			if whose == "" || whose == from || whose == to { // else that of another colleague stays
+				if err := give(&reg); err != nil {
+					return TransferStatus{}, false, err
+				}
 			}
-			if err := p.cardDue(b, &reg, nil, ID{}, begun); err != nil {
-				return TransferStatus{}, false, err
-			}
+		} else if !repeat && whose == from {
+			joined = append(joined, reg.Into)
 		}
 		b.put(p.key.registration(reg.ID), reg)
+	}
+	for _, id := range joined {
+		if done[id] {
+			continue
+		}
+		done[id] = true
+		reg, err := get[Registration](v, p.key.registration(id))
+		if err != nil {
+			return TransferStatus{}, false, err
+		}
+		b.put(p.key.transferItem(t.ID, id), struct{}{})
+		if err := give(&reg); err != nil {
+			return TransferStatus{}, false, err
+		}
+		b.put(p.key.registration(id), reg)
 	}
 	if err := p.moveReports(b, from, to); err != nil {
 		return TransferStatus{}, false, err
@@ -167,6 +198,33 @@ func (p *Party) handOver(b *batch, a *Access, reg *Registration, to string) erro
 		}
 	}
 	return nil
+}
+
+// cardOwner is whose card stands on a signal: the owner of the registration that brought
+// it, as long as that stands. Empty when nobody's does.
+func (p *Party) cardOwner(v view, sid api.SID) (string, error) {
+	signal, err := get[Signal](v, p.key.signal(sid))
+	if errors.Is(err, errAbsent) {
+		return "", nil
+	} else if err != nil {
+		return "", err
+	}
+	ids := []ID{signal.CardOf}
+	if signal.CardOf.IsZero() {
+		if ids, err = p.owners(v, sid); err != nil {
+			return "", err
+		}
+	}
+	for _, id := range ids {
+		reg, err := get[Registration](v, p.key.registration(id))
+		if err != nil && !errors.Is(err, errAbsent) {
+			return "", err
+		}
+		if err == nil && reg.State.Stands() && (reg.State == StateRegistered || id == signal.CardOf) {
+			return reg.Owner, nil
+		}
+	}
+	return "", nil
 }
 
 // newCard puts the card on a signal that is still to be made, if there is time.

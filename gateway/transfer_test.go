@@ -98,7 +98,7 @@ func TestTransferSurvivesARestart(t *testing.T) {
 	w.Registry.Set(gatewaytest.Away)
 	w.Advance(90 * 24 * time.Hour / 3) // a renewal of a term would end later than what stands
 	s, made := transfer(t, a, "jansen", "bakker", newCard)
-	if !made || s.Total != 4 || s.Busy != 4 { // one is a repeat of bakker's own
+	if !made || s.Total != 5 || s.Busy != 5 {
 		t.Errorf("at the beginning: %+v", s)
 	}
 	for _, id := range ids {
@@ -110,11 +110,11 @@ func TestTransferSurvivesARestart(t *testing.T) {
 	h = w.RunOn(fs, 0)
 	a = bootstrap(t, w, h, 0)
 	p = a.Party
-	if again, made := transfer(t, a, "jansen", "bakker", newCard); made || again.ID != s.ID || again.Total != 4 || again.Busy != 4 {
+	if again, made := transfer(t, a, "jansen", "bakker", newCard); made || again.ID != s.ID || again.Total != 5 || again.Busy != 5 {
 		t.Errorf("the same again, under way: %+v", again)
 	}
 	w.Registry.Set(gatewaytest.Works)
-	if s := transferDone(t, a, "jansen"); s.Done != 4 || len(s.Waiting) > 0 || s.Ended > 0 {
+	if s := transferDone(t, a, "jansen"); s.Done != 5 || len(s.Waiting) > 0 || s.Ended > 0 {
 		t.Errorf("at the end: %+v", s)
 	}
 	check := func() {
@@ -122,7 +122,7 @@ func TestTransferSurvivesARestart(t *testing.T) {
 		for i, id := range ids {
 			s := settled(t, p, id)
 			if i == 1 {
-				if s.Into.IsZero() || s.Signal.Rev != 1 {
+				if s.Into.IsZero() || s.Signal.Rev != 2 || s.Signal.Card != newCard {
 					t.Errorf("what the colleague had already: into %s, rev %d", s.Into, s.Signal.Rev)
 				}
 				continue
@@ -145,7 +145,7 @@ func TestTransferSurvivesARestart(t *testing.T) {
 		}
 	}
 	check()
-	if again, made := transfer(t, a, "jansen", "bakker", newCard); made || again.ID != s.ID || again.Done != 4 {
+	if again, made := transfer(t, a, "jansen", "bakker", newCard); made || again.ID != s.ID || again.Done != 5 {
 		t.Errorf("the same again, done: %+v", again)
 	}
 	if jobs, err := p.Jobs(); err != nil || len(jobs) > 0 {
@@ -444,4 +444,44 @@ func TestATransferFetchesNothingBack(t *testing.T) {
 	}
 	w.Registry.Set(gatewaytest.Works)
 	settled(t, p, one.ID)
+}
+
+// The card of who leaves goes from every signal, also from one that the colleague owned
+// already; that of a colleague who stays is left where it stands.
+func TestATransferTakesTheLeaversCardOnly(t *testing.T) {
+	w := gatewaytest.New(t, 1)
+	h := w.Run(0)
+	a := bootstrap(t, w, h, 0)
+	hire(t, a, "jansen", "bakker", "citroen")
+	p := a.Party
+	with := func(owner, reference, name string) gateway.Terms {
+		return gateway.Terms{Owner: owner, Reference: reference, Card: gateway.Card{Name: name, Phone: "1"}}
+	}
+	leavers := signal(t, p, child(1), with("jansen", "A-1", "J. Jansen"))
+	signal(t, p, child(1), with("bakker", "A-1", "B. Bakker")) // joins that
+	stays := signal(t, p, child(2), with("citroen", "C-2", "C. Citroen"))
+	joined := signal(t, p, child(2), with("jansen", "A-2", "J. Jansen"))
+	renewed := signal(t, p, child(3), with("jansen", "A-3", "J. Jansen"))
+	other := signal(t, p, child(3), with("citroen", "C-3", "C. Citroen"))
+	if _, err := p.Renew(other.ID, gateway.Subject{}, gateway.Terms{Card: gateway.Card{Name: "C. Citroen", Phone: "2"}}); err != nil {
+		t.Fatal(err)
+	}
+	settled(t, p, other.ID)
+	transfer(t, a, "jansen", "bakker", newCard)
+	transferDone(t, a, "jansen")
+	for name, c := range map[string]struct {
+		id   gateway.ID
+		card string
+	}{
+		"that the colleague has already": {leavers.ID, newCard.Name}, "that he joined": {joined.ID, "C. Citroen"},
+		"of who stays": {stays.ID, "C. Citroen"}, "that who stays has renewed": {renewed.ID, "C. Citroen"},
+	} {
+		if s := settled(t, p, c.id); s.Signal == nil || s.Signal.Card.Name != c.card {
+			t.Errorf("a signal %s has the card of %s", name, s.Signal.Card.Name)
+		}
+	}
+	rows, _, err := a.Log(gateway.LogQuery{Signal: leavers.ID.String()}, gateway.ID{}, 50)
+	if err != nil || !slices.ContainsFunc(rows, func(r gateway.LogRow) bool { return r.Record.Event == string(gateway.LogCardChanged) }) {
+		t.Errorf("the log of the signal does not tell that its card changes (%v)", err)
+	}
 }
