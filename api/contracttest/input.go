@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 
@@ -19,12 +18,9 @@ func (w *walk) parameters() {
 	for _, ref := range w.op.Parameters {
 		p := ref.Value
 		for what, value := range broken(p.Schema.Value) {
-			if p.Schema.Value.Type.Is("string") && (what == "a number" || what == "too short") {
+			text := fmt.Sprint(value)
+			if p.Schema.Value.Type.Is("string") && what == "a number" || text == "" {
 				continue // it is a text; an empty one stands for none
-			}
-			text, isText := value.(string)
-			if !isText {
-				text = fmt.Sprint(value)
 			}
 			name := fmt.Sprintf("%s %s: %s", p.In, p.Name, what)
 			switch p.In {
@@ -37,13 +33,17 @@ func (w *walk) parameters() {
 			case openapi3.ParameterInHeader:
 				w.want(name, http.StatusBadRequest, func(r *http.Request) { r.Header.Set(p.Name, text) }, w.call.Body)
 			case openapi3.ParameterInPath:
-				resp, body := w.ask(name, w.Known, func(r *http.Request) {
-					r.URL.Path = strings.Replace(w.path, w.call.Path[p.Name], url.PathEscape(text), 1)
+				w.want(name, http.StatusBadRequest, func(r *http.Request) {
+					r.URL.Path = strings.Replace(w.path, w.call.Path[p.Name], text, 1)
 				}, w.call.Body)
-				if resp.StatusCode != http.StatusBadRequest && resp.StatusCode != http.StatusNotFound {
-					w.t.Errorf("%s: %s %s", name, resp.Status, body)
-				}
 			}
+		}
+		if p.In == openapi3.ParameterInQuery {
+			w.want("query "+p.Name+": twice", http.StatusBadRequest, func(r *http.Request) {
+				query := r.URL.Query()
+				query[p.Name] = []string{Canary, Canary}
+				r.URL.RawQuery = query.Encode()
+			}, w.call.Body)
 		}
 	}
 }
@@ -57,14 +57,14 @@ func (w *walk) bodies() {
 	for name, body := range map[string]string{
 		"nothing":       "",
 		"cut off":       good[:len(good)-1],
-		"trailing data": good + `{"` + canary + `":1}`,
-		"not JSON":      canary,
+		"trailing data": good + `{"` + Canary + `":1}`,
+		"not JSON":      Canary,
 		"null":          "null",
-		"list":          `["` + canary + `"]`,
-		"text":          `"` + canary + `"`,
-		"not UTF-8":     `{"` + "\xff" + canary + `":1}`,
-		"unknown field": strings.Replace(good, "{", `{"`+canary+`":1,`, 1),
-		"field twice":   strings.Replace(good, "{", `{"`+canary+`":1,"`+canary+`":1,`, 1),
+		"list":          `["` + Canary + `"]`,
+		"text":          `"` + Canary + `"`,
+		"not UTF-8":     `{"` + "\xff" + Canary + `":1}`,
+		"unknown field": strings.Replace(good, "{", `{"`+Canary+`":1,`, 1),
+		"field twice":   strings.Replace(good, "{", `{"`+Canary+`":1,"`+Canary+`":1,`, 1),
 	} {
 		if good == "{}" {
 			body = strings.ReplaceAll(body, ",}", "}")
@@ -115,7 +115,7 @@ func mutations(s *openapi3.Schema, value any) map[string]any {
 		}
 		if len(s.Properties) > 0 {
 			more := maps.Clone(v)
-			more[canary] = canaryNumber
+			more[Canary] = canaryNumber
 			all["unknown field"] = more
 		}
 	case []any:
@@ -128,6 +128,9 @@ func mutations(s *openapi3.Schema, value any) map[string]any {
 		if s.MaxItems != nil {
 			all["too many"] = slices.Repeat(v[:1], int(*s.MaxItems)+1)
 		}
+		if s.UniqueItems {
+			all["one twice"] = append([]any{v[0]}, v...)
+		}
 	}
 	return all
 }
@@ -139,21 +142,25 @@ func broken(s *openapi3.Schema) map[string]any {
 	case s.Type.Is("string"):
 		all["a number"] = canaryNumber
 		if s.MaxLength != nil {
-			all["too long"] = canary + strings.Repeat("x", int(*s.MaxLength))
+			all["too long"] = Canary + strings.Repeat("x", int(*s.MaxLength))
 		}
 		if s.MinLength > 0 {
-			all["too short"] = ""
+			all["too short"] = strings.Repeat("x", int(s.MinLength)-1)
+		}
+		if s.Format == "date" {
+			all["no such day"] = "2026-02-30"
 		}
 		if len(s.Enum) > 0 || s.Format == "date" || s.Format == "date-time" {
-			all["none of them"] = canary
+			all["none of them"] = Canary
 		}
 		if s.Pattern != "" || s.Format == "byte" {
-			all["another form"] = canary + " é!"
+			all["another form"] = Canary + " é!"
 		}
 	case s.Type.Is("integer"), s.Type.Is("number"):
-		all["a text"] = canary
+		all["a text"] = Canary
 		if s.Type.Is("integer") {
 			all["a fraction"] = canaryNumber + 0.5
+			all["more than an integer"] = json.Number(CanaryDigits + CanaryDigits + CanaryDigits)
 		}
 		if s.Min != nil {
 			all["too little"] = *s.Min - 1
@@ -162,9 +169,9 @@ func broken(s *openapi3.Schema) map[string]any {
 			all["too much"] = *s.Max + 1
 		}
 	case s.Type.Is("boolean"), s.Type.Is("object"):
-		all["a text"] = canary
+		all["a text"] = Canary
 	case s.Type.Is("array"):
-		all["a text"] = canary
+		all["a text"] = Canary
 		if s.MinItems > 0 {
 			all["empty"] = []any{}
 		}

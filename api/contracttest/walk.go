@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: EUPL-1.2
 
 // Package contracttest walks every operation of an OpenAPI file against a server that
-// runs, for tests: a good call, each kind of bad input, foreign identity, wrong
-// method, media type and Accept, a trailing slash, an oversized body.
+// runs, for tests: a good call, each kind of bad input, missing and foreign identity,
+// wrong method, media type and Accept, a trailing slash, an oversized body.
 //
 // What is good the caller says, one [Call] for each operation; an operation without
-// one fails the test. All else follows from the description. Every answer is held
-// against it, headers included; a refusal is a problem and repeats nothing of what
-// was sent.
+// one fails the test. Who may not do it he says too, in [Stranger]. All else follows
+// from the description. Every answer is held against it, headers and refusals
+// included: a status that the operation does not list is a fault. A refusal is a
+// problem, and repeats nothing of what was sent.
 package contracttest
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"maps"
 	"net/http"
@@ -40,15 +42,35 @@ type Contract struct {
 	Description *edge.Description
 	Admits      func(*edge.Operation) bool // nil: all
 	URL         string                     // scheme and host
-	// Known makes a request of somebody who may do everything, Foreign one of somebody
-	// that the server does not know or no longer; each gives the answer.
-	Known, Foreign func(*http.Request) (*http.Response, error)
-	Calls          map[string]Call // by operationId
-	Version        string          // in API-Version
+	Known       func(*edge.Operation) Caller
+	Strangers   map[string]Stranger // by name; operations that are open to anybody have none
+	Calls       map[string]Call     // by operationId
+	Secrets     []string            // of what the calls send: no refusal may hold them
+	Version     string              // in API-Version
 }
 
-// Canaries are sent in every bad place; no refusal may hold them.
-const canary, canaryNumber = "CANARY-900000016", 900000016
+// A Caller makes a request somebody's, and gives the answer.
+type Caller = func(*http.Request) (*http.Response, error)
+
+// Always is one caller for all operations.
+func Always(c Caller) func(*edge.Operation) Caller {
+	return func(*edge.Operation) Caller { return c }
+}
+
+// A Stranger is somebody who may not do an operation: one without identity, with
+// another's, with one that ended, or with too few rights.
+type Stranger struct {
+	Status int                          // with which he is refused
+	Of     func(*edge.Operation) Caller // nil for an operation that he may do
+}
+
+// Canary is sent in every bad place, and its digits where a number goes; no answer may
+// hold them.
+const (
+	Canary       = "CANARY-" + CanaryDigits
+	CanaryDigits = "910000016"
+	canaryNumber = 910000016
+)
 
 // Walk tries everything.
 func (c Contract) Walk(t *testing.T) {
@@ -89,7 +111,7 @@ type walk struct {
 }
 
 // ask sends the good call, changed.
-func (w *walk) ask(name string, send func(*http.Request) (*http.Response, error), change func(*http.Request), body string) (*http.Response, []byte) {
+func (w *walk) ask(name string, send Caller, change func(*http.Request), body string) (*http.Response, []byte) {
 	w.t.Helper()
 	url := w.URL + w.path
 	if w.call.Query != "" {
@@ -98,6 +120,9 @@ func (w *walk) ask(name string, send func(*http.Request) (*http.Response, error)
 	r, err := http.NewRequestWithContext(w.t.Context(), w.op.Method, url, strings.NewReader(body))
 	if err != nil {
 		w.t.Fatal(err)
+	}
+	for _, key := range []string{"User-Agent", "Referer", "Cookie", "Traceparent", "X-Request-Id"} { // that nobody asked for
+		r.Header.Set(key, "a="+Canary)
 	}
 	for key, value := range w.call.Header {
 		r.Header.Set(key, value)
@@ -142,8 +167,23 @@ func (w *walk) answer(name string, r *http.Request, resp *http.Response, text []
 	if resp.StatusCode >= 500 {
 		w.t.Errorf("%s: %s %s", name, resp.Status, text)
 	}
+	all := fmt.Sprint(resp.Header) + string(text)
+	if strings.Contains(all, CanaryDigits) {
+		w.t.Errorf("%s: the answer repeats what was sent: %s", name, all)
+	}
+	if r.Method == w.op.Method && !strings.HasSuffix(r.URL.Path, "/") { // else it is another operation's, or none's
+		w.described(name, r, resp, text)
+	}
 	if resp.StatusCode < 400 || r.Method == http.MethodHead {
 		return
+	}
+	if challenge := resp.Header.Get("WWW-Authenticate"); resp.StatusCode == http.StatusUnauthorized && w.bearer() && !strings.HasPrefix(challenge, "Bearer") {
+		w.t.Errorf("%s: WWW-Authenticate is %q", name, challenge)
+	}
+	for _, secret := range w.Secrets {
+		if strings.Contains(all, secret) {
+			w.t.Errorf("%s: the refusal repeats %q", name, secret)
+		}
 	}
 	var problem struct {
 		Type, Title, Detail string
@@ -153,28 +193,36 @@ func (w *walk) answer(name string, r *http.Request, resp *http.Response, text []
 		problem.Status != resp.StatusCode || problem.Title == "" || problem.Detail == "" || !strings.HasPrefix(problem.Type, "urn:") {
 		w.t.Errorf("%s: %s is no problem: %s", name, resp.Status, text)
 	}
-	if strings.Contains(string(text), canary) || strings.Contains(string(text), "900000016") {
-		w.t.Errorf("%s: the refusal repeats what was sent: %s", name, text)
-	}
+}
+
+// bearer tells whether callers are known by a token.
+func (w *walk) bearer() bool {
+	return slices.ContainsFunc(w.op.Callers, func(scheme string) bool {
+		return strings.EqualFold(w.Description.Doc().Components.SecuritySchemes[scheme].Value.Scheme, "bearer")
+	})
 }
 
 func (w *walk) want(name string, status int, change func(*http.Request), body string) *http.Response {
 	w.t.Helper()
-	resp, text := w.ask(name, w.Known, change, body)
+	resp, text := w.ask(name, w.Known(w.op), change, body)
 	if resp.StatusCode != status {
 		w.t.Errorf("%s: %s, want %d: %s", name, resp.Status, status, text)
 	}
 	return resp
 }
 
-// good makes the good call and holds the answer against the description.
+// good makes the good call.
 func (w *walk) good() {
-	var asked *http.Request
-	resp, text := w.ask("good", w.Known, func(r *http.Request) { asked = r }, w.call.Body)
+	if len(w.op.Callers) == 0 && w.op.Method == http.MethodGet {
+		resp, text := w.ask("HEAD", w.Known(w.op), func(r *http.Request) { r.Method = http.MethodHead }, "")
+		if resp.StatusCode >= 300 || len(text) > 0 {
+			w.t.Errorf("HEAD: %s %s", resp.Status, text)
+		}
+	}
+	resp, text := w.ask("good", w.Known(w.op), nil, w.call.Body)
 	if w.call.Status != 0 && resp.StatusCode != w.call.Status || w.call.Status == 0 && resp.StatusCode >= 300 {
 		w.t.Errorf("good: %s %s", resp.Status, text)
 	}
-	w.described("good", asked, resp, text)
 }
 
 // described holds an answer against what the description says of its status.
@@ -195,12 +243,15 @@ func (w *walk) described(name string, r *http.Request, resp *http.Response, text
 		w.t.Errorf("%s: %d is not as described: %v", name, resp.StatusCode, err)
 	}
 	of := w.op.Responses.Status(resp.StatusCode)
-	if of == nil || media != "application/json" {
+	if of == nil {
+		of = w.op.Responses.Default()
+	}
+	if of == nil || of.Value.Content[media] == nil {
 		return
 	}
 	var value any
 	if json.Unmarshal(text, &value) == nil {
-		for _, field := range undescribed(of.Value.Content["application/json"].Schema, value, "") {
+		for _, field := range undescribed(of.Value.Content[media].Schema, value, "") {
 			w.t.Errorf("%s: the answer has a field that is not described: %s", name, field)
 		}
 	}
@@ -236,15 +287,22 @@ func undescribed(ref *openapi3.SchemaRef, value any, at string) (list []string) 
 func (w *walk) refusals() {
 	body := w.call.Body
 	if len(w.op.Callers) > 0 {
-		resp, text := w.ask("foreign", w.Foreign, nil, body)
-		if resp.StatusCode != http.StatusUnauthorized {
-			w.t.Errorf("foreign: %s %s", resp.Status, text)
+		for name, stranger := range w.Strangers {
+			send := stranger.Of(w.op)
+			if send == nil {
+				continue
+			}
+			if resp, text := w.ask(name, send, nil, body); resp.StatusCode != stranger.Status {
+				w.t.Errorf("%s: %s, want %d: %s", name, resp.Status, stranger.Status, text)
+			}
 		}
 	}
-	w.want("accept", http.StatusNotAcceptable, func(r *http.Request) { r.Header.Set("Accept", "image/"+canary) }, body)
+	if w.produces() {
+		w.want("accept", http.StatusNotAcceptable, func(r *http.Request) { r.Header.Set("Accept", "image/"+Canary) }, body)
+	}
 	w.want("trailing slash", http.StatusNotFound, func(r *http.Request) { r.URL.Path += "/" }, body)
 	allow := w.allow()
-	for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"} {
+	for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", Canary} {
 		if slices.Contains(allow[:len(allow)-1], method) {
 			continue
 		}
@@ -260,9 +318,19 @@ func (w *walk) refusals() {
 	if w.op.RequestBody == nil {
 		return
 	}
-	w.want("media type", http.StatusUnsupportedMediaType, func(r *http.Request) { r.Header.Set("Content-Type", "text/"+canary) }, body)
+	w.want("media type", http.StatusUnsupportedMediaType, func(r *http.Request) { r.Header.Set("Content-Type", "text/"+Canary) }, body)
 	w.want("no media type", http.StatusUnsupportedMediaType, func(r *http.Request) { r.Header.Del("Content-Type") }, body)
 	w.want("oversized", http.StatusRequestEntityTooLarge, nil, strings.Repeat(" ", int(w.op.Limit))+body)
+}
+
+// produces tells whether there is something to accept when all is well.
+func (w *walk) produces() bool {
+	for status, response := range w.op.Responses.Map() {
+		if strings.HasPrefix(status, "2") && len(response.Value.Content) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // allow is what Allow has to say of the path.

@@ -3,6 +3,7 @@
 package evaluation
 
 import (
+	"crypto/tls"
 	"net/http"
 	"strings"
 	"testing"
@@ -33,7 +34,15 @@ func TestContract(t *testing.T) {
 	contracttest.Contract{
 		Description: w.server.service.Description, URL: w.url, Version: api.Version,
 		Admits: func(op *edge.Operation) bool { return op.Tags[0] != "registry" },
-		Known:  known.RoundTrip, Foreign: foreign.RoundTrip,
+		Known:  contracttest.Always(known.RoundTrip),
+		Strangers: map[string]contracttest.Stranger{
+			"revoked": {Status: http.StatusUnauthorized, Of: contracttest.Always(foreign.RoundTrip)},
+		},
 		Calls: map[string]contracttest.Call{"evaluate": {Body: good}, "readBudget": {}, "readDescription": {}, "readHealth": {}},
 	}.Walk(t)
+	for name, config := range map[string]*tls.Config{"none": {InsecureSkipVerify: true}, "unknown": edge.ClientTLS(newCert(t, "stranger"), w.pin)} {
+		if _, err := (&http.Client{Transport: &http.Transport{TLSClientConfig: config}}).Get(w.url + "/v1/budget"); err == nil {
+			t.Errorf("certificate %s: there is an answer", name)
+		}
+	}
 }

@@ -3,11 +3,14 @@
 package exchange_test
 
 import (
+	"crypto/tls"
 	"encoding/json"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/seinhuis/seinhuis/api"
 	"github.com/seinhuis/seinhuis/api/contracttest"
@@ -39,6 +42,7 @@ func TestContract(t *testing.T) {
 		"actOnSignal":     {Body: text(h.Withdrawal(standing))},
 		"readEvents":      {Query: "wait=0&limit=10"},
 		"readQuota":       {},
+		"readUsage":       {Query: "day=" + h.Now().UTC().Format(time.DateOnly)},
 		"readManifest":    {},
 		"readDirectory":   {},
 		"readDescription": {},
@@ -48,12 +52,67 @@ func TestContract(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Only an evaluator may ask readUsage, a test of its own has it.
-	admits := func(op *edge.Operation) bool { return ours(op) && op.ID != "readUsage" }
+	current, gone := h.evaluators(t)
+	party, left := h.clients[0].Transport.RoundTrip, h.revoked(1).RoundTrip
+	as := func(party, evaluator contracttest.Caller) func(*edge.Operation) contracttest.Caller {
+		return func(op *edge.Operation) contracttest.Caller {
+			if slices.Contains(op.Callers, "evaluator") {
+				return evaluator
+			}
+			return party
+		}
+	}
 	contracttest.Contract{
-		Description: description, Admits: admits, URL: h.parties, Calls: calls, Version: api.Version,
-		Known: h.clients[0].Transport.RoundTrip, Foreign: h.revoked(1).RoundTrip,
+		Description: description, Admits: ours, URL: h.parties, Calls: calls, Version: api.Version,
+		Known: as(party, current),
+		Strangers: map[string]contracttest.Stranger{
+			"revoked":      {Status: http.StatusUnauthorized, Of: as(left, gone)},
+			"another kind": {Status: http.StatusUnauthorized, Of: as(current, party)},
+		},
 	}.Walk(t)
+	// Who has no certificate, or one that nobody knows, does not come so far.
+	other, _ := identity(t, "stranger")
+	for name, config := range map[string]*tls.Config{"none": {InsecureSkipVerify: true}, "unknown": edge.ClientTLS(other, h.pin)} {
+		if _, err := (&http.Client{Transport: &http.Transport{TLSClientConfig: config}}).Get(h.parties + "/v1/manifest"); err == nil {
+			t.Errorf("certificate %s: there is an answer", name)
+		}
+	}
+}
+
+// evaluators are connections of one evaluator in the manifest, and of one that was taken
+// out of it while its connection stood.
+func (h *house) evaluators(t *testing.T) (current, gone contracttest.Caller) {
+	t.Helper()
+	with := *h.Manifest
+	var callers []contracttest.Caller
+	for i := range 2 {
+		cert, pin := identity(t, "evaluator")
+		with.Evaluators = append(with.Evaluators, manifest.Evaluator{Index: i + 1, TLS: pin})
+		transport := &http.Transport{TLSClientConfig: edge.ClientTLS(cert, h.pin)}
+		t.Cleanup(transport.CloseIdleConnections)
+		callers = append(callers, transport.RoundTrip)
+	}
+	h.Manifest = &with
+	day := h.parties + "/v1/usage?day=" + h.Now().UTC().Format(time.DateOnly)
+	for _, caller := range callers {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, day, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := caller(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.Copy(io.Discard, resp.Body)
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			t.Fatal(resp.Status)
+		}
+	}
+	without := with
+	without.Evaluators = with.Evaluators[:1]
+	h.Manifest = &without
+	return callers[0], callers[1]
 }
 
 // TestPublicContract walks what anybody may ask, without a certificate.
@@ -66,7 +125,7 @@ func TestPublicContract(t *testing.T) {
 	contracttest.Contract{
 		Description: description, Admits: func(op *edge.Operation) bool { return ours(op) && edge.Public(op) }, URL: h.public, Version: api.Version,
 		Calls: map[string]contracttest.Call{"readManifest": {}, "readDirectory": {}, "readDescription": {}, "readHealth": {}},
-		Known: http.DefaultTransport.RoundTrip,
+		Known: contracttest.Always(http.DefaultTransport.RoundTrip),
 	}.Walk(t)
 	resp, err := http.Get(h.public + "/v1/openapi.json")
 	if err != nil {
