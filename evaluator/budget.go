@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
-	"math"
 	"sync"
 	"time"
 
@@ -86,7 +85,7 @@ type pool struct {
 
 // left is what may be spent now, and what could be if the day began anew.
 func (p pool) left() (now, tomorrow uint64) {
-	now, tomorrow = p.dayLimit-min(p.dayLimit, p.daySpent), math.MaxUint32
+	now, tomorrow = p.dayLimit-min(p.dayLimit, p.daySpent), p.dayLimit
 	if p.month != nil {
 		tomorrow = p.monthLimit - min(p.monthLimit, p.monthSpent)
 	}

@@ -55,6 +55,9 @@ func TestReportsHaveAReserve(t *testing.T) {
 			t.Fatalf("%s: waits %v, want %v", c.name, wait, c.wait)
 		}
 	}
+	if wait := spends(t, b, Debit{party, 5, true}, l, now); wait != 28*24*time.Hour-12*time.Hour { // tomorrow there are 4
+		t.Errorf("more than a reserve, in a month that is spent, waits %v", wait)
+	}
 	if wait := spends(t, b, Debit{party, 4, true}, l, now.AddDate(0, 0, 1)); wait != 0 {
 		t.Errorf("the next day the reserve is not new: %v", wait)
 	}
