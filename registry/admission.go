@@ -117,6 +117,15 @@ func (a Admission) act(act api.Act, signed api.Signed) error {
 	return api.Refuse(api.CodeUnsupported, nil)
 }
 
+// Ends is when the registry takes no more signals: when the manifest is no longer in
+// force, or when the legal basis ends, whichever is first.
+func Ends(m *manifest.Manifest) time.Time {
+	if ends := m.Policy.LegalBasisEnds; !ends.IsZero() && ends.In(amsterdam).Before(m.NotAfter) {
+		return ends.In(amsterdam).Add(-1) // from this day on
+	}
+	return m.NotAfter
+}
+
 // inForce checks what must be in force for signals to come and matches to go on.
 func (a Admission) inForce() error {
 	if a.Now.After(a.Manifest.NotAfter) || a.Now.After(a.Directory.NotAfter) {

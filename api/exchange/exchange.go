@@ -236,7 +236,7 @@ func (s *Server) health(ctx context.Context) (h edge.Health) {
 	} else {
 		h.Add("store", edge.PartOK, edge.HealthOK)
 	}
-	h.AddUntil("manifest", man.NotAfter, now)
+	h.AddUntil("manifest", registry.Ends(man), now)
 	h.AddUntil("directory", dir.NotAfter, now)
 	if due && registry.Since(day, now) > tooLate {
 		h.Add("sweep", edge.PartLate, edge.HealthWarning)

@@ -300,6 +300,32 @@ func TestPublicAndOperations(t *testing.T) {
 	}
 }
 
+// Without a legal basis every signal is refused: that is not health.
+func TestHealthKnowsTheLegalBasis(t *testing.T) {
+	h := newHouse(t, 1)
+	code := func() (code string) {
+		var health exchange.Health
+		h.ask(http.DefaultClient, "GET", h.public+"/health", nil, &health)
+		for _, part := range health.Parts {
+			if part.Name == "manifest" {
+				code = part.Code
+			}
+		}
+		return code
+	}
+	h.Manifest.Policy.LegalBasisEnds = registry.Today(h.Now()).AddDate(0, 0, 7)
+	if got := code(); got != "ends" {
+		t.Errorf("a week before its end: %q", got)
+	}
+	h.SetClock(h.Now().AddDate(0, 0, 7))
+	if resp := h.ask(h.clients[0], "POST", h.parties+"/v1/signals", h.Write(0, matchertest.Child(1), api.NewSID(), 1).Submission, nil); resp.StatusCode < 400 {
+		t.Fatalf("a signal after the end: %s", resp.Status)
+	}
+	if got := code(); got != "expired" {
+		t.Errorf("after its end: %q", got)
+	}
+}
+
 // TestNothingOfASignalIsLogged sends good and bad requests and searches log and
 // metrics for what they must not hold.
 func TestNothingOfASignalIsLogged(t *testing.T) {
