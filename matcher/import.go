@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
@@ -59,8 +60,10 @@ func (m *Matcher) Import(ctx context.Context, from api.PartyID, subs []api.Submi
 		}
 		rows[idx] = append(rows[idx], i)
 	}
+	var taken atomic.Int64
 	err := m.Store.UpdateAll(ctx, idxs, func(idx registry.Idx, tx registry.Tx) error {
 		return m.changeIn(adm, idx, tx, func(c *change) error {
+			defer func() { taken.Add(int64(c.taken)) }()
 			for _, i := range rows[idx] {
 				var err error
 				out[i].Created, err = c.submit(&signals[i], refusals[i])
@@ -74,6 +77,7 @@ func (m *Matcher) Import(ctx context.Context, from api.PartyID, subs []api.Submi
 		})
 	})
 	if err != nil {
+		m.giveBack(adm, from, int(taken.Load()))
 		return nil, err
 	}
 	failed := make([]error, len(subs))

@@ -179,7 +179,7 @@ func (c *change) submit(signal *registry.Signal, refusal error) (created bool, e
 		case !keepsTags(stored, *signal):
 			return false, api.Refuse(api.CodeTag, nil)
 		}
-		if err := c.m.takeSignal(c.adm, signal.Party); err != nil {
+		if err := c.takeSignal(signal.Party); err != nil {
 			return false, err
 		}
 		return true, c.put(signal)
@@ -193,7 +193,7 @@ func (c *change) submit(signal *registry.Signal, refusal error) (created bool, e
 	case signal.Rev != 1:
 		return false, api.Refuse(api.CodeRevision, nil)
 	}
-	if err := c.m.takeSignal(c.adm, signal.Party); err != nil {
+	if err := c.takeSignal(signal.Party); err != nil {
 		return false, err
 	}
 	if found { // the party signals this child already
@@ -350,6 +350,7 @@ type change struct {
 	today encoding.Date
 	live  []registry.Signal
 	hasty bool // the withdrawal; see Outcome
+	taken int  // signals that were counted for the quota
 }
 
 func (m *Matcher) change(ctx context.Context, adm registry.Admission, idx registry.Idx, fn func(*change) error) error {

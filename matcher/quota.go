@@ -16,8 +16,9 @@ import (
 
 // What the registry takes of a party a UTC day is counted here, beside the
 // transactions: in memory, from where KeepCounts brings it to the store every few
-// seconds. A crash forgets what was taken since, and a transaction that fails has been
-// counted, so quotas are right but for a little.
+// seconds. A crash forgets what was taken since, and a transaction of one that fails has
+// been counted, so quotas are right but for a little. An import that fails gives back
+// what it was counted.
 //
 // A withdrawal has no quota: whoever may signal may always end a signal. Nor has what
 // was taken before, byte for byte.
@@ -63,8 +64,12 @@ func (m *Matcher) openCounts(ctx context.Context, adm registry.Admission) error 
 }
 
 // takeSignal counts a signal or revision of a party, or refuses it: the quota is spent.
-func (m *Matcher) takeSignal(adm registry.Admission, party api.PartyID) error {
-	return m.take(adm, party, signalQuota(adm, party), func(c *registry.Counts) *uint64 { return &c.Signals })
+func (c *change) takeSignal(party api.PartyID) error {
+	err := c.m.take(c.adm, party, signalQuota(c.adm, party), func(c *registry.Counts) *uint64 { return &c.Signals })
+	if err == nil {
+		c.taken++
+	}
+	return err
 }
 
 // takeAct counts an act of a party that is no withdrawal, or refuses it.
@@ -88,6 +93,16 @@ func (m *Matcher) take(adm registry.Admission, party api.PartyID, quota int, of 
 	*n++
 	one.dirty, m.counts.dirty = true, true
 	return nil
+}
+
+// giveBack takes back that signals of a party were counted: they were not stored.
+func (m *Matcher) giveBack(adm registry.Admission, party api.PartyID, n int) {
+	m.counts.mu.Lock()
+	defer m.counts.mu.Unlock()
+	if one := m.counts.days[utcDay(adm.Now)][party]; one != nil && n > 0 {
+		one.Signals -= min(one.Signals, uint64(n))
+		one.dirty, m.counts.dirty = true, true
+	}
 }
 
 // signalQuota is the policy's, and what grants in force add: who may have more

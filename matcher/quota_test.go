@@ -3,6 +3,7 @@
 package matcher_test
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"sync"
@@ -112,6 +113,33 @@ func TestQuotaOfAnImport(t *testing.T) {
 	w.Advance(24 * time.Hour)
 	if n := taken(); n != 7 {
 		t.Errorf("the next day %d", n)
+	}
+}
+
+// An import that is broken off has stored nothing, and has cost nothing: sent again and
+// again over a bad line it would spend the day's quota.
+func TestABrokenImportCostsNothing(t *testing.T) {
+	w := quotas(t, 6, 1)
+	var subs []api.Submission
+	for i := range 6 {
+		subs = append(subs, w.Write(0, matchertest.Child(i), api.NewSID(), 1).Submission)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := w.Import(ctx, matchertest.Party(0), subs); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	if got, err := w.Quota(t.Context(), matchertest.Party(0)); err != nil || got.Signals.Spent != 0 {
+		t.Errorf("it cost %d (%v)", got.Signals.Spent, err)
+	}
+	got, err := w.Import(t.Context(), matchertest.Party(0), subs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, one := range got {
+		if one.Refused != nil {
+			t.Error(one.Refused)
+		}
 	}
 }
 
