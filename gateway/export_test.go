@@ -105,12 +105,26 @@ func LogIndexRows(g *Gateway) (n int) {
 	return n
 }
 
+// TransferItemRows counts what is kept of which registrations are in transfers.
+func TransferItemRows(g *Gateway) (n int) {
+	for _, p := range g.order {
+		scan(g.store.view, p.key.table(tableTransferItem), nil, false, func([]byte, struct{}) (bool, error) { n++; return true, nil })
+	}
+	return n
+}
+
 // ForgetOwned takes a party's store back to before it kept who owns what.
 func ForgetOwned(p *Party) error {
 	b := p.g.store.batch()
 	defer b.close()
 	b.deleteAll(p.key.table(tableOwned))
 	return p.commit(b)
+}
+
+// HasKey tells whether a hash opens the door, as the SHA-256 of a key does.
+func (p *Party) HasKey(h [32]byte) bool {
+	_, ok := p.door.key(h)
+	return ok
 }
 
 // Idle tells whether nothing is being sent.

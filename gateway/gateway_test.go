@@ -594,7 +594,8 @@ func TestTheEndOfTheLegalBasis(t *testing.T) {
 	w := gatewaytest.New(t, 1)
 	w.Manifest.Policy.LegalBasisEnds = encoding.Date{Year: 2027, Month: 3, Day: 5} // tomorrow
 	w.Publish()
-	a := w.Run(0).Of(0)
+	h := w.Run(0)
+	a := h.Of(0)
 	s := signal(t, a, child(1), terms("jansen", "A-1"))
 	w.Faults[0].Set(gatewaytest.Away)
 	w.Faults[1].Set(gatewaytest.Away)
@@ -616,6 +617,13 @@ func TestTheEndOfTheLegalBasis(t *testing.T) {
 	}
 	if _, err := a.Renew(s.ID, gateway.Subject{}, gateway.Terms{}); !errors.Is(err, gateway.ErrNoBasis) {
 		t.Errorf("a renewal: %v", err)
+	}
+	all := bootstrap(t, w, h, 0)
+	if _, err := all.AddOwner(s.ID, "bakker", "B-1"); !errors.Is(err, gateway.ErrNoBasis) {
+		t.Errorf("an owner more: %v", err)
+	}
+	if _, _, err := all.MakeTransfer("jansen", "jansen", newCard); !errors.Is(err, gateway.ErrNoBasis) {
+		t.Errorf("a transfer: %v", err)
 	}
 	if _, err := a.Withdraw(s.ID, api.ReasonEnded); err != nil {
 		t.Fatal(err)

@@ -5,8 +5,10 @@ package gateway_test
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -122,8 +124,8 @@ func TestTransferSurvivesARestart(t *testing.T) {
 		for i, id := range ids {
 			s := settled(t, p, id)
 			if i == 1 {
-				if s.Into.IsZero() || s.Signal.Rev != 2 || s.Signal.Card != newCard {
-					t.Errorf("what the colleague had already: into %s, rev %d", s.Into, s.Signal.Rev)
+				if s.Into.IsZero() || s.Signal.Rev != 2 || s.Signal.Card != newCard || s.Owners != 1 {
+					t.Errorf("what the colleague had already: into %s, rev %d, %d owners", s.Into, s.Signal.Rev, s.Owners)
 				}
 				continue
 			}
@@ -249,8 +251,13 @@ func TestTheCardOfATransferComesAfterWhatIsUnderWay(t *testing.T) {
 			t.Errorf("signal %d has another card", i)
 		}
 	}
-	if s := settled(t, p, twice.ID); s.Signal.Rev != 2 {
-		t.Errorf("a signal that he owned twice has rev %d", s.Signal.Rev)
+	for name, c := range map[string]struct {
+		id  gateway.ID
+		rev uint64
+	}{"owned_twice": {twice.ID, 2}, "on_its_way_with_the_old_card": {sent.ID, 2}} {
+		if s := settled(t, p, c.id); uint64(s.Signal.Rev) != c.rev {
+			t.Errorf("%s: rev %d, want %d", name, s.Signal.Rev, c.rev)
+		}
 	}
 }
 
@@ -294,6 +301,8 @@ func TestOwnCardForAllSignals(t *testing.T) {
 			t.Errorf("%v", err)
 		}
 	})
+	transfer(t, a, "bakker", "bakker", newCard)
+	transferDone(t, a, "bakker")
 	if _, err := own.TransferOf("bakker"); !errors.Is(err, gateway.ErrNotFound) {
 		t.Errorf("reading a colleague's: %v", err)
 	}
@@ -378,6 +387,134 @@ func TestOwnersComeAndGo(t *testing.T) {
 	}
 	if _, err := own.AddOwner(one.ID, "jansen", ""); !errors.Is(err, gateway.ErrNotLive) {
 		t.Errorf("an owner of what has ended: %v", err)
+	}
+}
+
+// What must not be taken from who adds an owner, hands over or transfers, and what the
+// log of access says of what is.
+func TestOwnersAreCheckedAndLogged(t *testing.T) {
+	w := gatewaytest.New(t, 1)
+	h := w.Run(0)
+	a := bootstrap(t, w, h, 0)
+	hire(t, a, "jansen", "bakker", "citroen")
+	p := a.Party
+	if err := p.MakeUser(a, gateway.User{ID: "dekker", Name: "dekker"}); err != nil { // not active
+		t.Fatal(err)
+	}
+	one := signal(t, p, child(1), terms("jansen", "A-1"))
+	two := signal(t, p, child(2), terms("jansen", "A-2"))
+	citroens, err := p.Report([]gateway.Person{{Subject: gateway.Subject{}}}, terms("citroen", "M-1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	long := strings.Repeat("x", 1000)
+	bad := gateway.Card{Name: long, Phone: "1"}
+	for name, do := range map[string]func() error{
+		"reference":          func() error { _, err := a.AddOwner(one.ID, "bakker", long); return err },
+		"no_name":            func() error { _, err := a.AddOwner(one.ID, "een naam", "B-1"); return err },
+		"inactive":           func() error { _, err := a.AddOwner(one.ID, "dekker", "B-1"); return err },
+		"card":               func() error { _, err := a.HandOver(one.ID, "bakker", bad); return err },
+		"card_of_a_transfer": func() error { _, _, err := a.MakeTransfer("jansen", "bakker", bad); return err },
+		"from_no_name":       func() error { _, _, err := a.MakeTransfer("een naam", "bakker", newCard); return err },
+	} {
+		t.Run("rejects/"+name, func(t *testing.T) {
+			if input := (*gateway.InputError)(nil); !errors.As(do(), &input) {
+				t.Errorf("%v", do())
+			}
+		})
+	}
+	if _, err := a.AddOwner(one.ID, "citroen", "C-1"); err != nil {
+		t.Fatal(err)
+	}
+	for _, reference := range []string{"", "B-1", bsn(1)} {
+		if _, err := a.AddOwner(one.ID, "bakker", reference); err != nil {
+			t.Fatal(err)
+		}
+	}
+	list, _, err := as(a, "bakker").Registrations(gateway.ID{}, 10, "")
+	if err != nil || len(list) != 3 {
+		t.Fatalf("%d registrations (%v)", len(list), err)
+	}
+	got := map[string]int{} // warnings by reference
+	for _, s := range list {
+		got[s.Reference] = len(s.Warnings)
+	}
+	if want := map[string]int{"A-1": 0, "B-1": 0, bsn(1): 1}; !maps.Equal(got, want) {
+		t.Errorf("references and their warnings are %v", got)
+	}
+	if _, err := a.HandOver(one.ID, "citroen", newCard); err != nil {
+		t.Fatal(err)
+	}
+	if s := settled(t, p, one.ID); !s.Into.IsZero() {
+		t.Error("it became a repeat of what has another reference")
+	}
+	if s, err := p.Registration(two.ID); err != nil || s.Owner != "jansen" {
+		t.Errorf("what was not handed over is of %s (%v)", s.Owner, err)
+	}
+	if list, _, err := as(a, "citroen").Registrations(gateway.ID{}, 10, ""); err != nil || len(list) != 2 {
+		t.Errorf("to whom it was handed over lists %d (%v)", len(list), err)
+	}
+	transfer(t, a, "jansen", "bakker", newCard)
+	transferDone(t, a, "jansen")
+	if r, err := p.ReportByID(citroens.ID); err != nil || r.Owner != "citroen" {
+		t.Errorf("a third's report is of %s (%v)", r.Owner, err)
+	}
+	rows, _, err := a.Log(gateway.LogQuery{}, gateway.ID{}, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	logged := map[string]int{}
+	for _, row := range rows {
+		logged[row.Record.Event]++
+	}
+	for event, n := range map[gateway.LogEvent]int{
+		gateway.LogOwnerAdded: 4, gateway.LogOwnerReplaced: 2, gateway.LogCardChanged: 2, gateway.LogTransfer: 1,
+	} {
+		if logged[string(event)] != n {
+			t.Errorf("%s is logged %d times, want %d", event, logged[string(event)], n)
+		}
+	}
+	w.Advance(3 * 365 * 24 * time.Hour)
+	if _, err := a.AddOwner(two.ID, "citroen", "C-2"); !errors.Is(err, gateway.ErrNotLive) {
+		t.Errorf("an owner of what has expired: %v", err)
+	}
+}
+
+// A transfer to another, or with another card, is another; a year later none is kept.
+func TestTransfersAreKeptAYear(t *testing.T) {
+	w := gatewaytest.New(t, 1)
+	h := w.Run(0)
+	a := bootstrap(t, w, h, 0)
+	hire(t, a, "jansen", "bakker", "citroen")
+	signal(t, a.Party, child(1), terms("jansen", "A-1"))
+	other := newCard
+	other.Phone = "+31 20 555 01 78"
+	for i, c := range []struct {
+		to   string
+		card gateway.Card
+		made bool
+	}{{"bakker", newCard, true}, {"bakker", newCard, false}, {"bakker", other, true}, {"citroen", other, true}} {
+		if _, made := transfer(t, a, "jansen", c.to, c.card); made != c.made {
+			t.Errorf("transfer %d: made is %v", i, made)
+		}
+		transferDone(t, a, "jansen")
+	}
+	w.Advance(364 * 24 * time.Hour)
+	if err := a.Party.Sweep(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.TransferOf("jansen"); err != nil {
+		t.Errorf("before a year is over: %v", err)
+	}
+	w.Advance(2 * 24 * time.Hour)
+	if err := a.Party.Sweep(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.TransferOf("jansen"); !errors.Is(err, gateway.ErrNotFound) {
+		t.Errorf("after a year: %v", err)
+	}
+	if n := gateway.TransferItemRows(h.Gateway); n != 0 {
+		t.Errorf("%d rows of its registrations are left", n)
 	}
 }
 

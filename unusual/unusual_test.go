@@ -110,6 +110,7 @@ func TestPeers(t *testing.T) {
 		want  []api.PartyID
 	}{
 		"ten_times_the_median":      {[]int{100, 5, 10, 15}, 0, nil},
+		"in_any_order":              {[]int{100, 15, 5, 10}, 0, nil},
 		"over_it":                   {[]int{101, 5, 10, 15}, 0, []api.PartyID{id(0)}},
 		"too_few_others":            {[]int{500, 5, 10}, 0, nil},
 		"who_does_nothing_is_none":  {[]int{500, 5, 10, 0, 0, 0}, 0, nil},

@@ -136,6 +136,31 @@ func TestVerify(t *testing.T) {
 	}
 }
 
+// What go-oidc lets pass is refused here: it takes a token at the very second of its end,
+// and one that begins within five minutes.
+func TestTimesToTheSecond(t *testing.T) {
+	issuer, at, verify := setUp(t)
+	for _, c := range []struct {
+		claim string
+		after time.Duration
+		valid bool
+	}{
+		{"exp", 0, false},
+		{"exp", time.Second, true},
+		{"nbf", time.Minute, true},
+		{"nbf", time.Minute + time.Second, false},
+		{"iat", time.Minute, true},
+		{"iat", time.Minute + time.Second, false},
+	} {
+		claims := issuer.Claims(client, audience)
+		claims[c.claim] = at.now().Add(c.after).Unix()
+		err := verify(issuer.Sign(nil, claims, nil))
+		if c.valid && err != nil || !c.valid && !errors.Is(err, oauth.ErrToken) {
+			t.Errorf("%s in %s: %v", c.claim, c.after, err)
+		}
+	}
+}
+
 func TestScope(t *testing.T) {
 	issuer, at, _ := setUp(t)
 	text, err := os.ReadFile(issuer.Roots)
@@ -226,7 +251,7 @@ func TestIssuerAway(t *testing.T) {
 
 // Tokens that nobody signed do not have the issuer asked without end.
 func TestAnIssuerIsNotAskedWithoutEnd(t *testing.T) {
-	issuer, _, verify := setUp(t)
+	issuer, at, verify := setUp(t)
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		t.Fatal(err)
@@ -239,6 +264,15 @@ func TestAnIssuerIsNotAskedWithoutEnd(t *testing.T) {
 	}
 	if n := issuer.Asked(); n > 12 {
 		t.Errorf("it was asked %d times", n)
+	}
+	issuer.Rotate("RS256")
+	fresh := issuer.Token(client, audience)
+	if err := verify(fresh); !errors.Is(err, oauth.ErrToken) {
+		t.Errorf("a key that may not be asked for yet: %v", err)
+	}
+	at.advance(10 * time.Second)
+	if err := verify(fresh); err != nil {
+		t.Errorf("when it may: %v", err)
 	}
 	if err := verify(issuer.Token(client, audience)); err != nil {
 		t.Errorf("a good token after that: %v", err)
