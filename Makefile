@@ -65,7 +65,7 @@ unit:
 ifndef RACE
 	@echo "NO RACE DETECTOR: it needs a C compiler, and there is none"
 endif
-	$(GO) test $(RACE) ./...
+	$(GO) test $(RACE) -timeout 30m ./...
 
 # A small population through the real processes, on another seed each time; the
 # last line says which.

@@ -426,7 +426,7 @@ func TestAnswersOutliveLossOfPower(t *testing.T) {
 				w.Advance(time.Second)
 				s := said{from: i % 3, to: (i + 1 + i%2) % 3}
 				s.act, s.out = answer(t, w, papers[s.from], papers[s.to], words[i%3])
-				s.pictures = len(c.pictures)
+				s.pictures = c.taken()
 				all = append(all, s)
 			}
 			c.turn(false)

@@ -44,6 +44,13 @@ func (c *camera) shoot() {
 	}
 }
 
+// taken is how many pictures there are.
+func (c *camera) taken() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.pictures)
+}
+
 func (c *camera) turn(on bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
