@@ -145,6 +145,7 @@ func (p *Party) checkTransfer(from, to string, card Card) (faults []Fault) {
 		faults = append(faults, Fault{"id", CodeForm})
 	}
 	if f, ok := p.checkColleague(to, from == to); !ok {
+		f.Field = FieldTo
 		faults = append(faults, f)
 	}
 	if f, ok := checkCard(card); !ok {

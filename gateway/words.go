@@ -83,6 +83,7 @@ const (
 	FieldBirthDate = "geboortedatum"
 	FieldReference = "kenmerk"
 	FieldOwner     = "hulpverlener"
+	FieldTo        = "naar"
 	FieldCard      = "contactkaart"
 	FieldTerm      = "termijnDagen"
 	FieldRole      = "rol"
@@ -130,6 +131,7 @@ var faultWords = map[Fault]string{
 	{FieldReference, CodeForm}:      "Gebruik in een kenmerk alleen zichtbare tekens.",
 	{FieldOwner, CodeMissing}:       "Vul in welke hulpverlener signaleert.",
 	{FieldOwner, CodeForm}:          "Gebruik hooguit 64 letters, cijfers, punten, streepjes, onderstrepingen of apenstaartjes.",
+	{FieldTo, CodeForm}:             "Gebruik hooguit 64 letters, cijfers, punten, streepjes, onderstrepingen of apenstaartjes.",
 	{"naam", CodeMissing}:           "Vul een naam in.",
 	{"email", CodeForm}:             "Dit is geen e-mailadres.",
 	{"vervanger", CodeUnknown}:      "De vervanger is geen gebruiker, of het is de gebruiker zelf.",
@@ -138,8 +140,10 @@ var faultWords = map[Fault]string{
 	{"bereik", CodeUnknown}:         "Kies eigen, team of alle.",
 	{"verlooptOp", CodeDate}:        "Geef een datum na vandaag en hooguit twee jaar verder.",
 	{FieldOwner, CodeUnknown}:       "Dit is geen actieve gebruiker.",
+	{FieldTo, CodeUnknown}:          "Dit is geen actieve gebruiker.",
 	{FieldOwner, CodeReach}:         "Deze sleutel mag niet namens deze hulpverlener signaleren.",
 	{FieldOwner, CodeInactive}:      "Deze hulpverlener is geen actieve gebruiker meer.",
+	{FieldTo, CodeInactive}:         "Deze hulpverlener is geen actieve gebruiker meer.",
 	{FieldOwner, CodeIsNumber}:      "Hier staat het nummer van het kind. Vul in welke hulpverlener signaleert.",
 	{FieldCard, CodeMissing}:        "Vul een contactkaart in; de instellingen van de poort hebben er geen.",
 	{FieldCard, CodeLength}:         "Er staat te veel op de contactkaart. Maak de teksten korter.",

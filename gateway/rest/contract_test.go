@@ -187,3 +187,13 @@ func (d *desk) goodCalls(t *testing.T, receiver *gatewaytest.Receiver) map[strin
 	receiver.Trust(secrets...)
 	return calls
 }
+
+// A fault names a field that the body has.
+func TestTransferNamesItsOwnField(t *testing.T) {
+	d := newDesk(t, 1, false)
+	d.user(t, 0, NieuweGebruiker{Id: "jansen", Actief: true})
+	got := d.ask(t, d.tokens[0], http.MethodPost, "/v1/gebruikers/jansen/overdracht", `{"naar":"niemand","contactkaart":`+contractCard+`}`)
+	if got.status != http.StatusBadRequest || !strings.Contains(got.body, `"name":"naar"`) {
+		t.Errorf("%d %s", got.status, got.body)
+	}
+}
