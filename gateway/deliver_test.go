@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -187,6 +188,19 @@ func TestWhatASubscriptionAsksFor(t *testing.T) {
 	if !slices.Equal(told, []string{"A-1", "A-3", "A-4"}) {
 		t.Errorf("told of %v", told)
 	}
+	// What ends is of another kind, and is passed over.
+	list, _, err := x.b.Registrations(gateway.ID{}, 1, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := x.b.Withdraw(list[0].ID, api.ReasonEnded); err != nil {
+		t.Fatal(err)
+	}
+	ended := inbox(t, x.a, 6)
+	x.until(t, "the end of the inbox", func(target gateway.Target) bool { return target.Cursor >= ended[len(ended)-1].Seq })
+	for _, d := range x.Taken(3)[3:] {
+		t.Errorf("it was told of %s", d.Type)
+	}
 }
 
 // One that hangs, and one that refuses, hold up no other; each gets everything in order.
@@ -209,7 +223,7 @@ func TestEachSubscriptionByItself(t *testing.T) {
 		secrets = append(secrets, target.Secrets[0].Text)
 	}
 	x.Trust(secrets...)
-	hanging := make(chan struct{})
+	hanging, over := make(chan struct{}), new(atomic.Bool)
 	x.Answer(func(r *http.Request, _ gatewaytest.Delivered) (int, http.Header) {
 		switch r.URL.Path {
 		case "/hangt":
@@ -217,6 +231,7 @@ func TestEachSubscriptionByItself(t *testing.T) {
 			case <-hanging:
 			case <-r.Context().Done():
 			}
+			over.Store(true)
 			return 500, nil
 		case "/weigert":
 			return 400, nil
@@ -230,6 +245,9 @@ func TestEachSubscriptionByItself(t *testing.T) {
 	}
 	if got := ids(x.Taken(4)); !slices.Equal(got, want) {
 		t.Errorf("delivered %v, want %v", got, want)
+	}
+	if over.Load() {
+		t.Error("they waited until the one that hangs gave up")
 	}
 }
 

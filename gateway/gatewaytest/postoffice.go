@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/emersion/go-sasl"
@@ -44,6 +45,7 @@ type Mail struct {
 type MailFault struct {
 	Rcpt, Data int  // SMTP codes of refusals
 	Drops      bool // takes the mail, and breaks the connection instead of saying so
+	Leaves     bool // takes the mail, says so, and breaks the connection
 }
 
 // User and password of a PostOffice.
@@ -74,6 +76,7 @@ func NewPostOffice(t testing.TB, implicit, starttls bool) *PostOffice {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	p.Port = ln.Addr().(*net.TCPAddr).Port
+	ln = mortals{ln}
 	if implicit {
 		ln = tls.NewListener(ln, server.TLSConfig)
 	}
@@ -172,11 +175,42 @@ func (s *counter) Data(r io.Reader) error {
 	s.p.mu.Lock()
 	s.p.mails = append(s.p.mails, Mail{s.from, s.to, string(text), secret})
 	s.p.mu.Unlock()
+	if f.Leaves {
+		raw := s.c.Conn()
+		if secret, ok := raw.(*tls.Conn); ok {
+			raw = secret.NetConn()
+		}
+		raw.(*mortal).last.Store(true)
+	}
 	if f.Drops {
 		s.c.Conn().Close()
 		return errors.New("dropped")
 	}
 	return nil
+}
+
+// mortals are connections that can be told to break after what they write next.
+type mortals struct{ net.Listener }
+
+func (l mortals) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &mortal{Conn: c}, nil
+}
+
+type mortal struct {
+	net.Conn
+	last atomic.Bool
+}
+
+func (c *mortal) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	if c.last.Load() {
+		c.Conn.Close()
+	}
+	return n, err
 }
 
 func (s *counter) Reset()        {}

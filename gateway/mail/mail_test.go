@@ -91,6 +91,7 @@ func TestFaults(t *testing.T) {
 		"data_5xx":       {gatewaytest.MailFault{Data: 554}, to, nil, post.Refused, 0},
 		"data_4xx":       {gatewaytest.MailFault{Data: 451}, to, nil, post.Busy, 0},
 		"lost_after":     {gatewaytest.MailFault{Drops: true}, to, nil, post.Unreachable, 1},
+		"gone_after":     {gatewaytest.MailFault{Leaves: true}, to, nil, post.Sent, 1},
 		"sender_5xx":     {gatewaytest.MailFault{Rcpt: 553}, "poort@school.example", nil, post.Failed, 0},
 		"password":       {gatewaytest.MailFault{}, to, func(c *post.Config) { c.Password = "anders" }, post.Failed, 0},
 		"authority":      {gatewaytest.MailFault{}, to, func(c *post.Config) { c.Roots = nil }, post.Failed, 0},
@@ -120,8 +121,11 @@ func TestFaults(t *testing.T) {
 // A server that does not offer STARTTLS gets neither password nor mail.
 func TestNeverInTheClear(t *testing.T) {
 	office := gatewaytest.NewPostOffice(t, false, false)
-	if got := sender(t, office, post.STARTTLS, nil).Send(t.Context(), notice); got != post.Failed || len(office.Mails()) > 0 {
-		t.Errorf("got %s", got)
+	for _, user := range []string{gatewaytest.MailUser, ""} {
+		s := sender(t, office, post.STARTTLS, func(c *post.Config) { c.User = user })
+		if got := s.Send(t.Context(), notice); got != post.Failed || len(office.Mails()) > 0 {
+			t.Errorf("user %q: %s", user, got)
+		}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"slices"
 	"strings"
@@ -410,8 +411,13 @@ func TestAStreamBehindTheEdge(t *testing.T) {
 			t.Fatal("it was cut")
 		}
 	}
+	alone := httptest.NewServer(handler) // whoever serves it
+	defer alone.Close()
+	others, _ := d.listen(t, alone.URL, d.tokens[0], "")
+	<-others
 	cancel()
 	ends(t, events)
+	ends(t, others)
 	if err := <-served; err != nil {
 		t.Error(err)
 	}
