@@ -324,6 +324,7 @@ func TestADeadLetterAfterThreeDays(t *testing.T) {
 	if got := x.Taken(1)[0].ID; got != next.ID.String() {
 		t.Errorf("then came %s", got)
 	}
+	x.until(t, "the end of the inbox", func(target gateway.Target) bool { return target.Cursor >= next.Seq })
 	list, more, err := x.a.DeadLetters(x.target, 0, 10)
 	if err != nil || more || len(list) != 1 {
 		t.Fatal(list, more, err)
