@@ -30,7 +30,7 @@ var imports = map[string]string{
 	"manifest":        "api crypto/encoding",
 	"audit":           "crypto/encoding",
 	"logging":         "", // and every package may import it
-	"unusual":         "api manifest",
+	"unusual":         "api manifest crypto/encoding",
 	"calendar":        "",
 	"evaluator":       "crypto/oprf manifest audit crypto/encoding keys crypto/atrest",
 	"registry":        "api manifest audit calendar crypto/encoding keys crypto/atrest",

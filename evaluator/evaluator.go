@@ -23,6 +23,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/seinhuis/seinhuis/crypto/encoding"
 	"github.com/seinhuis/seinhuis/crypto/oprf"
 	"github.com/seinhuis/seinhuis/manifest"
 )
@@ -103,7 +104,7 @@ func (e *Evaluator) InForce() bool { return e.serving.Load().inForce(e.now()) }
 // Ends is when that is over.
 func (e *Evaluator) Ends() time.Time {
 	m := e.serving.Load().manifest
-	if ends := m.Policy.LegalBasisEnds.In(amsterdam); ends.Before(m.NotAfter) {
+	if ends := m.Policy.LegalBasisEnds.In(encoding.Amsterdam); ends.Before(m.NotAfter) {
 		return ends
 	}
 	return m.NotAfter
@@ -111,7 +112,7 @@ func (e *Evaluator) Ends() time.Time {
 
 // inForce: after the end of the legal basis matching stops everywhere.
 func (s *serving) inForce(now time.Time) bool {
-	return !now.After(s.manifest.NotAfter) && now.Before(s.manifest.Policy.LegalBasisEnds.In(amsterdam))
+	return !now.After(s.manifest.NotAfter) && now.Before(s.manifest.Policy.LegalBasisEnds.In(encoding.Amsterdam))
 }
 
 // open tells whether a key is to be used: its epoch is open, and not everybody of

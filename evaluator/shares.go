@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
-	_ "time/tzdata" // an evaluator may run where there is none
 
 	"github.com/seinhuis/seinhuis/crypto/encoding"
 	"github.com/seinhuis/seinhuis/crypto/oprf"
@@ -26,20 +25,10 @@ type Key struct {
 
 func (k Key) String() string { return fmt.Sprintf("epoch %d, cohort %d", k.Epoch, k.Cohort) }
 
-// amsterdam is the zone in which birthdays and the policy's days begin; a manifest
-// with another one is not valid.
-var amsterdam = func() *time.Location {
-	zone, err := time.LoadLocation("Europe/Amsterdam")
-	if err != nil { // it is linked in
-		panic(err)
-	}
-	return zone
-}()
-
 // Grown tells whether everybody of the cohort has turned 23, on 1 January of the
 // birth year + 24. From then on the key answers nobody, and its share is to be
 // destroyed.
-func (k Key) Grown(now time.Time) bool { return now.In(amsterdam).Year() >= k.Cohort+24 }
+func (k Key) Grown(now time.Time) bool { return now.In(encoding.Amsterdam).Year() >= k.Cohort+24 }
 
 // A Share is one evaluator's share of a key, in one sharing. Its value redacts
 // itself.

@@ -223,11 +223,7 @@ func (p *Party) used(id ID, today encoding.Date) error {
 
 // Midnight is when a day begins, as the clock on the wall has it.
 func Midnight(d encoding.Date) time.Time {
-	zone, err := time.LoadLocation("Europe/Amsterdam") // package identity links the zones
-	if err != nil {
-		zone = time.UTC
-	}
-	return d.In(zone)
+	return d.In(encoding.Amsterdam)
 }
 
 // fillDoor reads users and keys at the start.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/seinhuis/seinhuis/api"
+	"github.com/seinhuis/seinhuis/crypto/encoding"
 	"github.com/seinhuis/seinhuis/manifest"
 )
 
@@ -120,8 +121,8 @@ func (a Admission) act(act api.Act, signed api.Signed) error {
 // Ends is when the registry takes no more signals: when the manifest is no longer in
 // force, or when the legal basis ends, whichever is first.
 func Ends(m *manifest.Manifest) time.Time {
-	if ends := m.Policy.LegalBasisEnds; !ends.IsZero() && ends.In(amsterdam).Before(m.NotAfter) {
-		return ends.In(amsterdam).Add(-1) // from this day on
+	if ends := m.Policy.LegalBasisEnds; !ends.IsZero() && ends.In(encoding.Amsterdam).Before(m.NotAfter) {
+		return ends.In(encoding.Amsterdam).Add(-1) // from this day on
 	}
 	return m.NotAfter
 }

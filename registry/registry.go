@@ -20,7 +20,6 @@ import (
 	"log/slog"
 	"slices"
 	"time"
-	_ "time/tzdata" // the day turns in Amsterdam on every machine
 
 	"github.com/seinhuis/seinhuis/api"
 	"github.com/seinhuis/seinhuis/audit"
@@ -171,18 +170,10 @@ type Counts struct {
 // A LogEntry is a leaf on its way to the log.
 type LogEntry audit.Leaf
 
-var amsterdam = func() *time.Location {
-	loc, err := time.LoadLocation("Europe/Amsterdam")
-	if err != nil {
-		panic(err) // tzdata is linked in
-	}
-	return loc
-}()
-
 // Since is how long ago a day began in Europe/Amsterdam.
 func Since(day encoding.Date, now time.Time) time.Duration {
-	return now.Sub(time.Date(day.Year, day.Month, day.Day, 0, 0, 0, 0, amsterdam))
+	return now.Sub(day.In(encoding.Amsterdam))
 }
 
 // Today is the day it is in Europe/Amsterdam, where signals begin and end.
-func Today(now time.Time) encoding.Date { return encoding.DateOf(now.In(amsterdam)) }
+func Today(now time.Time) encoding.Date { return encoding.DateOf(now.In(encoding.Amsterdam)) }

@@ -22,11 +22,11 @@ import (
 	"slices"
 	"sync"
 	"time"
-	_ "time/tzdata" // the night is Amsterdam's on every machine
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/seinhuis/seinhuis/api"
+	"github.com/seinhuis/seinhuis/crypto/encoding"
 	"github.com/seinhuis/seinhuis/manifest"
 )
 
@@ -77,17 +77,9 @@ func (w *Watch) Tell(kind Kind, party api.PartyID) {
 	w.log.Warn("unusual use", "kind", string(kind), "party", string(party))
 }
 
-var amsterdam = func() *time.Location {
-	zone, err := time.LoadLocation("Europe/Amsterdam")
-	if err != nil { // it is linked in
-		panic(err)
-	}
-	return zone
-}()
-
 // nightOf names the night that it is; empty by day.
 func nightOf(now time.Time) string {
-	if local := now.In(amsterdam); local.Hour() < 6 {
+	if local := now.In(encoding.Amsterdam); local.Hour() < 6 {
 		return local.Format(time.DateOnly)
 	}
 	return ""

@@ -6,7 +6,18 @@ import (
 	"encoding/json"
 	"fmt"
 	"time"
+	_ "time/tzdata" // Amsterdam is the same on a machine without zones
 )
+
+// Amsterdam is the zone in which days begin and end, on every machine; a manifest with
+// another one is not valid.
+var Amsterdam = func() *time.Location {
+	zone, err := time.LoadLocation("Europe/Amsterdam")
+	if err != nil {
+		panic(err) // it is linked in
+	}
+	return zone
+}()
 
 // A Date is a day of the calendar, without a time or a zone. The zero Date
 // stands for "unknown" and encodes as an empty field.

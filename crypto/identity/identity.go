@@ -26,7 +26,6 @@ import (
 	"log/slog"
 	"strings"
 	"time"
-	_ "time/tzdata" // today is in Europe/Amsterdam, also on a machine without zones
 
 	"github.com/seinhuis/seinhuis/crypto/encoding"
 )
@@ -316,16 +315,6 @@ func Unmarshal(b []byte) (Identity, error) {
 	return Identity{func() fields { return id }}, nil
 }
 
-var amsterdam = mustZone("Europe/Amsterdam")
-
-func mustZone(name string) *time.Location {
-	loc, err := time.LoadLocation(name)
-	if err != nil {
-		panic(err) // time/tzdata is linked in
-	}
-	return loc
-}
-
 // Today is the day in Europe/Amsterdam: the same for every gateway, wherever its
 // clock stands.
-func Today(now time.Time) encoding.Date { return encoding.DateOf(now.In(amsterdam)) }
+func Today(now time.Time) encoding.Date { return encoding.DateOf(now.In(encoding.Amsterdam)) }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/seinhuis/seinhuis/crypto/encoding"
 	"github.com/seinhuis/seinhuis/manifest"
 )
 
@@ -56,16 +57,8 @@ func (r roots) Collect(to chan<- prometheus.Metric) {
 	}
 }
 
-var netherlands = func() *time.Location {
-	zone, err := time.LoadLocation("Europe/Amsterdam")
-	if err != nil { // registry and gateway embed the time zones; an evaluator is a few hours off at most
-		return time.UTC
-	}
-	return zone
-}()
-
 func missing(m *manifest.Manifest, now time.Time) float64 {
-	now = now.In(netherlands)
+	now = now.In(encoding.Amsterdam)
 	if now.Month() < time.November {
 		return 0
 	}
