@@ -378,13 +378,21 @@ func (w *World) listen(name string, handler http.Handler, known func([32]byte) b
 	w.must(err)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	w.must(err)
+	var serving sync.RWMutex // by every request that is being handled
 	srv := &http.Server{
-		Handler:   handler,
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			serving.RLock()
+			defer serving.RUnlock()
+			handler.ServeHTTP(w, r)
+		}),
 		TLSConfig: edge.ServerTLS(func() tls.Certificate { return cert }, known),
 		ErrorLog:  log.New(io.Discard, "", 0),
 	}
 	go srv.ServeTLS(ln, "", "")
-	w.t.Cleanup(func() { srv.Close() })
+	w.t.Cleanup(func() {
+		srv.Close()    // does not wait for handlers,
+		serving.Lock() // and what they stand on is closed next
+	})
 	return "https://" + ln.Addr().String(), keys.SPKIHash(cert.Leaf)
 }
 
