@@ -13,7 +13,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/seinhuis/seinhuis/crypto/encoding"
+	"github.com/seinhuis/seinhuis/api"
 	"github.com/seinhuis/seinhuis/keys"
 )
 
@@ -30,7 +30,7 @@ import (
 // It is what a configuration file says under proxy; its zero value trusts nobody.
 type Proxies struct {
 	// Keys are the SPKI hashes of the keys that proxies use as TLS clients.
-	Keys []Pin `json:"keys"`
+	Keys []api.Hash `json:"keys"`
 	// Local says that the listener speaks plain HTTP, with a proxy on this machine,
 	// over loopback or a Unix socket. Any process that reaches it is believed.
 	Local bool `json:"local"`
@@ -65,14 +65,8 @@ func Loopback(host string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// A Pin is an SPKI hash, as text 64 lower-case hexadecimal digits.
-type Pin [32]byte
-
-// UnmarshalText reads 64 hexadecimal digits.
-func (p *Pin) UnmarshalText(text []byte) error { return encoding.ParseHex(p[:], text) }
-
 // Known tells whether a key is a listed proxy's; for ServerTLS, beside the parties'.
-func (p *Proxies) Known(spki [32]byte) bool { return slices.Contains(p.Keys, Pin(spki)) }
+func (p *Proxies) Known(spki [32]byte) bool { return slices.Contains(p.Keys, api.Hash(spki)) }
 
 type peerKey struct{}
 

@@ -14,6 +14,8 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+
+	"github.com/seinhuis/seinhuis/api"
 )
 
 // clientCert is a certificate as RFC 9440 section 2.2 writes it.
@@ -59,7 +61,7 @@ func TestWhoIsBehindAProxy(t *testing.T) {
 	proxy, proxyPin := newCert(t, "proxy")
 	party, partyPin := newCert(t, "party")
 	victim, victimPin := newCert(t, "victim")
-	proxies := Proxies{Keys: []Pin{proxyPin}}
+	proxies := Proxies{Keys: []api.Hash{proxyPin}}
 	addr, _ := serve(t, &http.Server{
 		Handler: proxies.Handler(tell),
 		TLSConfig: ServerTLS(func() tls.Certificate { return server }, func(spki [32]byte) bool {
