@@ -54,7 +54,7 @@ type eventCard struct {
 // bytes.
 func (p *Party) event(s Subscription, m Message) ([]byte, error) {
 	data := eventData{
-		Kind: KindName(m.Kind), Text: m.Words(), Answer: answerNames[m.Answer], Match: m.Match.String(), SID: m.SID.String(), Signals: []eventSignal{}, Problem: m.Problem.Words(),
+		Kind: KindName(m.Kind), Text: m.Words(), Answer: AnswerName(m.Answer), Match: m.Match.String(), SID: m.SID.String(), Signals: []eventSignal{}, Problem: m.Problem.Words(),
 		Other: eventOther{Party: string(m.Other.Party), Name: m.Other.Name, Kind: m.Other.Kind},
 	}
 	prefix := s.Link

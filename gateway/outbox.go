@@ -17,21 +17,13 @@ const mailsAtOnce = 4
 
 // An outbox is which targets of a party are being sent to.
 type outbox struct {
-	nudge chan struct{}
+	nudge // to look for what is due
 	mu    sync.Mutex
 	busy  map[ID]TargetKind
 }
 
 func newOutbox() outbox {
-	return outbox{nudge: make(chan struct{}, 1), busy: map[ID]TargetKind{}}
-}
-
-// wake has the outbox look for what is due.
-func (o *outbox) wake() {
-	select {
-	case o.nudge <- struct{}{}:
-	default:
-	}
+	return outbox{nudge: newNudge(), busy: map[ID]TargetKind{}}
 }
 
 // begin takes a target in hand, unless somebody has.
@@ -175,13 +167,7 @@ func (p *Party) measure(now time.Time, age map[TargetKind]time.Duration, dead ma
 	}
 	return scan(v, p.key.table(tableTarget), nil, false, func(_ []byte, t Target) (bool, error) {
 		dead[t.Kind] += t.Dead
-		if t.Kind == TargetMail {
-			last := t.Upto
-			if last <= t.Cursor {
-				return true, nil
-			}
-		}
-		if t.Off != OffNot || last <= t.Cursor {
+		if !t.behind(last) {
 			return true, nil
 		}
 		err := scan(v, p.key.table(tableMessage), p.key.message(t.Cursor), false, func(_ []byte, msg Message) (bool, error) {

@@ -55,7 +55,7 @@ type Party struct {
 
 	changed notifier // something of the party changed in the store
 	inbox   notifier // a message came in
-	nudge   chan struct{}
+	nudge   nudge
 
 	clients clients
 	queue   *queue
@@ -67,7 +67,7 @@ type Party struct {
 func openParty(g *Gateway, c PartyConfig) (*Party, error) {
 	p := &Party{
 		id: c.ID, key: partyKeyOf(c.ID), card: Card(c.Card), g: g,
-		hpke: map[encoding.KeyID]*ecdh.PrivateKey{}, nudge: make(chan struct{}, 1),
+		hpke: map[encoding.KeyID]*ecdh.PrivateKey{}, nudge: newNudge(),
 		clients: clients{of: map[endpoint]*http.Client{}}, queue: newQueue(),
 		outbox: newOutbox(), link: c.Link, desk: c.News.Desk, news: c.News.Link,
 	}
@@ -181,12 +181,7 @@ func (p *Party) openKeybox(c seal.Context, box []byte) (seal.Keybox, error) {
 }
 
 // wake tells the worker that there is something to do.
-func (p *Party) wake() {
-	select {
-	case p.nudge <- struct{}{}:
-	default:
-	}
-}
+func (p *Party) wake() { p.nudge.wake() }
 
 // commit makes a batch durable and tells the queue, and whoever waits for a change.
 // p.mu is held.
@@ -212,6 +207,18 @@ func (p *Party) commit(b *batch) error {
 	}
 	p.changed.notify()
 	return nil
+}
+
+// A nudge has one loop look again. What comes while it looks is one more look.
+type nudge chan struct{}
+
+func newNudge() nudge { return make(nudge, 1) }
+
+func (n nudge) wake() {
+	select {
+	case n <- struct{}{}:
+	default:
+	}
 }
 
 // A notifier wakes all who wait. A waiter takes the channel first, then looks,

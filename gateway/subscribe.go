@@ -195,7 +195,7 @@ func (p *Party) RotateSecret(by *Access, id ID, overlap time.Duration) (Target, 
 		return Target{}, webhook.Secret{}, err
 	}
 	now := p.g.now()
-	t.Secrets = slices.DeleteFunc(t.Secrets, func(s HeldSecret) bool { return !s.Until.IsZero() && !now.Before(s.Until) })
+	t.Secrets = slices.DeleteFunc(t.Secrets, func(s HeldSecret) bool { return !s.inForce(now) })
 	if len(t.Secrets) >= maxSecrets {
 		return Target{}, webhook.Secret{}, ErrManySecrets
 	}

@@ -213,17 +213,22 @@ func (t Target) waits(now time.Time) (pause, head, replay time.Time) {
 	return notBeyond(t.Pause, now, webhook.MaxRetryAfter), notBeyond(t.Head.Next, now, retryWait), notBeyond(t.Replay, now, retryWait)
 }
 
-// due tells when there is something to send; zero for never. last is the seq of the
-// inbox's last message.
+// behind tells whether messages behind the cursor wait for the target. last is the seq of
+// the inbox's last message.
+func (t Target) behind(last uint64) bool {
+	if t.Kind == TargetMail {
+		last = t.Upto
+	}
+	return t.Off == OffNot && last > t.Cursor
+}
+
+// due tells when there is something to send; zero for never.
 func (t Target) due(now time.Time, last uint64) time.Time {
 	if t.Off != OffNot {
 		return time.Time{}
 	}
-	if t.Kind == TargetMail {
-		last = t.Upto
-	}
 	pause, head, at := t.waits(now)
-	if last > t.Cursor {
+	if t.behind(last) {
 		if head.IsZero() {
 			head = now
 		}

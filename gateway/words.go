@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/seinhuis/seinhuis/api"
+	"github.com/seinhuis/seinhuis/crypto/encoding"
 	"github.com/seinhuis/seinhuis/gateway/mail"
 	"github.com/seinhuis/seinhuis/gateway/webhook"
 )
@@ -296,9 +297,7 @@ func (s ImportStatus) Words() string {
 
 // moment says a time in Dutch, as the clock on the wall has it.
 func moment(t time.Time) string {
-	if zone, err := time.LoadLocation("Europe/Amsterdam"); err == nil { // package identity links the zones
-		t = t.In(zone)
-	}
+	t = t.In(encoding.Amsterdam)
 	return fmt.Sprintf("%d %s %d om %s uur", t.Day(), months[t.Month()-1], t.Year(), t.Format("15.04"))
 }
 
@@ -325,6 +324,19 @@ const kindUnknown = "overig"
 var answerNames = map[api.Answer]string{
 	api.AnswerInContact: "alInContact", api.AnswerWillCall: "gaBellen", api.AnswerNotInvolved: "nietMeerBetrokken",
 	api.AnswerContactMade: "contactGehad",
+}
+
+// AnswerName is how the API names an answer; empty for none.
+func AnswerName(answer api.Answer) string { return answerNames[answer] }
+
+// AnswerNamed is the answer that the API names so; empty for none.
+func AnswerNamed(name string) api.Answer {
+	for answer, is := range answerNames {
+		if is == name {
+			return answer
+		}
+	}
+	return ""
 }
 
 // KindName is how the API names a kind of events.

@@ -34,7 +34,7 @@ func (c *console) status(args []string) error {
 		return unreachable(err)
 	}
 	if resp.JSON200 == nil {
-		return c.refused(resp.Body, resp.ApplicationproblemJSONDefault)
+		return c.refused(resp.Body, rest.ProblemIn(resp.Body))
 	}
 	if c.json {
 		return c.raw(resp.Body, nil)

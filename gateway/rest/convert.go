@@ -7,7 +7,6 @@ import (
 
 	openapi_types "github.com/oapi-codegen/runtime/types"
 
-	"github.com/seinhuis/seinhuis/api"
 	"github.com/seinhuis/seinhuis/gateway"
 )
 
@@ -140,22 +139,10 @@ func reportOf(r gateway.ReportStatus) Melding {
 	return out
 }
 
-var messageKinds = map[api.EventKind]BerichtSoort{
-	api.EventJoined: BerichtSoortAangesloten,
-	api.EventLeft:   BerichtSoortVertrokken,
-	api.EventEnded:  BerichtSoortBeeindigd,
-	api.EventCard:   BerichtSoortKaartVernieuwd,
-	api.EventAnswer: BerichtSoortAntwoord,
-}
-
 func messageOf(m gateway.Message) Bericht {
-	kind, known := messageKinds[m.Kind]
-	if !known {
-		kind = BerichtSoortOverig
-	}
 	out := Bericht{
-		Id: m.ID.String(), Ontvangen: seconds(m.Received), Soort: kind, Tekst: m.Words(), Match: m.Match.String(), Sid: m.SID.String(),
-		Antwoord: answersOf[m.Answer], Signalen: []Eigenaar{}, Probleem: m.Problem.Words(),
+		Id: m.ID.String(), Ontvangen: seconds(m.Received), Soort: BerichtSoort(gateway.KindName(m.Kind)), Tekst: m.Words(), Match: m.Match.String(), Sid: m.SID.String(),
+		Antwoord: AntwoordSoort(gateway.AnswerName(m.Answer)), Signalen: []Eigenaar{}, Probleem: m.Problem.Words(),
 		Ander: Ander{
 			Deelnemer: string(m.Other.Party), Naam: m.Other.Name, Soort: m.Other.Kind,
 			Contactkaart: ofCard(m.Other.Card), Voorleescode: m.Other.Code,

@@ -9,21 +9,6 @@ import (
 	"github.com/seinhuis/seinhuis/gateway"
 )
 
-var answersOf = map[api.Answer]AntwoordSoort{
-	api.AnswerInContact:   AntwoordSoortAlInContact,
-	api.AnswerWillCall:    AntwoordSoortGaBellen,
-	api.AnswerNotInvolved: AntwoordSoortNietMeerBetrokken,
-	api.AnswerContactMade: AntwoordSoortContactGehad,
-}
-
-var answerOf = func() map[AntwoordSoort]api.Answer {
-	m := map[AntwoordSoort]api.Answer{}
-	for answer, name := range answersOf {
-		m[name] = answer
-	}
-	return m
-}()
-
 func (o *operations) LijstMatches(ctx context.Context, r LijstMatchesRequestObject) (LijstMatchesResponseObject, error) {
 	from, err := listFrom(r.Params.Na)
 	if err != nil {
@@ -72,7 +57,7 @@ func (o *operations) BeantwoordMatch(ctx context.Context, r BeantwoordMatchReque
 		return nil, err
 	}
 	a := accessOf(ctx)
-	if _, err := a.Answer(name, api.PartyID(r.Body.Deelnemer), answerOf[r.Body.Antwoord], r.Params.IdempotencyKey); err != nil {
+	if _, err := a.Answer(name, api.PartyID(r.Body.Deelnemer), gateway.AnswerNamed(string(r.Body.Antwoord)), r.Params.IdempotencyKey); err != nil {
 		return nil, err
 	}
 	if err := o.within(ctx, r.Params.Wacht, func(ctx context.Context) error { return a.Party.AwaitAnswers(ctx, name) }); err != nil {
@@ -122,7 +107,7 @@ func memberOf(o gateway.Member) MatchAnder {
 	}
 	if w := o.Asked; w.Word != "" {
 		out.InDeWacht = AntwoordInDeWacht{
-			Antwoord: answersOf[w.Word], Toestand: AntwoordInDeWachtToestandInDeWacht, Sinds: seconds(w.At), Uitleg: w.Words(),
+			Antwoord: AntwoordSoort(gateway.AnswerName(w.Word)), Toestand: AntwoordInDeWachtToestandInDeWacht, Sinds: seconds(w.At), Uitleg: w.Words(),
 		}
 		if w.Fault != "" {
 			out.InDeWacht.Toestand = AntwoordInDeWachtToestandNietGegeven
@@ -138,5 +123,5 @@ func saidOf(s gateway.Said) Antwoord {
 	if s.Word == "" {
 		return Antwoord{}
 	}
-	return Antwoord{Antwoord: answersOf[s.Word], Sinds: seconds(s.At)}
+	return Antwoord{Antwoord: AntwoordSoort(gateway.AnswerName(s.Word)), Sinds: seconds(s.At)}
 }

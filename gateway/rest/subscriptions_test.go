@@ -220,6 +220,15 @@ func TestKindsAreTheSameEverywhere(t *testing.T) {
 	if !slices.Equal(ours, described) {
 		t.Errorf("webhooks have %v, the API %v", ours, described)
 	}
+	answers := spec.Doc().Components.Schemas["AntwoordSoort"].Value.Enum
+	for _, name := range answers {
+		if answer := gateway.AnswerNamed(name.(string)); !answer.Known() || gateway.AnswerName(answer) != name {
+			t.Errorf("the API's answer %v is none of ours", name)
+		}
+	}
+	if len(answers) != 4 {
+		t.Errorf("the API has %d answers", len(answers))
+	}
 }
 
 // An event is one of a stream.
