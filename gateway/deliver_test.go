@@ -403,6 +403,9 @@ func TestGoneTurnsItOffUntilItIsTurnedOn(t *testing.T) {
 	second := x.meet(t, "jansen")
 	x.Answer(nil)
 	x.later(100 * time.Hour)
+	if age, _ := x.measured(t, "webhook"); age != 0 {
+		t.Errorf("for a target that is off something waits %v s", age)
+	}
 	if _, err := x.a.ChangeSubscription(admin(x.a), x.target, off.Subscription, true); err != nil {
 		t.Fatal(err)
 	}
