@@ -74,7 +74,7 @@ func (n *Network) describe(w io.Writer, today encoding.Date) error {
 	}
 	line("  %s inbox -url %s -token %s -wacht 10", gateway, n.gatewayURLs[parties[school].Gateway], n.tokenFile(school))
 	line(`  curl -s -H "Authorization: Bearer $(cat %s)" '%s/v1/berichten?wacht=10'`, n.tokenFile(health), n.gatewayURLs[parties[health].Gateway])
-	line("\nAfter that: gateway withdraw, renew and report; each explains itself with -h.")
+	line("\nAfter that: gateway matches, answer, withdraw, renew and report; each explains itself with -h.")
 	line("The API in full: %s/v1/openapi.json", n.gatewayURLs[0])
 	line("All of the above for programs: %s", n.folder(networkFile))
 	line("%s", banner)
