@@ -7,6 +7,8 @@
 #   make build                        the programs, in bin/
 #   make lint                         gofmt, go vet, staticcheck, generated code
 #   make fuzz FUZZTIME=1000000x       each fuzz target for longer than make test does
+#   make soak ROW=2 COUNT=100000 SEED=7
+#                                     a row of the table of faults for as long as that takes
 #   make bench                        ours beside its peers (FULL=1 at full size, WHAT=join
 #                                     these rows only); bench/README.md explains
 #
@@ -27,7 +29,7 @@ RACE :=
 endif
 
 .DELETE_ON_ERROR:
-.PHONY: demo build test lint fmt vet staticcheck generated unit population fuzz short-fuzz bench alerts
+.PHONY: demo build test lint fmt vet staticcheck generated unit population fuzz short-fuzz bench alerts soak
 
 demo: build
 	@exec bin/demo $(ARGS)
@@ -65,7 +67,23 @@ unit:
 ifndef RACE
 	@echo "NO RACE DETECTOR: it needs a C compiler, and there is none"
 endif
-	$(GO) test $(RACE) -timeout 30m ./...
+	@mkdir -p bin && rm -f bin/soak.lines
+	SEINHUIS_SOAK_LINES=$(CURDIR)/bin/soak.lines $(GO) test $(RACE) -timeout 30m ./...
+	@test ! -e bin/soak.lines || sort -n -k 2 bin/soak.lines
+
+# What must survive: a row of the table of faults, COUNT tries from SEED on, in every
+# package that keeps a part of its promise. Any failure says how to see it again.
+COUNT ?= 1000
+SEED  ?= $(shell date +%s)
+soak: build
+	@test -n "$(ROW)" || { echo "make soak ROW=n: which row of the table of faults?"; exit 2; }
+	@set -e; status=0; mkdir -p bin; rm -f bin/soak.lines; \
+	for dir in $$(grep -rlE --include='*_test.go' '^func TestRow$(ROW)[A-Z]' . | xargs -n 1 dirname | sort -u); do \
+	  $(PURE) $(GO) test -c -o bin/soak.test $$dir; \
+	  (cd $$dir && SEINHUIS_SOAK_COUNT=$(COUNT) SEINHUIS_SOAK_SEED=$(SEED) SEINHUIS_SOAK_LINES=$(CURDIR)/bin/soak.lines \
+	    $(CURDIR)/bin/soak.test -test.run '^TestRow$(ROW)[A-Z]' -test.timeout 0) || status=1; \
+	done; \
+	test -e bin/soak.lines || { echo "no test tries row $(ROW)"; exit 2; }; exit $$status
 
 # A small population through the real processes, on another seed each time; the
 # last line says which.
