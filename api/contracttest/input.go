@@ -13,8 +13,13 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 )
 
-// parameters tries each parameter with each value that breaks its schema.
+// parameters tries each parameter with each value that breaks its schema, one that
+// there is not, and what cannot be read.
 func (w *walk) parameters() {
+	w.query("query with a parameter that there is not", "unheardOf=1", "unheardOf")
+	w.query("query with an empty parameter that there is not", "unheardOf=", "unheardOf")
+	w.query("query with a number for a name", CanaryDigits+"=1", "")
+	w.query("query that cannot be read", "%zz="+Canary, "")
 	for _, ref := range w.op.Parameters {
 		p := ref.Value
 		for what, value := range broken(p.Schema.Value) {
@@ -44,7 +49,21 @@ func (w *walk) parameters() {
 				query[p.Name] = []string{Canary, Canary}
 				r.URL.RawQuery = query.Encode()
 			}, w.call.Body)
+			w.query("query "+p.Name+": cannot be read", p.Name+"=%zz"+Canary, p.Name)
 		}
+	}
+}
+
+// query tries the good call with more in its query, which has to be refused by name.
+func (w *walk) query(what, more, name string) {
+	w.t.Helper()
+	resp, text := w.ask(what, w.Known(w.op), func(r *http.Request) {
+		r.URL.RawQuery = strings.TrimPrefix(r.URL.RawQuery+"&"+more, "&")
+	}, w.call.Body)
+	var problem struct{ Errors []struct{ In, Name string } }
+	if err := json.Unmarshal(text, &problem); err != nil || resp.StatusCode != http.StatusBadRequest || len(problem.Errors) != 1 ||
+		problem.Errors[0].In != openapi3.ParameterInQuery || problem.Errors[0].Name != name {
+		w.t.Errorf("%s: %s, want 400 that names %q: %s", what, resp.Status, name, text)
 	}
 }
 

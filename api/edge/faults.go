@@ -5,8 +5,11 @@ package edge
 import (
 	"errors"
 	"net/http"
+	"net/url"
+	"regexp"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/getkin/kin-openapi/openapi3filter"
@@ -37,11 +40,45 @@ var canonicalBase64 = openapi3.WithStringFormatValidator("byte", openapi3.NewCal
 
 var parameterOptions = &openapi3filter.Options{MultiError: true, SkipSettingDefaults: true}
 
+// queryFaults are the parts of a query that cannot be read, and parameters that the
+// operation does not have. kin-openapi and generated code skip both, and the sender
+// would never know that his filter does nothing.
+func queryFaults(r *http.Request, op *Operation) (list []api.Fault) {
+	for part := range strings.SplitSeq(r.URL.RawQuery, "&") {
+		pair, err := url.ParseQuery(part)
+		if err != nil {
+			name, _, _ := strings.Cut(part, "=")
+			if !op.asks(name) {
+				name = ""
+			}
+			list = add(list, api.Fault{In: openapi3.ParameterInQuery, Name: name, Code: api.FaultForm})
+		}
+		for name, values := range pair {
+			switch {
+			case !op.asks(name):
+				if !parameterForm.MatchString(name) {
+					name = ""
+				}
+				list = add(list, api.Fault{In: openapi3.ParameterInQuery, Name: name, Code: api.FaultUnknownField})
+			case !utf8.ValidString(values[0]):
+				list = add(list, api.Fault{In: openapi3.ParameterInQuery, Name: name, Code: api.FaultForm})
+			}
+		}
+	}
+	return list
+}
+
+// parameterForm is how our parameters are named, and their misspellings. Anything else
+// that stands in a name's place is not repeated: it may be what belongs in a value.
+var parameterForm = regexp.MustCompile(`^[A-Za-z]{1,32}$`)
+
+// asks tells whether an operation has a parameter of this name in the query.
+func (op *Operation) asks(name string) bool {
+	return slices.ContainsFunc(op.parameters, func(p *openapi3.Parameter) bool { return p.In == openapi3.ParameterInQuery && p.Name == name })
+}
+
 // parameterFaults holds path, query and headers against the description.
 func parameterFaults(r *http.Request, op *Operation) (list []api.Fault) {
-	if len(op.parameters) == 0 {
-		return nil
-	}
 	input := &openapi3filter.RequestValidationInput{Request: r, PathParams: mux.Vars(r), Options: parameterOptions}
 	for _, p := range op.parameters {
 		err := openapi3filter.ValidateParameter(r.Context(), input, p)

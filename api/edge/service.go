@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"mime"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -113,6 +114,7 @@ func (s *Service) handler(op *Operation, next http.Handler) http.Handler {
 // taken apart; the generated code goes on with what was validated. Any other body is
 // left to the operation, behind its limits.
 func (s *Service) admit(w http.ResponseWriter, r *http.Request, op *Operation) error {
+	faults := queryFaults(r, op)
 	dropEmpty(r, op)
 	ok := len(op.produces) == 0
 	for _, media := range op.produces {
@@ -121,8 +123,8 @@ func (s *Service) admit(w http.ResponseWriter, r *http.Request, op *Operation) e
 	if !ok {
 		return api.Refuse(api.CodeNotAcceptable, nil)
 	}
-	var faults []api.Fault
 	var body []byte
+	var inBody []api.Fault
 	if op.RequestBody != nil {
 		media, err := mediaType(r, op)
 		if err != nil {
@@ -138,14 +140,16 @@ func (s *Service) admit(w http.ResponseWriter, r *http.Request, op *Operation) e
 				return err
 			}
 			if fault == nil {
-				faults = s.Description.bodyFaults(op, value)
+				inBody = s.Description.bodyFaults(op, value)
 			} else {
-				faults = []api.Fault{*fault}
+				inBody = []api.Fault{*fault}
 			}
 			r.Body = validated{value}
 		}
 	}
-	faults = append(parameterFaults(r, op), faults...)
+	for _, fault := range slices.Concat(parameterFaults(r, op), inBody) {
+		faults = add(faults, fault)
+	}
 	if len(faults) == 0 {
 		return nil
 	}

@@ -1181,7 +1181,8 @@ type Invoerfout struct {
 	Detail string       `json:"detail"`
 	In     InvoerfoutIn `json:"in"`
 
-	// Name Het veld, bij een lijst met de plaats vanaf 0: `personen.3.nummer`.
+	// Name Het veld, bij een lijst met de plaats vanaf 0: `personen.3.nummer`; of de parameter. Leeg als er geen naam
+	// staat die er een kan zijn.
 	Name string `json:"name"`
 }
 
@@ -8080,6 +8081,11 @@ type LeesGezondheidResponse200Headers struct {
 	APIVersion *string
 }
 
+// LeesGezondheidResponse400Headers the declared response headers of an HTTP 400 response for LeesGezondheid
+type LeesGezondheidResponse400Headers struct {
+	APIVersion *string
+}
+
 // LeesGezondheidResponse503Headers the declared response headers of an HTTP 503 response for LeesGezondheid
 type LeesGezondheidResponse503Headers struct {
 	APIVersion *string
@@ -8095,6 +8101,8 @@ type LeesGezondheidResponse struct {
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Gezondheid
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *FouteInvoer
 	// JSON503 the response for an HTTP 503 `application/json` response
 	JSON503 *Gezondheid
 	// ApplicationproblemJSON503 the response for an HTTP 503 `application/problem+json` response
@@ -8103,6 +8111,8 @@ type LeesGezondheidResponse struct {
 	ApplicationproblemJSONDefault *Fout
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *LeesGezondheidResponse200Headers
+	// Headers400 the parsed response headers for an HTTP 400 response
+	Headers400 *LeesGezondheidResponse400Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
 	Headers503 *LeesGezondheidResponse503Headers
 	// HeadersDefault the parsed response headers for an HTTP default response
@@ -8738,6 +8748,11 @@ type LeesOpenapiResponse200Headers struct {
 	AccessControlAllowOrigin string
 }
 
+// LeesOpenapiResponse400Headers the declared response headers of an HTTP 400 response for LeesOpenapi
+type LeesOpenapiResponse400Headers struct {
+	APIVersion *string
+}
+
 // LeesOpenapiResponseDefaultHeaders the declared response headers of an HTTP default response for LeesOpenapi
 type LeesOpenapiResponseDefaultHeaders struct {
 	APIVersion *string
@@ -8748,10 +8763,14 @@ type LeesOpenapiResponse struct {
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *json.RawMessage
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *FouteInvoer
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Fout
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *LeesOpenapiResponse200Headers
+	// Headers400 the parsed response headers for an HTTP 400 response
+	Headers400 *LeesOpenapiResponse400Headers
 	// HeadersDefault the parsed response headers for an HTTP default response
 	HeadersDefault *LeesOpenapiResponseDefaultHeaders
 }
@@ -8777,6 +8796,11 @@ type LeesOrganisatieResponse200Headers struct {
 	APIVersion *string
 }
 
+// LeesOrganisatieResponse400Headers the declared response headers of an HTTP 400 response for LeesOrganisatie
+type LeesOrganisatieResponse400Headers struct {
+	APIVersion *string
+}
+
 // LeesOrganisatieResponseDefaultHeaders the declared response headers of an HTTP default response for LeesOrganisatie
 type LeesOrganisatieResponseDefaultHeaders struct {
 	APIVersion *string
@@ -8787,10 +8811,14 @@ type LeesOrganisatieResponse struct {
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Organisatie
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *FouteInvoer
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Fout
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *LeesOrganisatieResponse200Headers
+	// Headers400 the parsed response headers for an HTTP 400 response
+	Headers400 *LeesOrganisatieResponse400Headers
 	// HeadersDefault the parsed response headers for an HTTP default response
 	HeadersDefault *LeesOrganisatieResponseDefaultHeaders
 }
@@ -11628,6 +11656,13 @@ func ParseLeesGezondheidResponse(rsp *http.Response) (*LeesGezondheidResponse, e
 		}
 		response.JSON200 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest FouteInvoer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
 	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 503:
 		var dest Gezondheid
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -11662,6 +11697,16 @@ func ParseLeesGezondheidResponse(rsp *http.Response) (*LeesGezondheidResponse, e
 			headers.APIVersion = &value
 		}
 		response.Headers200 = &headers
+	case rsp.StatusCode == 400:
+		var headers LeesGezondheidResponse400Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers400 = &headers
 	case rsp.StatusCode == 503:
 		var headers LeesGezondheidResponse503Headers
 		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
@@ -12663,6 +12708,13 @@ func ParseLeesOpenapiResponse(rsp *http.Response) (*LeesOpenapiResponse, error) 
 		}
 		response.JSON200 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest FouteInvoer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Fout
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -12690,6 +12742,16 @@ func ParseLeesOpenapiResponse(rsp *http.Response) (*LeesOpenapiResponse, error) 
 			headers.AccessControlAllowOrigin = value
 		}
 		response.Headers200 = &headers
+	case rsp.StatusCode == 400:
+		var headers LeesOpenapiResponse400Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers400 = &headers
 	case true:
 		var headers LeesOpenapiResponseDefaultHeaders
 		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
@@ -12726,6 +12788,13 @@ func ParseLeesOrganisatieResponse(rsp *http.Response) (*LeesOrganisatieResponse,
 		}
 		response.JSON200 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest FouteInvoer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Fout
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -12746,6 +12815,16 @@ func ParseLeesOrganisatieResponse(rsp *http.Response) (*LeesOrganisatieResponse,
 			headers.APIVersion = &value
 		}
 		response.Headers200 = &headers
+	case rsp.StatusCode == 400:
+		var headers LeesOrganisatieResponse400Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers400 = &headers
 	case true:
 		var headers LeesOrganisatieResponseDefaultHeaders
 		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
@@ -17372,6 +17451,25 @@ func (response LeesGezondheid200JSONResponse) VisitLeesGezondheidResponse(w http
 	return err
 }
 
+type LeesGezondheid400ApplicationProblemPlusJSONResponse struct {
+	FouteInvoerApplicationProblemPlusJSONResponse
+}
+
+func (response LeesGezondheid400ApplicationProblemPlusJSONResponse) VisitLeesGezondheidResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type LeesGezondheid503ResponseHeaders struct {
 	APIVersion *string
 }
@@ -18424,6 +18522,25 @@ func (response LeesOpenapi200JSONResponse) VisitLeesOpenapiResponse(w http.Respo
 	return err
 }
 
+type LeesOpenapi400ApplicationProblemPlusJSONResponse struct {
+	FouteInvoerApplicationProblemPlusJSONResponse
+}
+
+func (response LeesOpenapi400ApplicationProblemPlusJSONResponse) VisitLeesOpenapiResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type LeesOpenapidefaultApplicationProblemPlusJSONResponse struct {
 	Body       Probleem
 	Headers    FoutResponseHeaders
@@ -18472,6 +18589,25 @@ func (response LeesOrganisatie200JSONResponse) VisitLeesOrganisatieResponse(w ht
 		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
 	}
 	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LeesOrganisatie400ApplicationProblemPlusJSONResponse struct {
+	FouteInvoerApplicationProblemPlusJSONResponse
+}
+
+func (response LeesOrganisatie400ApplicationProblemPlusJSONResponse) VisitLeesOrganisatieResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(400)
 	_, err := buf.WriteTo(w)
 	return err
 }
