@@ -182,6 +182,7 @@ func (c *change) submit(signal *registry.Signal, refusal error) (created bool, e
 		if err := c.takeSignal(signal.Party); err != nil {
 			return false, err
 		}
+		signal.Before = stored.History()
 		return true, c.put(signal)
 	}
 	_, ended, err := c.tx.Tombstone(signal.Party, signal.SID)
@@ -300,9 +301,11 @@ func (c *change) act(ctx context.Context, act api.Act, hash api.Hash, refusal er
 const hastyWithin = 24 * time.Hour
 
 // isHasty tells whether a live signal met somebody, and was taken within a day. Its date
-// of issue is the party's own word, so what counts is when it was taken here.
+// of issue is the party's own word, so what counts is when it was taken here; and a
+// revision is no new signal.
 func (c *change) isHasty(s registry.Signal) bool {
-	return (s.Granted.Others > 0 || len(c.live) > 1) && c.adm.Now.Sub(s.Granted.Time) < hastyWithin
+	was := s.History()
+	return (was.Others > 0 || len(c.live) > 1) && c.adm.Now.Sub(was.First) < hastyWithin
 }
 
 // sweepBatch is how many signals the sweep ends in one commit. On the first of a

@@ -55,7 +55,8 @@ func (c *counts) open(ctx context.Context, store registry.Store, day encoding.Da
 	return read, nil
 }
 
-// openCounts is called before a transaction: inside it there is nothing to read.
+// openCounts is called before a transaction: inside it there is nothing to read, but
+// where the clock has jumped and KeepCounts has let the day go meanwhile.
 func (m *Matcher) openCounts(ctx context.Context, adm registry.Admission) error {
 	m.counts.mu.Lock()
 	defer m.counts.mu.Unlock()
@@ -80,7 +81,10 @@ func (m *Matcher) takeAct(adm registry.Admission, party api.PartyID) error {
 func (m *Matcher) take(adm registry.Admission, party api.PartyID, quota int, of func(*registry.Counts) *uint64) error {
 	m.counts.mu.Lock()
 	defer m.counts.mu.Unlock()
-	today := m.counts.days[utcDay(adm.Now)]
+	today, err := m.counts.open(context.Background(), m.Store, utcDay(adm.Now))
+	if err != nil {
+		return err
+	}
 	one := today[party]
 	if one == nil {
 		one = &counted{Counts: registry.Counts{Party: party}}

@@ -16,6 +16,7 @@ import (
 	"github.com/seinhuis/seinhuis/crypto/encoding"
 	"github.com/seinhuis/seinhuis/manifest"
 	"github.com/seinhuis/seinhuis/matcher/matchertest"
+	"github.com/seinhuis/seinhuis/registry"
 )
 
 // quotas is a world of three parties whose quotas are so many signals and acts a day.
@@ -223,6 +224,46 @@ func TestCountsOutliveALossOfPower(t *testing.T) {
 	}
 }
 
+// meanwhile is a store under which something happens before its next transaction.
+type meanwhile struct {
+	registry.Store
+	do func()
+}
+
+func (m *meanwhile) Update(ctx context.Context, idx registry.Idx, fn func(registry.Tx) error) error {
+	m.do()
+	return m.Store.Update(ctx, idx, fn)
+}
+
+// A clock that jumps while a statement is on its way makes memory forget the day that
+// the statement is counted on; the store knows it.
+func TestCountsOfADayThatIsOver(t *testing.T) {
+	w := quotas(t, 2, 2)
+	w.Signal(0, matchertest.Child(1))
+	day := encoding.DateOf(w.Now())
+	paper := w.Write(0, matchertest.Child(2), api.NewSID(), 1)
+	store := w.Store
+	w.Store = &meanwhile{store, func() {
+		w.Advance(72 * time.Hour)
+		if err := w.KeepCounts(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}}
+	if _, err := w.Send(paper); err != nil {
+		t.Fatal(err)
+	}
+	w.Store = store
+	want := []api.PartyUsage{{Party: matchertest.Party(0), Signals: 2}}
+	for range 2 {
+		if got, err := w.Usage(t.Context(), day); err != nil || !slices.Equal(got.Items, want) {
+			t.Errorf("%+v (%v), want %v", got, err, want)
+		}
+		if err := w.KeepCounts(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestHastyWithdrawal(t *testing.T) {
 	for name, c := range map[string]struct {
 		after time.Duration
@@ -261,6 +302,48 @@ func TestHastyWithdrawal(t *testing.T) {
 			}
 			return p
 		}, true},
+		"revised_within_the_day": {24*time.Hour - time.Minute, func(w *matchertest.World) matchertest.Paper {
+			w.Signal(1, matchertest.Child(1))
+			p := w.Signal(0, matchertest.Child(1))
+			w.Advance(30 * time.Second)
+			return w.Revise(p)
+		}, true},
+		"revised_after_the_other_left": {time.Hour, func(w *matchertest.World) matchertest.Paper {
+			o := w.Signal(1, matchertest.Child(1))
+			p := w.Revise(w.Signal(0, matchertest.Child(1)))
+			w.Withdraw(o)
+			return w.Revise(w.Revise(p))
+		}, true},
+		"old_and_revised_yesterday": {23 * time.Hour, func(w *matchertest.World) matchertest.Paper {
+			w.Signal(1, matchertest.Child(1))
+			p := w.Signal(0, matchertest.Child(1))
+			w.Advance(40 * 24 * time.Hour)
+			return w.Revise(w.Revise(p))
+		}, false},
+		"revised_and_rebuilt": {24*time.Hour - time.Second, func(w *matchertest.World) matchertest.Paper {
+			w.OpenEpoch()
+			o := w.Signal(1, matchertest.Child(1))
+			p := w.Revise(w.Signal(0, matchertest.Child(1)))
+			w.Withdraw(o)
+			p = w.Revise(p)
+			w.CloseEpoch()
+			if _, err := w.Rebuild(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			return p
+		}, true},
+		"old_and_rebuilt": {23 * time.Hour, func(w *matchertest.World) matchertest.Paper {
+			w.OpenEpoch()
+			w.Signal(1, matchertest.Child(1))
+			p := w.Signal(0, matchertest.Child(1))
+			w.Advance(40 * 24 * time.Hour)
+			p = w.Revise(p)
+			w.CloseEpoch()
+			if _, err := w.Rebuild(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			return p
+		}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := matchertest.New(t, 2)

@@ -48,6 +48,25 @@ type Signal struct {
 	Signed  api.Signed
 	Sealed  []api.SealedFace
 	Granted Granted
+	Before  Before
+}
+
+// Before is what is kept of a signal's earlier revisions. It is zero of a signal's
+// first, and of one that was revised last before this was kept.
+type Before struct {
+	First  time.Time // when the registry took the first
+	Others uint64    // the most others that any of them met
+}
+
+// History is when the registry first took a signal, and the most others that any of
+// its revisions met, as far as that was kept.
+func (s Signal) History() Before {
+	h := s.Before
+	if h.First.IsZero() {
+		h.First = s.Granted.Time
+	}
+	h.Others = max(h.Others, s.Granted.Others)
+	return h
 }
 
 // Live tells whether the signal lives on the given day, swept or not.

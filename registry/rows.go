@@ -14,7 +14,8 @@ import (
 // Rows before they are sealed are fields of E, led by the table's name. Stores
 // share these, so that a database can move from one to the other.
 const (
-	rowSignal    = "signal"
+	rowSignal    = "signal"         // without what was before its revision
+	rowRevised   = "signal-revised" // with that
 	rowTombstone = "tombstone"
 	rowMatch     = "match"         // without answers
 	rowAnswered  = "match-answers" // with some
@@ -26,18 +27,33 @@ const (
 // MarshalBinary encodes the signal as a row. The statement is not repeated: it
 // stands in the signed bytes.
 func (s Signal) MarshalBinary() ([]byte, error) {
-	fields := append(s.Granted.fields(), s.Signed.Signed, s.Signed.Signature)
+	table, fields := rowSignal, s.Granted.fields()
+	if s.Before != (Before{}) {
+		table, fields = rowRevised, append(fields, seconds(s.Before.First), encoding.Int(s.Before.Others))
+	}
+	fields = append(fields, s.Signed.Signed, s.Signed.Signature)
 	for _, f := range s.Sealed {
 		fields = append(fields, f.Card, f.Keybox)
 	}
-	return encoding.E(rowSignal, fields...)
+	return encoding.E(table, fields...)
 }
 
 // UnmarshalBinary reads what MarshalBinary writes; it keeps b.
 func (s *Signal) UnmarshalBinary(b []byte) (err error) {
+	s.Before = Before{}
 	d := encoding.NewDecoder(b)
-	d.Expect(rowSignal)
+	revised := d.String() == rowRevised
+	if !revised {
+		d = encoding.NewDecoder(b)
+		d.Expect(rowSignal)
+	}
 	s.Granted = decodeGranted(d)
+	if revised {
+		s.Before = Before{First: decodeSeconds(d), Others: d.Int()}
+		if s.Before.First.IsZero() {
+			d.Fail("a revised signal without its first revision")
+		}
+	}
 	s.Signed = api.Signed{Signed: d.Bytes(), Signature: d.Bytes()}
 	s.Sealed = nil
 	for d.More() {
@@ -169,16 +185,23 @@ func (c *Counts) UnmarshalBinary(b []byte) error {
 }
 
 func (g Granted) fields() [][]byte {
-	return [][]byte{g.Incarnation[:], encoding.Int(g.Others), g.Leaf[:], binary.BigEndian.AppendUint64(nil, uint64(g.Time.Unix()))}
+	return [][]byte{g.Incarnation[:], encoding.Int(g.Others), g.Leaf[:], seconds(g.Time)}
+}
+
+// seconds are those since 1970.
+func seconds(t time.Time) []byte { return binary.BigEndian.AppendUint64(nil, uint64(t.Unix())) }
+
+func decodeSeconds(d *encoding.Decoder) time.Time {
+	var b [8]byte
+	d.Fixed(b[:])
+	return time.Unix(int64(binary.BigEndian.Uint64(b[:])), 0).UTC()
 }
 
 func decodeGranted(d *encoding.Decoder) (g Granted) {
 	d.Fixed(g.Incarnation[:])
 	g.Others = d.Int()
 	d.Fixed(g.Leaf[:])
-	var seconds [8]byte // since 1970
-	d.Fixed(seconds[:])
-	g.Time = time.Unix(int64(binary.BigEndian.Uint64(seconds[:])), 0).UTC()
+	g.Time = decodeSeconds(d)
 	return g
 }
 

@@ -53,6 +53,14 @@ func FuzzSignalRow(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
+	revised, err := Signal{
+		Signed: api.Signed{Signed: st, Signature: make([]byte, 64)}, Granted: someGrant, Before: Before{First: someTime, Others: 1},
+		Sealed: []api.SealedFace{{Card: []byte("card"), Keybox: []byte("box")}},
+	}.MarshalBinary()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(revised)
 	fuzzRow[Signal, *Signal](f, Signal{
 		Signed: api.Signed{Signed: st, Signature: make([]byte, 64)}, Granted: someGrant,
 		Sealed: []api.SealedFace{{Card: []byte("card"), Keybox: []byte("box")}},

@@ -234,6 +234,18 @@ func (w *World) Signal(p int, tag api.Tag) Paper {
 	return paper
 }
 
+// Revise sends the next revision of a signal, which must be taken.
+func (w *World) Revise(of Paper) Paper {
+	w.t.Helper()
+	st := of.Statement
+	paper := w.Write(slices.IndexFunc(w.Directory.Parties, func(p manifest.Party) bool { return p.ID == st.Party }),
+		st.Faces[0].Tag, st.SID, st.Rev+1)
+	if out, err := w.Send(paper); err != nil || !out.Created {
+		w.t.Fatalf("a revision was not taken: %v", err)
+	}
+	return paper
+}
+
 // Withdrawal signs the act that withdraws a signal, by its tag in the oldest open
 // epoch if it has one; change may alter it first.
 func (w *World) Withdrawal(of Paper, change ...func(*api.Act)) api.ActRequest {
