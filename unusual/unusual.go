@@ -5,14 +5,16 @@
 // signal, and judges nobody.
 //
 //	kind                             told by     when
-//	evaluations-without-submissions  evaluator   a UTC day has more than 64 + 2 × signals evaluations, for each open epoch
+//	evaluations-without-submissions  evaluator   a UTC day has more than 64 + 2 × signals evaluations, for each open epoch;
+//	                                             signals of the next day count as far as it has no evaluations for them
 //	nightly-bulk                     both        more than a quarter of the daily budget between 00:00 and 06:00 Amsterdam, without a grant
 //	above-peers                      both        a UTC day, less grants, is over ten times the median of three or more others of the kind
 //	withdrawn-after-match            registry    a signal met somebody, and was withdrawn within a day of when it was taken
 //
 // What is under 64, or for above-peers under a tenth of the daily budget, is never
 // bulk. Nights and days are told of when they are over: a log that said it at once
-// would tell when a party does what. What is counted is in memory, so a restart
+// would tell when a party does what. Evaluations wait a day more, for what is evaluated
+// before midnight may be sent after it. What is counted is in memory, so a restart
 // forgets the night, and may tell of a day twice.
 package unusual
 
@@ -153,18 +155,33 @@ func less(n int, p manifest.Party, day time.Time) int {
 	return max(0, n)
 }
 
+// A Day is what parties had evaluated on a UTC day, and what they sent to the registry
+// on it.
+type Day struct {
+	Evaluated map[api.PartyID]int
+	Sent      api.Usage
+}
+
 // Submissions tells of parties that had far more evaluated on a day than they sent to
-// the registry on it: a child evaluated is a child signalled, in each open epoch.
-func (w *Watch) Submissions(evaluated map[api.PartyID]int, usage api.Usage, epochs int) {
-	sent := map[api.PartyID]int{}
-	for _, one := range usage.Items {
-		sent[one.Party] = one.Signals
-	}
-	for _, party := range sorted(evaluated) {
-		if evaluated[party] > epochs*(few+2*sent[party]) {
+// the registry: a child evaluated is a child signalled, in each open epoch, on that day
+// or on the next. What was evaluated on the next day itself comes first there.
+func (w *Watch) Submissions(day, next Day, epochs int) {
+	epochs = max(1, epochs) // whatever was evaluated was evaluated in one
+	sent, late := day.sent(), next.sent()
+	for _, party := range sorted(day.Evaluated) {
+		signalled := epochs*sent[party] + max(0, epochs*late[party]-next.Evaluated[party])
+		if day.Evaluated[party] > epochs*few+2*signalled {
 			w.Tell(WithoutSubmissions, party)
 		}
 	}
+}
+
+func (d Day) sent() map[api.PartyID]int {
+	sent := make(map[api.PartyID]int, len(d.Sent.Items))
+	for _, one := range d.Sent.Items {
+		sent[one.Party] = one.Signals
+	}
+	return sent
 }
 
 func sorted(done map[api.PartyID]int) (list []api.PartyID) {

@@ -138,12 +138,23 @@ func TestPeers(t *testing.T) {
 }
 
 func TestSubmissions(t *testing.T) {
-	usage := api.Usage{Items: []api.PartyUsage{{Party: id(1), Signals: 100}, {Party: id(2), Signals: 100, Acts: 1000}}}
-	for epochs := 1; epochs <= 2; epochs++ {
-		w := newWatch(t)
-		w.Submissions(map[api.PartyID]int{
-			id(1): epochs * 264, id(2): epochs*264 + 1, id(3): epochs * 64, id(4): epochs*64 + 1,
-		}, usage, epochs)
+	usage := func(parties ...int) (u api.Usage) { // a hundred signals of each
+		for _, n := range parties {
+			u.Items = append(u.Items, api.PartyUsage{Party: id(n), Signals: 100, Acts: 1000})
+		}
+		return u
+	}
+	for epochs := range 3 {
+		w, n := newWatch(t), max(1, epochs) // an epoch can have been closed since
+		w.Submissions(Day{map[api.PartyID]int{
+			id(1): n * 264, id(2): n*264 + 1, id(3): n * 64, id(4): n*64 + 1,
+		}, usage(1, 2)}, Day{}, epochs)
 		w.wants(WithoutSubmissions, id(2), id(4))
+
+		// What is sent after midnight counts, but not for what was evaluated after it.
+		w.Submissions(Day{map[api.PartyID]int{
+			id(1): n * 464, id(2): n*464 + 1, id(3): n * 264, id(4): n*224 + 1, id(5): n * 65,
+		}, usage(1, 2)}, Day{map[api.PartyID]int{id(4): n * 20, id(5): n * 500}, usage(1, 2, 3, 4, 5)}, epochs)
+		w.wants(WithoutSubmissions, id(2), id(4), id(5))
 	}
 }

@@ -133,6 +133,10 @@ type operations struct{ *Server }
 
 func (o operations) Evaluate(ctx context.Context, r EvaluateRequestObject) (EvaluateResponseObject, error) {
 	q, began := r.Body, time.Now()
+	if o.now().After(o.directory().NotAfter) {
+		o.minute.count(fault, 0)
+		return nil, api.Refuse(api.CodeUnavailable, errDirectory)
+	}
 	elements := make([][]byte, len(q.Elements))
 	for i, e := range q.Elements {
 		elements[i] = e
@@ -164,6 +168,10 @@ func (o operations) ReadBudget(ctx context.Context, _ ReadBudgetRequestObject) (
 		Left: b.Left, Day: api.Limit(b.Day), Month: api.Limit(b.Month), Reserve: api.Limit(b.Reserve),
 	}}, nil
 }
+
+// errDirectory: what is no longer in force may name parties that have been put out, and
+// keys that have been revoked. The registry takes nothing either.
+var errDirectory = errors.New("evaluation: the directory is no longer in force")
 
 func refusal(err error) (outcome, error) {
 	over, spent := errors.AsType[*evaluator.BudgetError](err)

@@ -331,6 +331,26 @@ func TestHealth(t *testing.T) {
 	}
 }
 
+// Health says fault where nothing is evaluated any more, and only there.
+func TestADirectoryThatIsOver(t *testing.T) {
+	w := newWorld(t, nil)
+	q := body(t, 1, 2012, 4, blind(t, 1).Elements()...)
+	for after, want := range map[time.Duration]int{0: http.StatusOK, time.Second: http.StatusServiceUnavailable} {
+		over := *w.Directory
+		over.NotAfter = manifesttest.Now.Add(-after)
+		w.directory.Store(&over)
+		resp, text := post(t, w.client(school), w.url, q)
+		if resp.StatusCode != want || want != http.StatusOK && !strings.Contains(string(text), "unavailable") {
+			t.Errorf("%s after its end: %s %s", after, resp.Status, text)
+		}
+		got := httptest.NewRecorder()
+		w.server.Public().ServeHTTP(got, httptest.NewRequest(http.MethodGet, "/health", nil))
+		if got.Code != want {
+			t.Errorf("%s after its end health is %d", after, got.Code)
+		}
+	}
+}
+
 // What is counted shows only when the minute is over, and neither log nor metrics
 // tell who asked for what.
 func TestMinutes(t *testing.T) {

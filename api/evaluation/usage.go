@@ -13,7 +13,9 @@ import (
 
 	"github.com/seinhuis/seinhuis/api"
 	"github.com/seinhuis/seinhuis/api/edge"
+	"github.com/seinhuis/seinhuis/crypto/encoding"
 	"github.com/seinhuis/seinhuis/manifest"
+	"github.com/seinhuis/seinhuis/unusual"
 )
 
 // Usage asks what the registry took of every party on a UTC day.
@@ -84,19 +86,38 @@ func (s *Server) look(ctx context.Context, looked time.Time, usage Usage) (time.
 	if yesterday.Equal(looked) || now.Sub(today) < registryBy {
 		return looked, nil
 	}
-	totals, err := s.evaluator.On(yesterday)
-	if err != nil {
-		return looked, err
+	before := yesterday.AddDate(0, 0, -1)
+	var days [2]unusual.Day // yesterday, and the day before
+	for i, day := range []time.Time{yesterday, before} {
+		var err error
+		if days[i], err = s.day(ctx, day, usage); err != nil {
+			return looked, err
+		}
 	}
-	sent, err := usage(ctx, yesterday)
-	if err != nil {
-		return looked, err
-	}
-	done := make(map[api.PartyID]int, len(totals))
-	for party, n := range totals {
-		done[api.PartyID(party)] = n
-	}
-	s.unusual.Peers(done, s.directory(), m.Policy, yesterday)
-	s.unusual.Submissions(done, sent, len(m.Open()))
+	s.unusual.Peers(days[0].Evaluated, s.directory(), m.Policy, yesterday)
+	s.unusual.Submissions(days[1], days[0], openOn(m, encoding.DateOf(before)))
 	return yesterday, nil
+}
+
+func (s *Server) day(ctx context.Context, day time.Time, usage Usage) (unusual.Day, error) {
+	totals, err := s.evaluator.On(day)
+	if err != nil {
+		return unusual.Day{}, err
+	}
+	d := unusual.Day{Evaluated: make(map[api.PartyID]int, len(totals))}
+	for party, n := range totals {
+		d.Evaluated[api.PartyID(party)] = n
+	}
+	d.Sent, err = usage(ctx, day)
+	return d, err
+}
+
+// openOn is how many epochs were open on a day, as far as the manifest tells.
+func openOn(m *manifest.Manifest, day encoding.Date) (n int) {
+	for _, e := range m.Epochs {
+		if e.Opens.Compare(day) <= 0 && (e.State == manifest.EpochOpen || e.Closes.Compare(day) > 0) {
+			n++
+		}
+	}
+	return n
 }

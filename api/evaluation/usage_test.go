@@ -13,12 +13,13 @@ import (
 	"time"
 
 	"github.com/seinhuis/seinhuis/api"
+	"github.com/seinhuis/seinhuis/crypto/encoding"
 	"github.com/seinhuis/seinhuis/manifest"
 	"github.com/seinhuis/seinhuis/manifest/manifesttest"
 )
 
-// What an evaluator sees of a day is held against what the registry took on it, once,
-// when the day is over and the registry has told.
+// What an evaluator sees of a day is held against what the registry took on it and on
+// the next, once, when both are over and the registry has told.
 func TestUnusualUseOfAnEvaluator(t *testing.T) {
 	w := newWorld(t, func(m *manifest.Manifest) { m.Policy.DailyBudget, m.Policy.MonthlyBudget = 400, 4000 })
 	ask := func(id api.PartyID, n int) {
@@ -43,9 +44,13 @@ func TestUnusualUseOfAnEvaluator(t *testing.T) {
 	now := manifesttest.Now
 	var asked []time.Time
 	var fails error
-	usage := func(_ context.Context, day time.Time) (api.Usage, error) {
+	midnight := manifesttest.Now.Truncate(24*time.Hour).AddDate(0, 0, 1)
+	usage := func(_ context.Context, day time.Time) (u api.Usage, err error) {
 		asked = append(asked, day)
-		return api.Usage{Items: []api.PartyUsage{{Party: school, Signals: 20}, {Party: clinic, Signals: 20}}}, fails
+		if !day.Before(midnight.AddDate(0, 0, -1)) { // both sent half of it after midnight
+			u.Items = []api.PartyUsage{{Party: school, Signals: 10}, {Party: clinic, Signals: 10}}
+		}
+		return u, fails
 	}
 	looked := now.Truncate(24*time.Hour).AddDate(0, 0, -1) // as if it had run a day
 	look := func(at time.Time) error {
@@ -54,7 +59,6 @@ func TestUnusualUseOfAnEvaluator(t *testing.T) {
 		looked, err = w.server.look(t.Context(), looked, usage)
 		return err
 	}
-	midnight := manifesttest.Now.Truncate(24*time.Hour).AddDate(0, 0, 1)
 	for _, at := range []time.Time{now, midnight.Add(-time.Second), midnight.Add(59 * time.Minute)} {
 		if err := look(at); err != nil || len(asked) > 0 {
 			t.Fatalf("at %s the registry is asked (%v)", at, err)
@@ -66,7 +70,12 @@ func TestUnusualUseOfAnEvaluator(t *testing.T) {
 	}
 	fails = nil
 	for range 2 {
-		if err := look(midnight.Add(2 * time.Hour)); err != nil {
+		if err := look(midnight.Add(2 * time.Hour)); err != nil || len(told()) != 0 {
+			t.Fatalf("what was sent after midnight is not waited for: %q (%v)", told(), err)
+		}
+	}
+	for range 2 {
+		if err := look(midnight.Add(26 * time.Hour)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -74,7 +83,7 @@ func TestUnusualUseOfAnEvaluator(t *testing.T) {
 	if got := told(); !slices.Equal(got, []string{want}) {
 		t.Errorf("told %q, want %q", got, want)
 	}
-	if len(asked) != 2 || !asked[1].Equal(midnight.AddDate(0, 0, -1)) {
+	if len(asked) != 5 || !asked[3].Equal(midnight) || !asked[4].Equal(midnight.AddDate(0, 0, -1)) {
 		t.Errorf("the registry was asked of %v", asked)
 	}
 }
@@ -102,5 +111,20 @@ func TestNightlyBulkAtAnEvaluator(t *testing.T) {
 	w.setClock(night.Add(4 * time.Hour))
 	if look() != 1 {
 		t.Error("not told of the school, and it alone")
+	}
+}
+
+// A day on which two epochs were open had twice as many evaluations, though one has been
+// closed since.
+func TestEpochsOfADay(t *testing.T) {
+	day := encoding.Date{Year: 2027, Month: 3, Day: 4}
+	m := &manifest.Manifest{Epochs: []manifest.Epoch{
+		{State: manifest.EpochClosed, Opens: day.AddDate(-2, 0, 0), Closes: day},
+		{State: manifest.EpochClosed, Opens: day.AddDate(-1, 0, 0), Closes: day.AddDate(0, 0, 1)},
+		{State: manifest.EpochOpen, Opens: day, Closes: day.AddDate(0, 0, -1)},
+		{State: manifest.EpochOpen, Opens: day.AddDate(0, 0, 1)},
+	}}
+	if n := openOn(m, day); n != 2 {
+		t.Errorf("%d epochs, want the one that closed a day later and the one that opened", n)
 	}
 }
