@@ -78,7 +78,7 @@ SEED  ?= $(shell date +%s)
 soak: build
 	@test -n "$(ROW)" || { echo "make soak ROW=n: which row of the table of faults?"; exit 2; }
 	@set -e; status=0; mkdir -p bin; rm -f bin/soak.lines; \
-	for dir in $$(grep -rlE --include='*_test.go' '^func TestRow$(ROW)[A-Z]' . | xargs -n 1 dirname | sort -u); do \
+	for dir in $$(grep -rlE --include='*_test.go' '^func TestRow$(ROW)[A-Z]' . | xargs -r -n 1 dirname | sort -u); do \
 	  $(PURE) $(GO) test -c -o bin/soak.test $$dir; \
 	  (cd $$dir && SEINHUIS_SOAK_COUNT=$(COUNT) SEINHUIS_SOAK_SEED=$(SEED) SEINHUIS_SOAK_LINES=$(CURDIR)/bin/soak.lines \
 	    $(CURDIR)/bin/soak.test -test.run '^TestRow$(ROW)[A-Z]' -test.timeout 0) || status=1; \
