@@ -10,6 +10,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/seinhuis/seinhuis/api"
@@ -71,12 +72,20 @@ const (
 	writeTime  = (api.MaxWait + 30) * time.Second
 	idleTime   = 2 * time.Minute
 	maxHeader  = 16 << 10
-	grace      = 10 * time.Second
 )
 
+// How long a stop waits for handlers: to end by themselves, and once their connections
+// are closed and their contexts ended. Only tests set them.
+var grace, patience = 10 * time.Second, 10 * time.Second
+
+// ErrRunning says that handlers have not ended in time. What they use must stay open.
+var ErrRunning = errors.New("edge: requests were still running after a stop of twenty seconds")
+
 // Serve serves until ctx ends; then it takes no new connections, ends the
-// contexts of handlers made by Get, and waits for the others, ten seconds at
-// most. With TLSConfig set it serves TLS. It returns nil after a clean end.
+// contexts of handlers made by Get, and waits for the others, ten seconds. Then it
+// closes their connections, which ends their contexts, and waits ten more. With
+// TLSConfig set it serves TLS. It returns nil after a clean end: no handler runs any
+// more.
 func Serve(ctx context.Context, srv *http.Server, ln net.Listener) error {
 	srv.ReadHeaderTimeout = headerTime
 	srv.ReadTimeout = readTime
@@ -90,15 +99,17 @@ func Serve(ctx context.Context, srv *http.Server, ln net.Listener) error {
 		// net/http would write the address of whoever failed a handshake.
 		srv.ErrorLog = log.New(io.Discard, "", 0)
 	}
+	var running handlers
+	srv.Handler = running.count(srv.Handler)
 	ended := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() {
 		limit, cancel := context.WithTimeout(context.Background(), grace)
 		defer cancel()
-		if srv.Shutdown(limit) == nil {
-			ended <- nil
-			return
+		var err error
+		if srv.Shutdown(limit) != nil {
+			err = srv.Close()
 		}
-		ended <- srv.Close()
+		ended <- errors.Join(err, running.wait(patience))
 	})
 	var err error
 	if srv.TLSConfig != nil {
@@ -110,6 +121,57 @@ func Serve(ctx context.Context, srv *http.Server, ln net.Listener) error {
 		return err
 	}
 	return <-ended
+}
+
+// handlers counts those that run.
+type handlers struct {
+	mu      sync.Mutex
+	running int
+	ended   chan struct{} // made by wait, closed when none runs
+}
+
+func (h *handlers) count(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if h.begin() {
+			defer h.end()
+			next.ServeHTTP(w, r)
+		}
+	})
+}
+
+// begin is false for a request that was read when its connection was closed already.
+func (h *handlers) begin() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.ended != nil {
+		return false
+	}
+	h.running++
+	return true
+}
+
+func (h *handlers) end() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.running--; h.running == 0 && h.ended != nil {
+		close(h.ended)
+	}
+}
+
+// wait waits until none runs, and lets none begin.
+func (h *handlers) wait(most time.Duration) error {
+	h.mu.Lock()
+	h.ended = make(chan struct{})
+	if h.running == 0 {
+		close(h.ended)
+	}
+	h.mu.Unlock()
+	select {
+	case <-h.ended:
+		return nil
+	case <-time.After(most):
+		return ErrRunning
+	}
 }
 
 type servingKey struct{}

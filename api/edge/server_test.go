@@ -5,6 +5,7 @@ package edge
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/gorilla/mux"
 
@@ -160,6 +162,61 @@ func TestServeEnds(t *testing.T) {
 	}
 	if _, err := http.Get("http://" + addr + "/v1/ones/1"); err == nil {
 		t.Error("it still serves")
+	}
+}
+
+// What a handler uses is closed after Serve has returned: not while a handler runs that
+// a stop did not reach, and not at all if none of it helps.
+func TestServeWaitsForHandlers(t *testing.T) {
+	defer func(g, p time.Duration) { grace, patience = g, p }(grace, patience)
+	for name, c := range map[string]struct {
+		patience time.Duration
+		want     error
+	}{"ends_with_its_connection": {time.Minute, nil}, "does_not_end": {time.Millisecond, ErrRunning}} {
+		t.Run(name, func(t *testing.T) {
+			grace, patience = time.Millisecond, c.patience
+			begun, free, ended := make(chan struct{}), make(chan struct{}), make(chan struct{})
+			var over atomic.Bool
+			addr, stop := serve(t, &http.Server{Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				defer close(ended)
+				close(begun)
+				<-r.Context().Done()
+				if c.want != nil {
+					<-free
+				}
+				time.Sleep(50 * time.Millisecond) // long enough for a Serve that does not wait
+				over.Store(true)
+			})})
+			go func() {
+				if resp, err := http.Get("http://" + addr); err == nil {
+					resp.Body.Close()
+				}
+			}()
+			<-begun
+			if err := stop(); !errors.Is(err, c.want) {
+				t.Errorf("Serve: %v", err)
+			}
+			if over.Load() != (c.want == nil) {
+				t.Error("the handler was not waited for")
+			}
+			close(free)
+			<-ended
+		})
+	}
+}
+
+// A request that was read before its connection was closed does not begin after that.
+func TestNoHandlerBeginsAfterTheStop(t *testing.T) {
+	var h handlers
+	served := 0
+	handler := h.count(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { served++ }))
+	handler.ServeHTTP(nil, nil)
+	if err := h.wait(time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	handler.ServeHTTP(nil, nil)
+	if served != 1 {
+		t.Errorf("%d requests were served, want the one before the stop", served)
 	}
 }
 

@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"io"
 	"log/slog"
 	"path/filepath"
@@ -45,7 +44,7 @@ func serve(ctx context.Context, args []string, _, stderr io.Writer) error {
 		return err
 	}
 	err = n.serve(ctx, budgets, log)
-	return errors.Join(err, budgets.Close())
+	return command.Close(err, budgets)
 }
 
 func (n *node) serve(ctx context.Context, budgets *evaluator.Budgets, log *slog.Logger) error {

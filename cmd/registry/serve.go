@@ -38,7 +38,7 @@ func serve(ctx context.Context, args []string, _, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(c.serve(ctx, m, trust, log), m.Store.Close())
+	return command.Close(c.serve(ctx, m, trust, log), m.Store)
 }
 
 func (c *config) serve(ctx context.Context, m *matcher.Matcher, trust *manifest.Trust, log *slog.Logger) error {

@@ -6,12 +6,14 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"os/signal"
 	"strings"
+	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sync/errgroup"
@@ -27,6 +29,7 @@ type Service struct {
 	log       *slog.Logger
 	addresses []any
 	failed    error
+	running   atomic.Bool // requests, after the end
 	certificates
 }
 
@@ -55,7 +58,13 @@ func (s *Service) Listen(name, address string, handler http.Handler, config *tls
 	if network == "tcp" {
 		s.addresses = append(s.addresses, name, ln.Addr().String())
 	}
-	s.Go(func() error { return edge.Serve(s.ctx, &http.Server{Handler: handler, TLSConfig: config}, ln) })
+	s.Go(func() error {
+		err := edge.Serve(s.ctx, &http.Server{Handler: handler, TLSConfig: config}, ln)
+		if errors.Is(err, edge.ErrRunning) {
+			s.running.Store(true)
+		}
+		return err
+	})
 }
 
 // Go runs a loop, which returns nil when the context has ended.
@@ -90,14 +99,32 @@ func (s *Service) OnHangup(reload func() ([]any, error)) {
 func (s *Service) Run(attrs ...any) error {
 	if s.failed != nil {
 		s.Go(func() error { return s.failed }) // ends the listeners that did open
-		return s.group.Wait()
+		return s.wait()
 	}
 	s.log.Info("listening", append(s.addresses, attrs...)...)
-	if err := s.group.Wait(); err != nil {
+	if err := s.wait(); err != nil {
 		return err
 	}
 	s.log.Info("stopped")
 	return nil
+}
+
+// wait gives what went wrong first, and in any case that requests are still running.
+func (s *Service) wait() error {
+	err := s.group.Wait()
+	if s.running.Load() && !errors.Is(err, edge.ErrRunning) {
+		err = errors.Join(err, edge.ErrRunning)
+	}
+	return err
+}
+
+// Close closes what requests use after a service has ended with err. Where requests are
+// still running it leaves it to the end of the process: what is durable is durable.
+func Close(err error, of io.Closer) error {
+	if errors.Is(err, edge.ErrRunning) {
+		return err
+	}
+	return errors.Join(err, of.Close())
 }
 
 // PebbleLog passes on what pebble complains of. Its info lines name files and
