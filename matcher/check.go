@@ -4,11 +4,13 @@ package matcher
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
 
 	"github.com/seinhuis/seinhuis/api"
+	"github.com/seinhuis/seinhuis/audit"
 	"github.com/seinhuis/seinhuis/registry"
 )
 
@@ -37,6 +39,7 @@ const (
 	AnswerOf     = "a match keeps an answer between two who are not both in it"
 	AnswerTwice  = "a match keeps two answers of one to another"
 	AnswerUntold = "a party was not told of an answer"
+	LeafLost     = "what a receipt says was logged is not in the log"
 )
 
 // Checked counts what a check has looked at.
@@ -90,6 +93,11 @@ func (m *Matcher) Check(ctx context.Context, report func(Difference)) (Checked, 
 				differs(Difference{What: Misplaced, Of: member(s)})
 			}
 			keys, live = append(keys, key), append(live, checkedSignal{member(s), s.Rev})
+			if logged, err := m.logged(ctx, s.Granted.Leaf); err != nil {
+				return err
+			} else if !logged {
+				differs(Difference{What: LeafLost, Of: member(s)})
+			}
 		}
 		if match.ID.IsZero() {
 			return nil
@@ -162,6 +170,20 @@ func (m *Matcher) Check(ctx context.Context, report func(Difference)) (Checked, 
 	}
 	return done, err
 }
+
+// logged tells whether a leaf waits for the log.
+func (m *Matcher) logged(ctx context.Context, leaf api.Hash) (found bool, err error) {
+	err = m.Store.Leaves(ctx, leaf, func(l audit.Leaf) error {
+		found = l.Hash() == leaf
+		return errFirst
+	})
+	if errors.Is(err, errFirst) {
+		err = nil
+	}
+	return found, err
+}
+
+var errFirst = errors.New("matcher: the first is enough")
 
 type checkedSignal struct {
 	registry.Member

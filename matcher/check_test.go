@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/seinhuis/seinhuis/api"
+	"github.com/seinhuis/seinhuis/audit"
 	"github.com/seinhuis/seinhuis/matcher"
 	"github.com/seinhuis/seinhuis/matcher/matchertest"
 	"github.com/seinhuis/seinhuis/registry"
@@ -26,6 +27,33 @@ func checked(t *testing.T, w *matchertest.World) (matcher.Checked, []string) {
 
 func stored(p matchertest.Paper) registry.Signal {
 	return registry.Signal{Statement: p.Statement, Signed: p.Submission.Signed, Sealed: p.Submission.Faces}
+}
+
+// plant stores a signal past the rules, with the leaf that belongs to it.
+func plant(tx registry.Tx, p matchertest.Paper) error {
+	leaf, err := audit.NewLeaf(audit.Record{
+		Event: "signal.register", Action: audit.Create, Outcome: audit.Success, Time: p.Statement.Issued, System: "registry",
+	})
+	if err != nil {
+		return err
+	}
+	s := stored(p)
+	s.Granted.Leaf = leaf.Hash()
+	return errors.Join(tx.Log(leaf), tx.PutSignal(s))
+}
+
+// A store whose log has lost a leaf that a receipt names is not sound.
+func TestCheckFindsALostLeaf(t *testing.T) {
+	w := matchertest.New(t, 2)
+	paper := w.Signal(0, matchertest.Child(1))
+	err := w.Store.Update(t.Context(), w.Keys.Idx(1, matchertest.Child(1)), func(tx registry.Tx) error {
+		s, err := tx.Signals()
+		s[0].Granted.Leaf[0] ^= 1
+		return errors.Join(err, tx.PutSignal(s[0]))
+	})
+	if _, found := checked(t, w); err != nil || !slices.Equal(found, []string{matcher.LeafLost}) {
+		t.Errorf("the leaf of %s: %v, %q", paper.Statement.SID, err, found)
+	}
 }
 
 // TestCheckFindsAndRebuildMends plants each kind of damage in a store.
@@ -52,7 +80,7 @@ func TestCheckFindsAndRebuildMends(t *testing.T) {
 			return tx.PutMatch(m)
 		}, []string{matcher.MatchedWrong}},
 		{"signal_put_past_the_rules", func(w *matchertest.World, tx registry.Tx, a, b matchertest.Paper) error {
-			return tx.PutSignal(stored(w.Write(2, tag, api.NewSID(), 1)))
+			return plant(tx, w.Write(2, tag, api.NewSID(), 1))
 		}, []string{matcher.NotTold, matcher.NotMatched}},
 		{"told_to_nobody", func(w *matchertest.World, tx registry.Tx, a, b matchertest.Paper) error {
 			third := w.Write(2, tag, api.NewSID(), 1)
@@ -61,7 +89,7 @@ func TestCheckFindsAndRebuildMends(t *testing.T) {
 				return err
 			}
 			m.Members = append(m.Members, member(third))
-			if err := tx.PutSignal(stored(third)); err != nil {
+			if err := plant(tx, third); err != nil {
 				return err
 			}
 			return tx.PutMatch(m)
@@ -92,7 +120,7 @@ func TestCheckFindsAndRebuildMends(t *testing.T) {
 				return err
 			}
 			m.Members = append(m.Members, member(third))
-			err = errors.Join(tx.PutSignal(stored(third)), tx.PutMatch(m))
+			err = errors.Join(plant(tx, third), tx.PutMatch(m))
 			for _, pair := range [][2]registry.Member{{member(a), member(third)}, {member(b), member(third)}, {member(third), member(a)}} {
 				id, _ := api.EventIDOf(pair[0].Party, pair[0].SID, pair[1].Party, pair[1].SID, api.EventJoined, 1)
 				err = errors.Join(err, tx.Emit(registry.Event{
@@ -102,7 +130,7 @@ func TestCheckFindsAndRebuildMends(t *testing.T) {
 			return err
 		}, []string{matcher.NotTold}},
 		{"signal_under_another_child", func(w *matchertest.World, tx registry.Tx, a, b matchertest.Paper) error {
-			return tx.PutSignal(stored(w.Write(2, matchertest.Child(9), api.NewSID(), 1)))
+			return plant(tx, w.Write(2, matchertest.Child(9), api.NewSID(), 1))
 		}, []string{matcher.Misplaced}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -124,7 +124,7 @@ func TestAStoppedRebuildLosesNoMisplacedSignal(t *testing.T) {
 		// the first and belongs under the middle.
 		for p, c := range []struct{ stands, belongs int }{{children[1], children[2]}, {children[0], children[1]}} {
 			paper := w.Write(p, matchertest.Child(c.belongs), api.NewSID(), 1)
-			if err := w.Store.Update(t.Context(), at(c.stands), func(tx registry.Tx) error { return tx.PutSignal(stored(paper)) }); err != nil {
+			if err := w.Store.Update(t.Context(), at(c.stands), func(tx registry.Tx) error { return plant(tx, paper) }); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -82,6 +82,10 @@ type Store interface {
 	// order of idx, until fn returns an error. Tombstones are not part of it.
 	Scan(ctx context.Context, from Idx, fn func(Idx, []Signal, Match) error) error
 
+	// Leaves reads the leaves that wait for the log, from a hash (inclusive) to the
+	// highest, in order of hash, until fn returns an error.
+	Leaves(ctx context.Context, from api.Hash, fn func(audit.Leaf) error) error
+
 	// Readdress gives every event in every feed to fn, and where fn returns it with
 	// another Idx and Epoch keeps it so, at its position. It returns how many it kept
 	// anew. An error or a crash may leave some of them done; the rest can be done by

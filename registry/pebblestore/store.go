@@ -32,6 +32,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/seinhuis/seinhuis/api"
+	"github.com/seinhuis/seinhuis/audit"
 	enc "github.com/seinhuis/seinhuis/crypto/encoding"
 	"github.com/seinhuis/seinhuis/registry"
 )
@@ -296,6 +297,29 @@ func (s *Store) Scan(ctx context.Context, from registry.Idx, fn func(registry.Id
 		}
 	}
 	return errors.Join(it.Error(), flush())
+}
+
+// Leaves implements registry.Store.
+func (s *Store) Leaves(ctx context.Context, from api.Hash, fn func(audit.Leaf) error) error {
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: outboxKey(from), UpperBound: []byte{prefixOutbox + 1}})
+	if err != nil {
+		return err
+	}
+	defer it.Close()
+	for it.First(); it.Valid(); it.Next() {
+		sealed, err := it.ValueAndErr()
+		if err != nil {
+			return err
+		}
+		var leaf registry.LogEntry
+		if err := s.open(tableOutbox, it.Key(), sealed, &leaf); err != nil {
+			return err
+		}
+		if err := errors.Join(ctx.Err(), fn(audit.Leaf(leaf))); err != nil {
+			return err
+		}
+	}
+	return it.Error()
 }
 
 // Due implements registry.Store.
