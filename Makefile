@@ -25,7 +25,7 @@ FUZZTIME ?= 1000x
 # and it took two fifths of the gateway's tests.
 PURE := CGO_ENABLED=0
 COMPUTES := crypto/internal/fips140 filippo.io/edwards25519 github.com/cloudflare/circl \
-            github.com/getkin/kin-openapi github.com/oasdiff
+            github.com/gtank/ristretto255 github.com/getkin/kin-openapi github.com/oasdiff
 ifeq ($(shell $(GO) env CGO_ENABLED),1)
 RACE := -race -tags pebblegozstd $(COMPUTES:%=-gcflags=%/...=-race=false)
 else
