@@ -77,15 +77,12 @@ func (p *Party) head(v view, t Target) (d *delivery, err error) {
 }
 
 // forTarget tells whether a message is for a webhook. It has the owners of today.
-func (p *Party) forTarget(v view, t Target, msg *Message) (bool, error) {
-	now, err := p.ownership(v, msg.SID)
-	if err != nil {
+func (p *Party) forTarget(v view, t Target, msg *Message) (_ bool, err error) {
+	then := msg.Owners
+	if msg.Owners, err = p.ownersNow(v, msg.SID, then); err != nil {
 		return false, err
 	}
-	if msg.Owners, err = p.ownersNow(v, msg.Owners, now); err != nil {
-		return false, err
-	}
-	return p.sends(t.Subscription, msg), nil
+	return p.sends(t.Subscription, msg, then), nil
 }
 
 // nextReplay finds a dead letter that is due, or else notes when the next one is.

@@ -221,16 +221,7 @@ func TestNewsOfASignalThatHasEnded(t *testing.T) {
 	theirs := signal(t, x.b, child(1), terms("bakker", "B-1"))
 	inbox(t, x.a, 1)
 	x.Taken(1)
-	x.Registry.OnAsked(func(r *http.Request) {
-		if r.URL.Path == "/v1/events" && r.TLS.PeerCertificates[0].Subject.CommonName == string(gatewaytest.Party(0)) {
-			panic(http.ErrAbortHandler)
-		}
-	})
-	x.Registry.OnAnswer(func(r *http.Request) {
-		if r.URL.Path == "/v1/events" && r.TLS.PeerCertificates[0].Subject.CommonName == string(gatewaytest.Party(0)) {
-			panic(http.ErrAbortHandler)
-		}
-	})
+	hear := deaf(x.World)
 	if _, err := x.b.Withdraw(theirs.ID, api.ReasonEnded); err != nil {
 		t.Fatal(err)
 	}
@@ -239,8 +230,7 @@ func TestNewsOfASignalThatHasEnded(t *testing.T) {
 		t.Fatal(err)
 	}
 	settled(t, x.a, own.ID)
-	x.Registry.OnAsked(nil)
-	x.Registry.OnAnswer(nil)
+	hear()
 	for _, m := range inbox(t, x.a, 2) {
 		if len(m.Owners) != 1 || m.Owners[0].Owner != "jansen" || m.Owners[0].Reference != "A-1" {
 			t.Errorf("%s is of %v", m.Kind, m.Owners)

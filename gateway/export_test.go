@@ -51,7 +51,7 @@ var (
 
 // Tables have letters of their own: a key that stands here twice does not compile.
 var _ = map[byte]bool{
-	tableFormat: true, tableManifest: true, tableDirectory: true, tableRegistration: true, tableSignal: true, tableOwner: true,
+	tableFormat: true, tableManifest: true, tableDirectory: true, tableRegistration: true, tableSignal: true, tableOwner: true, tableLeft: true,
 	tableJob: true, tableReport: true, tableReportKey: true, tableImport: true, tableImportKey: true, tableImportRows: true,
 	tableReplay: true, tableMessage: true, tableEvent: true, tableFeed: true, tableOwned: true, tableUser: true, tableAPIKey: true,
 	tableLog: true, tableLogIndex: true, tableTransfer: true, tableTransferItem: true, tableTarget: true, tableDeadLetter: true, tableMatch: true, tableMatchName: true, tableMatchOn: true,
@@ -109,6 +109,14 @@ func LogIndexRows(g *Gateway) (n int) {
 func TransferItemRows(g *Gateway) (n int) {
 	for _, p := range g.order {
 		scan(g.store.view, p.key.table(tableTransferItem), nil, false, func([]byte, struct{}) (bool, error) { n++; return true, nil })
+	}
+	return n
+}
+
+// LastOwnersRows counts what is kept of whose signals were that have ended.
+func LastOwnersRows(g *Gateway) (n int) {
+	for _, p := range g.order {
+		scan(g.store.view, p.key.table(tableLeft), nil, false, func([]byte, []ID) (bool, error) { n++; return true, nil })
 	}
 	return n
 }

@@ -192,6 +192,10 @@ func (p *Party) keep(messages []Message, cursor string) error {
 		if msg.Owners, err = p.ownersOf(b.view(), msg.SID); err != nil {
 			return err
 		}
+		for i, o := range msg.Owners {
+			u, _ := p.door.user(o.Owner)
+			msg.Owners[i].Team = u.Team
+		}
 		b.put(p.key.message(msg.Seq), msg)
 		b.put(p.key.event(msg.ID), msg.Seq)
 		if err := p.follow(b, msg); err != nil {
@@ -229,34 +233,6 @@ func eventLabel(kind api.EventKind) string {
 	return "other"
 }
 
-// ownersOf are the owners of a signal, or when it has ended those of its match.
-func (p *Party) ownersOf(v view, sid api.SID) ([]Ownership, error) {
-	list, err := p.ownership(v, sid)
-	if err != nil || len(list) > 0 {
-		return list, err
-	}
-	m, err := p.currentMatch(v, sid)
-	if m == nil || err != nil {
-		return nil, err
-	}
-	return p.ownersNow(v, m.Owners, nil)
-}
-
-func (p *Party) ownership(v view, sid api.SID) (list []Ownership, err error) {
-	ids, err := p.owners(v, sid)
-	if err != nil {
-		return nil, err
-	}
-	for _, id := range ids {
-		reg, err := get[Registration](v, p.key.registration(id))
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, Ownership{Registration: reg.ID, Owner: reg.Owner, Reference: reg.Reference})
-	}
-	return list, nil
-}
-
 // Messages lists the inbox behind a seq, the oldest first. Owners are those at the
 // time and those who joined since.
 func (p *Party) Messages(from uint64, limit int) (list []Message, err error) {
@@ -269,11 +245,7 @@ func (p *Party) messages(from uint64, limit int, sees func([]Ownership) []Owners
 	v, release := p.g.store.snapshot()
 	defer release()
 	err = scan(v, p.key.table(tableMessage), p.key.message(from), false, func(_ []byte, msg Message) (bool, error) {
-		now, err := p.ownership(v, msg.SID)
-		if err != nil {
-			return false, err
-		}
-		if msg.Owners, err = p.ownersNow(v, msg.Owners, now); err != nil {
+		if msg.Owners, err = p.ownersNow(v, msg.SID, msg.Owners); err != nil {
 			return false, err
 		}
 		if sees != nil {
@@ -285,23 +257,6 @@ func (p *Party) messages(from uint64, limit int, sees func([]Ownership) []Owners
 		return len(list) < limit, nil
 	})
 	return list, err
-}
-
-// ownersNow adds to the owners of a while ago those who joined since. Whose registration
-// has gone to a colleague is none any more.
-func (p *Party) ownersNow(v view, then, now []Ownership) (list []Ownership, err error) {
-	for _, was := range then {
-		if slices.ContainsFunc(now, func(o Ownership) bool { return o.Registration == was.Registration }) {
-			continue
-		}
-		if reg, err := get[Registration](v, p.key.registration(was.Registration)); err == nil {
-			was.Owner, was.Reference = reg.Owner, reg.Reference
-		} else if was.forgotten = errors.Is(err, errAbsent); !was.forgotten {
-			return nil, err
-		}
-		list = append(list, was)
-	}
-	return append(now, list...), nil
 }
 
 // AwaitMessages is Messages, but when there are none it waits until there are, or

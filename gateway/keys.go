@@ -19,6 +19,7 @@ import (
 //	r P registration           Registration
 //	s P sid                    Signal
 //	o P sid registration       nothing: the registration owns the signal
+//	O P sid                    the registrations that owned the signal, and were the last to go
 //	j P job                    Job
 //	n P report                 Report
 //	k P H(report's reference)  the id of the first report with that reference, and of the last
@@ -52,6 +53,7 @@ const (
 	tableRegistration = 'r'
 	tableSignal       = 's'
 	tableOwner        = 'o'
+	tableLeft         = 'O'
 	tableJob          = 'j'
 	tableReport       = 'n'
 	tableReportKey    = 'k'
@@ -102,6 +104,7 @@ func (p partyKey) owner(sid api.SID, id ID) []byte {
 	return join(tableOwner, p[:], sid[:], id[:])
 }
 func (p partyKey) owners(sid api.SID) []byte { return join(tableOwner, p[:], sid[:]) }
+func (p partyKey) left(sid api.SID) []byte   { return join(tableLeft, p[:], sid[:]) }
 func (p partyKey) job(id ID) []byte          { return join(tableJob, p[:], id[:]) }
 func (p partyKey) report(id ID) []byte       { return join(tableReport, p[:], id[:]) }
 func (p partyKey) reportKey(h [16]byte) []byte {

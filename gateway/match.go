@@ -198,11 +198,7 @@ func (p *Party) endMatches(b *batch) error {
 		if m == nil || !m.Ended.IsZero() {
 			continue
 		}
-		if m.Ended = p.g.now().UTC(); len(m.Owners) == 0 {
-			if m.Owners, err = p.ownership(p.g.store.view, sid); err != nil {
-				return err
-			}
-		}
+		m.Ended = p.g.now().UTC()
 		b.put(p.key.match(m.ID), *m)
 	}
 	return nil
@@ -277,11 +273,8 @@ func (s MatchStatus) Settled() bool {
 // it is over when our signal is, swept or not.
 func (p *Party) matchStatus(v view, m Match) (MatchStatus, error) {
 	s := MatchStatus{Match: m, Over: !m.Ended.IsZero()}
-	now, err := p.ownership(v, m.SID)
-	if err != nil {
-		return s, err
-	}
-	if s.Owners, err = p.ownersNow(v, m.Owners, now); err != nil {
+	var err error
+	if s.Owners, err = p.ownersNow(v, m.SID, m.Owners); err != nil {
 		return s, err
 	}
 	signal, err := get[Signal](v, p.key.signal(m.SID))

@@ -27,30 +27,61 @@ func (p *Party) addressMail(b *batch, messages []Message) error {
 	if p.g.mailer == nil || len(messages) == 0 {
 		return nil
 	}
-	now := p.g.now()
-	fresh := map[ID]Target{} // recipients, with what is new to them behind the cursor
-	tell := func(t Target, seq uint64) {
-		t.ID, t.Kind, t.Created, t.Cursor = p.mailTarget(t), TargetMail, now.UTC(), seq-1
-		if was, ok := fresh[t.ID]; ok {
-			t = was
-		}
-		t.Upto = seq
-		fresh[t.ID] = t
-	}
+	told := recipients{}
 	for _, m := range messages {
 		for _, o := range m.Owners {
-			u, _ := p.door.user(o.Owner)
-			for _, id := range []string{u.ID, u.Deputy} {
-				if who, _ := p.door.user(id); who.Active && who.Email != "" {
-					tell(Target{User: id}, m.Seq)
-				}
-			}
+			p.tellOwner(told, o.Owner, m.Seq)
 		}
 		for _, address := range p.desk {
-			tell(Target{Desk: address}, m.Seq)
+			p.tell(told, Target{Desk: address}, m.Seq)
 		}
 	}
-	for id, news := range fresh {
+	return p.putRecipients(b, told)
+}
+
+// passMail has whoever takes over from an owner told of what the owner has not been
+// mailed of: he may never be, and it is not his any more. p.mu is held.
+func (p *Party) passMail(b *batch, from, to string) error {
+	if p.g.mailer == nil {
+		return nil
+	}
+	waiting, err := p.Target(p.mailTarget(Target{User: from}))
+	if errors.Is(err, ErrNotFound) || err == nil && waiting.Upto <= waiting.Cursor {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	told := recipients{}
+	p.tellOwner(told, to, waiting.Upto)
+	b.then = append(b.then, p.outbox.wake)
+	return p.putRecipients(b, told)
+}
+
+// recipients are those to be mailed, with what is new to them behind the cursor.
+type recipients map[ID]Target
+
+func (p *Party) tell(told recipients, t Target, seq uint64) {
+	t.ID, t.Kind, t.Created, t.Cursor = p.mailTarget(t), TargetMail, p.g.now().UTC(), seq-1
+	if was, ok := told[t.ID]; ok {
+		t = was
+	}
+	t.Upto = seq
+	told[t.ID] = t
+}
+
+// tellOwner tells a professional, and the deputy.
+func (p *Party) tellOwner(told recipients, owner string, seq uint64) {
+	u, _ := p.door.user(owner)
+	for _, id := range []string{u.ID, u.Deputy} {
+		if who, _ := p.door.user(id); who.Active && who.Email != "" {
+			p.tell(told, Target{User: id}, seq)
+		}
+	}
+}
+
+func (p *Party) putRecipients(b *batch, told recipients) error {
+	now := p.g.now()
+	for id, news := range told {
 		t, err := p.Target(id)
 		if errors.Is(err, ErrNotFound) {
 			t, err = news, nil
@@ -67,7 +98,7 @@ func (p *Party) addressMail(b *batch, messages []Message) error {
 		} else if t.Head.Count > 0 { // what is new is tried as long as what is not
 			t.Head.Since = now
 		}
-		t.Upto = news.Upto
+		t.Upto = max(t.Upto, news.Upto)
 		b.put(p.key.target(id), t)
 	}
 	return nil

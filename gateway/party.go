@@ -189,6 +189,9 @@ func (p *Party) commit(b *batch) error {
 	if err := errors.Join(p.countImports(b), p.endMatches(b)); err != nil {
 		return err
 	}
+	for sid, ids := range b.left {
+		b.put(p.key.left(sid), ids)
+	}
 	if err := b.commit(); err != nil {
 		return err
 	}

@@ -301,6 +301,7 @@ type Ownership struct {
 	Registration ID     `json:"registration"`
 	Owner        string `json:"owner"`
 	Reference    string `json:"reference"`
+	Team         string `json:"team,omitempty"` // of the owner, when a message came
 
 	forgotten bool // the registration: who had it last is not known any more
 }

@@ -160,6 +160,7 @@ type batch struct {
 	done  []ID
 	ended []api.SID
 	then  []func()
+	left  map[api.SID][]ID // owners of signals that are none any more
 }
 
 func (s *store) batch() *batch { return &batch{s: s, b: s.db.NewBatch()} }
@@ -196,6 +197,12 @@ func (b *batch) delete(key []byte) {
 		b.done = append(b.done, idAt(key))
 	case tableSignal:
 		b.ended = append(b.ended, api.SID(idAt(key)))
+	case tableOwner:
+		if b.left == nil {
+			b.left = map[api.SID][]ID{}
+		}
+		sid := api.SID(key[17:33])
+		b.left[sid] = append(b.left[sid], idAt(key))
 	}
 	if b.err == nil {
 		b.err = b.b.Delete(key, nil)

@@ -151,7 +151,7 @@ func (p *Party) sweepRest() error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(p.sweepReports(b, v), p.sweepLog(b, v)); err != nil {
+	if err := errors.Join(p.sweepReports(b, v), p.sweepLog(b, v), p.sweepLastOwners(b, v)); err != nil {
 		return err
 	}
 	delivered, err := p.deliveredUpTo(v)

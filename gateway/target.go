@@ -243,8 +243,10 @@ func (t Target) due(now time.Time, last uint64) time.Time {
 }
 
 // sends tells whether a message is for a subscription, and keeps those of its owners
-// that the subscription is about.
-func (p *Party) sends(s Subscription, m *Message) bool {
+// that the subscription is about. That is also who owned the signal when the message
+// came: each subscription goes at its own time, and a handover in between would leave
+// the message to nobody.
+func (p *Party) sends(s Subscription, m *Message, then []Ownership) bool {
 	if len(s.Kinds) > 0 && !slices.Contains(s.Kinds, KindName(m.Kind)) {
 		return false
 	}
@@ -252,9 +254,12 @@ func (p *Party) sends(s Subscription, m *Message) bool {
 		return true
 	}
 	var about []Ownership
-	for _, o := range m.Owners {
+	for _, o := range slices.Concat(m.Owners, then) {
 		u, _ := p.door.user(o.Owner)
-		if slices.Contains(s.Owners, o.Owner) || u.Team != "" && slices.Contains(s.Teams, u.Team) {
+		asked := slices.Contains(s.Owners, o.Owner) || slices.ContainsFunc([]string{u.Team, o.Team}, func(team string) bool {
+			return team != "" && slices.Contains(s.Teams, team)
+		})
+		if asked && !slices.ContainsFunc(about, func(known Ownership) bool { return known.Registration == o.Registration }) {
 			about = append(about, o)
 		}
 	}

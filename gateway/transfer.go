@@ -176,10 +176,14 @@ func (p *Party) handOver(b *batch, a *Access, reg *Registration, to string) erro
 	if reg.Owner == to {
 		return nil
 	}
-	b.delete(p.ownerRow(reg.Owner, reg.ID))
+	was := reg.Owner
+	b.delete(p.ownerRow(was, reg.ID))
 	reg.Owner = to
 	b.put(p.ownerRow(to, reg.ID), struct{}{})
 	p.logAct(b, a, LogOwnerReplaced, *reg)
+	if err := p.passMail(b, was, to); err != nil {
+		return err
+	}
 	if !reg.State.Stands() || !reg.Into.IsZero() || !reg.Job.IsZero() {
 		return nil
 	}

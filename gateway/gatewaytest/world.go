@@ -116,7 +116,8 @@ func (f *Fault) OnAsked(fn func(*http.Request)) {
 	f.onAsked = fn
 }
 
-// OnAnswer has fn called at every request that was handled, before it is answered.
+// OnAnswer has fn called at every request that was handled, before it is answered; also
+// when it was asked before.
 func (f *Fault) OnAnswer(fn func(*http.Request)) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -133,7 +134,7 @@ func (f *Fault) Rewrite(fn func(path string, answer []byte) []byte) {
 func (f *Fault) wrap(next http.Handler, forged string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		f.mu.Lock()
-		mode, asked, answer := f.mode, f.onAsked, f.onAnswer
+		mode, asked := f.mode, f.onAsked
 		f.mu.Unlock()
 		if asked != nil {
 			asked(r)
@@ -154,6 +155,9 @@ func (f *Fault) wrap(next http.Handler, forged string) http.Handler {
 		default:
 			got := &recorder{header: http.Header{}, status: http.StatusOK}
 			next.ServeHTTP(got, r)
+			f.mu.Lock()
+			answer := f.onAnswer
+			f.mu.Unlock()
 			if answer != nil {
 				answer(r)
 			}
