@@ -32,9 +32,10 @@ var imports = map[string]string{
 	"logging":         "", // and every package may import it
 	"unusual":         "api manifest crypto/encoding",
 	"calendar":        "",
-	"evaluator":       "crypto/oprf manifest audit crypto/encoding keys crypto/atrest",
+	"disk":            "",
+	"evaluator":       "crypto/oprf manifest audit crypto/encoding keys crypto/atrest disk",
 	"registry":        "api manifest audit calendar crypto/encoding keys crypto/atrest",
-	"registry/...":    "registry api manifest audit calendar crypto/encoding keys crypto/atrest",
+	"registry/...":    "registry api manifest audit calendar crypto/encoding keys crypto/atrest disk",
 	"matcher":         "registry api manifest audit crypto/encoding",
 	"api/evaluation":  "evaluator unusual api manifest audit api/edge crypto/encoding keys",
 	"api/exchange":    "matcher registry unusual api manifest audit api/edge crypto/encoding keys",
@@ -51,6 +52,7 @@ var imports = map[string]string{
 	"manifest/manifesttest": "...",
 	"api/contracttest":      "...",
 	"matcher/matchertest":   "...",
+	"disk/disktest":         "...",
 	"gateway/gatewaytest":   "...",
 	"soak":                  "",
 }

@@ -3,6 +3,7 @@
 package evaluator
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/seinhuis/seinhuis/disk"
 	"github.com/seinhuis/seinhuis/manifest"
 )
 
@@ -153,11 +155,14 @@ type BudgetOptions struct {
 
 // OpenBudgets opens or makes the store in a folder.
 func OpenBudgets(folder string, o BudgetOptions) (*Budgets, error) {
-	db, err := pebble.Open(folder, &pebble.Options{
-		FormatMajorVersion: pebble.FormatColumnarBlocks,
-		FS:                 o.FS,
+	opts := &pebble.Options{
+		FormatMajorVersion: pebble.FormatTableFormatV6, // logs and tables tell damage from their end
+		FS:                 cmp.Or[vfs.FS](o.FS, vfs.Default),
 		Logger:             o.Logger,
-	})
+	}
+	opts.EnsureDefaults()
+	opts.FS = disk.Strict(opts.FS, opts.Logger.Fatalf)
+	db, err := pebble.Open(folder, opts)
 	if err != nil {
 		return nil, fmt.Errorf("evaluator: opening %s, which one process at a time may: %w", folder, err)
 	}

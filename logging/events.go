@@ -22,8 +22,11 @@ var Events = map[string]Fields{
 	"request refused":      {"route": Route, "code": Word, "cause": Failure},
 
 	// The registry.
-	"not measured": {"cause": Failure},
-	"swept":        {"children": Number},
+	"not measured":        {"cause": Failure},
+	"swept":               {"children": Number},
+	"read-only":           {"reason": Word},
+	"no longer read-only": {"reason": Word},
+	"disk not looked at":  {"cause": Failure},
 
 	// An evaluator: sums over a whole minute.
 	"share missing": {"epoch": Number, "cohort": Number},

@@ -34,6 +34,9 @@ func (m *Matcher) Import(ctx context.Context, from api.PartyID, subs []api.Submi
 	if err := m.ready(ctx, adm.Manifest); err != nil {
 		return nil, err
 	}
+	if err := m.ReadOnly.refusal(); err != nil {
+		return nil, err
+	}
 	if err := m.openCounts(ctx, adm); err != nil {
 		return nil, err
 	}

@@ -48,6 +48,8 @@ type Matcher struct {
 	// Trust gives the manifest and directory in force.
 	Trust func() (*manifest.Manifest, *manifest.Directory)
 	Now   func() time.Time
+	// ReadOnly is why nothing new is taken, if so.
+	ReadOnly ReadOnly
 
 	counts counts
 	epoch  atomic.Pointer[storedEpoch]
@@ -139,6 +141,9 @@ func (m *Matcher) Submit(ctx context.Context, from api.PartyID, sub api.Submissi
 		return Outcome{}, err
 	}
 	signal := registry.Signal{Statement: st, Signed: sub.Signed, Sealed: sub.Faces}
+	if refusal == nil {
+		refusal = m.ReadOnly.refusal()
+	}
 	created := false
 	err := m.change(ctx, adm, m.place(st), func(c *change) (err error) {
 		created, err = c.submit(&signal, refusal)
@@ -222,6 +227,9 @@ func (m *Matcher) Act(ctx context.Context, from api.PartyID, req api.ActRequest)
 	act, refusal := adm.Act(from, req.Signed)
 	if act.Rev == 0 {
 		return Outcome{}, refusal
+	}
+	if refusal == nil && act.Act != api.ActWithdraw {
+		refusal = m.ReadOnly.refusal()
 	}
 	if err := m.ready(ctx, adm.Manifest); err != nil {
 		return Outcome{}, err

@@ -40,6 +40,8 @@ const (
 	PartEnds    = "ends"    // it is in force for two weeks more at most
 	PartMissing = "missing"
 	PartLate    = "late"
+	PartLow     = "low"  // there is little room left
+	PartHeld    = "held" // it is not believed
 )
 
 // Add adds a part: with code ok, or as bad as status says.

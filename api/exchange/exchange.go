@@ -56,6 +56,7 @@ func New(m *matcher.Matcher, log *slog.Logger, notes func() (manifest, directory
 	s := &Server{Matcher: m, Log: log, Notes: notes, gather: prometheus.NewRegistry(), importing: make(chan struct{}, maxImports)}
 	s.service = Service(log, s.caller)
 	s.metrics = newMetrics(s.gather)
+	registerReadOnly(s.gather, &m.ReadOnly)
 	s.unusual = unusual.New("registry", s.gather, log, unusual.NightlyBulk, unusual.AbovePeers, unusual.WithdrawnAfterMatch)
 	s.lag.s = s
 	s.gather.MustRegister(&s.lag)
@@ -219,6 +220,9 @@ func (o operations) ReadHealth(ctx context.Context, _ ReadHealthRequestObject) (
 // look; it does not match meanwhile.
 const tooLate = time.Hour
 
+// readOnlyCodes are the codes of the parts that make a registry read-only.
+var readOnlyCodes = map[matcher.Reason]string{matcher.ReasonDisk: edge.PartLow, matcher.ReasonClock: edge.PartHeld}
+
 func (s *Server) health(ctx context.Context) (h edge.Health) {
 	man, dir := s.Matcher.Trust()
 	now := s.Matcher.Now()
@@ -235,6 +239,14 @@ func (s *Server) health(ctx context.Context) (h edge.Health) {
 		h.Add("store", edge.PartFault, edge.HealthFault)
 	} else {
 		h.Add("store", edge.PartOK, edge.HealthOK)
+	}
+	why := s.Matcher.ReadOnly.Why()
+	for _, reason := range matcher.Reasons {
+		code := edge.PartOK
+		if slices.Contains(why, reason) {
+			code = readOnlyCodes[reason]
+		}
+		h.Add(string(reason), code, edge.HealthFault)
 	}
 	h.AddUntil("manifest", registry.Ends(man), now)
 	h.AddUntil("directory", dir.NotAfter, now)

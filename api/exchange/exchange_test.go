@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -23,6 +24,7 @@ import (
 	"github.com/seinhuis/seinhuis/api/exchange"
 	"github.com/seinhuis/seinhuis/keys"
 	"github.com/seinhuis/seinhuis/manifest"
+	"github.com/seinhuis/seinhuis/matcher"
 	"github.com/seinhuis/seinhuis/matcher/matchertest"
 	"github.com/seinhuis/seinhuis/registry"
 )
@@ -297,6 +299,47 @@ func TestPublicAndOperations(t *testing.T) {
 	h.SetClock(h.Manifest.NotAfter.AddDate(0, 0, 1))
 	if resp := h.ask(http.DefaultClient, "GET", h.public+"/health", nil, nil); resp.StatusCode != http.StatusServiceUnavailable {
 		t.Errorf("health with an expired manifest: %s", resp.Status)
+	}
+}
+
+func TestHealthAndMetricsSayWhyItIsReadOnly(t *testing.T) {
+	h := newHouse(t, 1)
+	for _, c := range []struct {
+		why  matcher.Reason
+		code string
+	}{{matcher.ReasonDisk, edge.PartLow}, {matcher.ReasonClock, edge.PartHeld}} {
+		h.ReadOnly.Set(c.why, true)
+		resp := h.ask(h.clients[0], "POST", h.parties+"/v1/signals", h.Write(0, matchertest.Child(1), api.NewSID(), 1).Submission, nil)
+		if resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") == "" {
+			t.Errorf("%s: a signal gets %s, Retry-After %q", c.why, resp.Status, resp.Header.Get("Retry-After"))
+		}
+		var health exchange.Health
+		resp = h.ask(http.DefaultClient, "GET", h.public+"/health", nil, &health)
+		if resp.StatusCode != http.StatusServiceUnavailable || !slices.Contains(health.Parts, edge.HealthPart{Name: string(c.why), Code: c.code}) {
+			t.Errorf("%s: health is %s %v", c.why, resp.Status, health.Parts)
+		}
+		measured := func(value string) bool {
+			resp, err := http.Get(h.ops + "/metrics")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			metrics, err := io.ReadAll(resp.Body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return strings.Contains(string(metrics), `seinhuis_registry_read_only{reason="`+string(c.why)+`"} `+value)
+		}
+		if !measured("1") {
+			t.Errorf("%s: it is not measured", c.why)
+		}
+		h.ReadOnly.Set(c.why, false)
+		if !measured("0") {
+			t.Errorf("%s: it stays measured", c.why)
+		}
+	}
+	if resp := h.ask(http.DefaultClient, "GET", h.public+"/health", nil, nil); resp.StatusCode != http.StatusOK {
+		t.Errorf("afterwards health is %s", resp.Status)
 	}
 }
 

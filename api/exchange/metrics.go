@@ -5,12 +5,14 @@ package exchange
 import (
 	"context"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/seinhuis/seinhuis/api"
+	"github.com/seinhuis/seinhuis/matcher"
 )
 
 // metrics of the registry. Labels are a fixed list of words: no party, no signal,
@@ -50,6 +52,21 @@ func newMetrics(reg *prometheus.Registry) *metrics {
 	reg.MustRegister(m.changes, m.latency, m.requests, m.delivered, m.polls, m.swept,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
+}
+
+// registerReadOnly has a gauge for each reason to be read-only.
+func registerReadOnly(reg *prometheus.Registry, r *matcher.ReadOnly) {
+	for _, reason := range matcher.Reasons {
+		reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "seinhuis_registry_read_only", Help: "1 while the registry takes no signals and answers for a reason, but withdrawals.",
+			ConstLabels: prometheus.Labels{"reason": string(reason)},
+		}, func() float64 {
+			if slices.Contains(r.Why(), reason) {
+				return 1
+			}
+			return 0
+		}))
+	}
 }
 
 func (m *metrics) observe(what string, created bool, err error, took time.Duration) {

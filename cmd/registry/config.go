@@ -9,7 +9,10 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+
 	"github.com/seinhuis/seinhuis/cmd/internal/command"
+	"github.com/seinhuis/seinhuis/disk"
 	"github.com/seinhuis/seinhuis/keys"
 	"github.com/seinhuis/seinhuis/manifest"
 	"github.com/seinhuis/seinhuis/matcher"
@@ -30,10 +33,19 @@ type config struct {
 	Public       string `json:"public"`
 	Operations   string `json:"operations"`
 	SweepSeconds int    `json:"sweepSeconds"`
+	Disk         room   `json:"disk"`
+
+	watch *disk.Watch // of the disk that data is on; open sets it
+}
+
+// room is when there is little of it on the disk, in MiB.
+type room struct {
+	LowMiB     uint64 `json:"lowMiB"`
+	BallastMiB uint64 `json:"ballastMiB"`
 }
 
 func readConfig(file string) (*config, error) {
-	c := new(config)
+	c := &config{Disk: room{LowMiB: 1024, BallastMiB: 256}}
 	err := program.ReadConfig(file, c,
 		command.Path{Field: "data", Value: &c.Data},
 		command.Path{Field: "keys", Value: &c.Keys},
@@ -78,9 +90,26 @@ func (c *config) open(log *slog.Logger) (*matcher.Matcher, *manifest.Trust, erro
 	if err != nil {
 		return nil, nil, err
 	}
-	store, err := pebblestore.Open(filepath.Join(c.Data, "store"), rowKeys, pebblestore.Options{Logger: command.PebbleLog{Logger: log}})
+	m := &matcher.Matcher{Keys: rowKeys, ReceiptKey: receiptKey, Trust: trust.Current, Now: time.Now}
+	c.watch = disk.NewWatch(vfs.Default, c.Data, disk.Limits{Low: c.Disk.LowMiB << 20, Ballast: c.Disk.BallastMiB << 20}, func(low bool) {
+		readOnly(m, matcher.ReasonDisk, low, log)
+	})
+	m.Store, err = pebblestore.Open(filepath.Join(c.Data, "store"), rowKeys, pebblestore.Options{
+		FS: c.watch.FS(), Logger: command.PebbleLog{Logger: log},
+	})
 	if err != nil {
 		return nil, nil, err
 	}
-	return &matcher.Matcher{Store: store, Keys: rowKeys, ReceiptKey: receiptKey, Trust: trust.Current, Now: time.Now}, trust, nil
+	return m, trust, nil
+}
+
+// readOnly makes the registry read-only for a reason, or ends that, and logs it.
+func readOnly(m *matcher.Matcher, why matcher.Reason, holds bool, log *slog.Logger) {
+	switch {
+	case !m.ReadOnly.Set(why, holds):
+	case holds:
+		log.Error("read-only", "reason", string(why))
+	default:
+		log.Info("no longer read-only", "reason", string(why))
+	}
 }

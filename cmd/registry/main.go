@@ -43,8 +43,12 @@ FILE is JSON; unknown fields are refused; paths are relative to its folder:
     "exchange":   "127.0.0.1:8443",         for parties, with client certificates
     "public":     "127.0.0.1:8080",         for anybody: health, manifest, directory
     "operations": "127.0.0.1:9090",         for you: metrics
-    "sweepSeconds": 60                      how often the clock's work is done
+    "sweepSeconds": 60,                     how often the clock's work is done
+    "disk":       {"lowMiB": 1024, "ballastMiB": 256}
   }
+With less room than "lowMiB" on the disk of "data" the registry takes withdrawals and
+hands out events, but takes nothing new until there is more. "ballastMiB" is a file
+there that goes when the disk is full. Without "disk" it is as above; 0 is without.
 
 Where a proxy ends TLS before exchange, it passes the client's certificate on in the
 header Client-Cert (RFC 9440), and FILE says which proxies are believed:

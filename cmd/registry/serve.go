@@ -63,6 +63,9 @@ func (c *config) serve(ctx context.Context, m *matcher.Matcher, trust *manifest.
 	} else if err != nil {
 		return err
 	}
+	if err := c.watch.Look(); err != nil {
+		return err
+	}
 	server := exchange.New(m, log, func() ([]byte, []byte) {
 		now := trust.InForce()
 		return now.ManifestNote, now.DirectoryNote
@@ -71,6 +74,10 @@ func (c *config) serve(ctx context.Context, m *matcher.Matcher, trust *manifest.
 	c.ListenParties(s, "exchange", c.Exchange, server.Parties(), server.Known)
 	c.ListenPublic(s, c.Public, server.Public())
 	s.Listen("operations", c.Operations, server.Operations(), nil)
+	s.Go(func() error {
+		c.watch.Keep(ctx, func(err error) { log.Error("disk not looked at", "cause", err) })
+		return nil
+	})
 	s.Go(func() error { return server.Keep(ctx) })
 	s.Go(func() error { return measure(ctx, server, log) })
 	s.Go(func() error { return sweep(ctx, m, server, time.Duration(c.SweepSeconds)*time.Second, log) })
@@ -80,6 +87,7 @@ func (c *config) serve(ctx context.Context, m *matcher.Matcher, trust *manifest.
 		return []any{"manifest", man.Version, "directory", dir.Version}, err
 	})
 	command.Measure(server.Metrics(), "registry", time.Now, trust.Current)
+	command.MeasureDisk(server.Metrics(), "registry", c.watch)
 	s.KeepCertificates(server.Metrics(), c.Kept(named)...)
 	return s.Run()
 }

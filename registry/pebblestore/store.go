@@ -34,6 +34,7 @@ import (
 	"github.com/seinhuis/seinhuis/api"
 	"github.com/seinhuis/seinhuis/audit"
 	enc "github.com/seinhuis/seinhuis/crypto/encoding"
+	"github.com/seinhuis/seinhuis/disk"
 	"github.com/seinhuis/seinhuis/registry"
 )
 
@@ -83,6 +84,7 @@ func Open(folder string, keys registry.Keys, o Options) (*Store, error) {
 	}
 	opts.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionNone }) // what is sealed does not shrink
 	opts.EnsureDefaults()
+	opts.FS = disk.Strict(opts.FS, opts.Logger.Fatalf)
 	db, err := pebble.Open(folder, opts)
 	if err != nil {
 		return nil, fmt.Errorf("pebblestore: opening %s, which one process at a time may: %w", folder, err)

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/seinhuis/seinhuis/crypto/encoding"
+	"github.com/seinhuis/seinhuis/disk"
 	"github.com/seinhuis/seinhuis/manifest"
 )
 
@@ -55,6 +56,13 @@ func (r roots) Collect(to chan<- prometheus.Metric) {
 		gauge(directoryVersion, float64(d.Version))
 		gauge(directoryEnds, float64(d.NotAfter.Unix()))
 	}
+}
+
+// MeasureDisk registers the room on the disk that a part's database is on.
+func MeasureDisk(metrics prometheus.Registerer, part string, watch *disk.Watch) {
+	metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "seinhuis_" + part + "_disk_free_bytes", Help: "The room on the disk of the database, besides the ballast.",
+	}, func() float64 { return float64(watch.Free()) }))
 }
 
 func missing(m *manifest.Manifest, now time.Time) float64 {

@@ -19,6 +19,7 @@ import (
 	"github.com/seinhuis/seinhuis/api/evaluation"
 	"github.com/seinhuis/seinhuis/api/exchange"
 	"github.com/seinhuis/seinhuis/cmd/internal/command"
+	"github.com/seinhuis/seinhuis/disk"
 	"github.com/seinhuis/seinhuis/gateway"
 	"github.com/seinhuis/seinhuis/gateway/gatewaytest"
 	"github.com/seinhuis/seinhuis/logging"
@@ -45,6 +46,7 @@ func parts(t *testing.T) map[string]*prometheus.Registry {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { g.Close() })
+	command.MeasureDisk(registry.Metrics(), "registry", disk.NewWatch(vfs.NewMem(), "", disk.Limits{}, nil))
 	all := map[string]*prometheus.Registry{
 		"registry": registry.Metrics().(*prometheus.Registry), "evaluator": evaluator.Metrics().(*prometheus.Registry), "gateway": metrics,
 	}
