@@ -21,6 +21,8 @@ import (
 //     different idxs may run side by side.
 //   - Ordered: positions in a feed grow, and a reader that has seen position n
 //     will never find a new event at or before n.
+//   - Journaled: what an act ends is in the journal, if there is one, before it is
+//     durable in the store.
 //   - Opaque: rows are sealed with [Keys]; nothing at rest names a party, a tag or
 //     a sid.
 type Store interface {
@@ -97,8 +99,17 @@ type Store interface {
 	Epoch(ctx context.Context) (epoch uint64, since time.Time, err error)
 	SetEpoch(ctx context.Context, epoch uint64, since time.Time) error
 
-	// Incarnation is drawn when the store is made, and anew at every restore.
+	// Incarnation is drawn when the store is made, and anew at every restore. Restores
+	// are those of this store, in their order.
 	Incarnation() [16]byte
+	Restores() []Restore
+
+	// Tombstone reads where a signal of the party has ended that stood under idx.
+	Tombstone(ctx context.Context, idx Idx, party api.PartyID, sid api.SID) (Tombstone, bool, error)
+
+	// Bury puts the tombstones of signals that were ended elsewhere: in what the store
+	// was before it was restored. They are durable when it returns.
+	Bury(ctx context.Context, ended []Ended) error
 
 	Close() error
 }

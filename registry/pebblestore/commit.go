@@ -16,6 +16,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/sstable"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/seinhuis/seinhuis/registry"
 )
 
 // ingestFiles are tables on their way into the database. What a crash has left of
@@ -26,6 +28,7 @@ var ingestFiles = [3]string{"ingest-0.tmp", "ingest-1.tmp", "ingest-2.tmp"}
 type commit struct {
 	writes []write
 	events []feedEvent
+	ended  []registry.Ended
 	done   chan error
 }
 
@@ -104,6 +107,10 @@ func (s *Store) commitGroup(group []*commit) error {
 		for _, w := range c.writes {
 			size += len(w.key) + len(w.value)
 		}
+	}
+	if err := s.writeJournal(group); err != nil {
+		s.logger.Fatalf("pebblestore: nobody knows what is in the journal: %v", err)
+		return err
 	}
 	keep := s.log
 	if size >= s.ingestAbove {

@@ -32,6 +32,8 @@ import (
 //	u day(4) feed(16)                  counts of a party on the UTC day
 //	i                                  incarnation(16), not sealed
 //	j                                  epoch(8) of the idxs, since(8) in Unix seconds, not sealed
+//	J                                  journal id(16), groups(8) that are committed, not sealed
+//	R                                  the store's restores
 const (
 	prefixIdx       = 's'
 	prefixTombstone = 't'
@@ -42,6 +44,8 @@ const (
 	prefixCounts    = 'u'
 	prefixMeta      = 'i'
 	prefixEpoch     = 'j'
+	prefixJournaled = 'J'
+	prefixRestores  = 'R'
 
 	underMatch  = 0
 	underSignal = 1
@@ -55,6 +59,7 @@ const (
 	tableEvent     = "event"
 	tableOutbox    = "outbox"
 	tableCounts    = "counts"
+	tableRestores  = "restores"
 )
 
 const idxPrefixLen = 1 + 16
@@ -139,4 +144,7 @@ func countsKey(d encoding.Date, feed [16]byte) []byte { return append(countsDayK
 var (
 	metaKey  = []byte{prefixMeta}
 	epochKey = []byte{prefixEpoch}
+
+	journaledKey = []byte{prefixJournaled}
+	restoresKey  = []byte{prefixRestores}
 )

@@ -36,6 +36,7 @@ import (
 	enc "github.com/seinhuis/seinhuis/crypto/encoding"
 	"github.com/seinhuis/seinhuis/disk"
 	"github.com/seinhuis/seinhuis/registry"
+	"github.com/seinhuis/seinhuis/registry/journal"
 )
 
 // ErrClosed says that the store is closing.
@@ -51,6 +52,8 @@ type Store struct {
 	ingestAbove int
 	keys        registry.Keys
 	incarnation [16]byte
+	restores    []registry.Restore
+	journal     *journal.Journal
 	locks       idxLocks
 	feeds       feeds
 
@@ -60,8 +63,10 @@ type Store struct {
 	committed chan struct{} // closed when the committer has ended
 }
 
-// Options of Open that only tests and benchmarks set.
+// Options of Open that only tests and benchmarks set, but for Journal.
 type Options struct {
+	Journal *journal.Journal // gets what acts end, before they are durable; nil for none
+
 	FS     vfs.FS        // the disk, when nil
 	Logger pebble.Logger // pebble's own, when nil; its Fatalf must not return
 	Ingest int           // bytes from which a commit becomes a table of its own, ingestAbove when 0
@@ -91,11 +96,11 @@ func Open(folder string, keys registry.Keys, o Options) (*Store, error) {
 	}
 	s := &Store{
 		db: db, fs: opts.FS, folder: folder, logger: opts.Logger, tables: opts.MakeWriterOptions(0, db.TableFormat()), keys: keys,
-		ingestAbove: cmp.Or(o.Ingest, ingestAbove),
-		commits:     make(chan *commit, 256), stop: make(chan struct{}), committed: make(chan struct{}),
+		ingestAbove: cmp.Or(o.Ingest, ingestAbove), journal: o.Journal,
+		commits: make(chan *commit, 256), stop: make(chan struct{}), committed: make(chan struct{}),
 	}
 	s.feeds.init(db)
-	if err := errors.Join(s.removeIngestFiles(), s.loadIncarnation()); err != nil {
+	if err := errors.Join(s.removeIngestFiles(), s.loadIncarnation(), s.loadRestores(), s.joinJournal()); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	go s.commitLoop()
@@ -149,7 +154,7 @@ func (s *Store) Update(ctx context.Context, idx registry.Idx, fn func(registry.T
 	if err := errors.Join(fn(t), at.close()); err != nil {
 		return err
 	}
-	return s.commit(&commit{writes: t.writes, events: t.events})
+	return s.commit(&commit{writes: t.writes, events: t.events, ended: t.ended})
 }
 
 // UpdateAll implements registry.Store.
@@ -178,6 +183,7 @@ func (s *Store) UpdateAll(ctx context.Context, idxs []registry.Idx, fn func(regi
 				}
 				parts[w].writes = append(parts[w].writes, t.writes...)
 				parts[w].events = append(parts[w].events, t.events...)
+				parts[w].ended = append(parts[w].ended, t.ended...)
 			}
 			return nil
 		})
@@ -189,6 +195,7 @@ func (s *Store) UpdateAll(ctx context.Context, idxs []registry.Idx, fn func(regi
 	for _, p := range parts[1:] {
 		all.writes = append(all.writes, p.writes...)
 		all.events = append(all.events, p.events...)
+		all.ended = append(all.ended, p.ended...)
 	}
 	return s.commit(all)
 }
@@ -397,6 +404,9 @@ func (s *Store) Trim(ctx context.Context, today enc.Date) error {
 	})
 	if err == nil {
 		err = errors.Join(s.feeds.trim(batch), s.trimCounts(batch, today))
+	}
+	if err == nil && s.journal != nil {
+		err = s.journal.Trim(today)
 	}
 	if err != nil {
 		return err

@@ -29,6 +29,7 @@ type tx struct {
 	signals []registry.Signal
 	match   registry.Match
 	events  []feedEvent
+	ended   []registry.Ended // by acts
 }
 
 // reads are how transactions look into the database, at the moment they were made.
@@ -167,7 +168,15 @@ func (t *tx) EndSignal(s registry.Signal, tomb registry.Tombstone) error {
 	if err := t.RemoveSignal(s); err != nil {
 		return err
 	}
-	grave := t.store.keys.Grave(s.Party, s.SID)
+	if tomb.Act != (api.Hash{}) {
+		member := registry.Member{Party: s.Party, SID: s.SID}
+		t.ended = append(t.ended, registry.Ended{Member: member, Shard: [2]byte(t.idx[:2]), Tombstone: tomb})
+	}
+	return t.bury(registry.Member{Party: s.Party, SID: s.SID}, tomb)
+}
+
+func (t *tx) bury(of registry.Member, tomb registry.Tombstone) error {
+	grave := t.store.keys.Grave(of.Party, of.SID)
 	t.set(tombstoneExpiryKey(tomb.Until, t.idx, grave), nil)
 	return t.put(tableTombstone, tombstoneKey(t.idx, grave), tomb)
 }
@@ -191,6 +200,11 @@ func (t *tx) PutMatch(m registry.Match) error {
 func (t *tx) Emit(e registry.Event, remember enc.Date) error {
 	if slices.ContainsFunc(t.events, func(f feedEvent) bool { return f.event.ID == e.ID }) {
 		return nil
+	}
+	for i, gone := range t.ended {
+		if e.Kind == api.EventLeft && e.Other == gone.Member {
+			t.ended[i].Match, t.ended[i].Others = e.Match, append(gone.Others, e.Recipient)
+		}
 	}
 	feed := t.store.keys.Feed(e.Recipient.Party)
 	_, held, err := t.at.find(eventIDKey(feed, e.ID))

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package registry
+
+import (
+	"bytes"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/seinhuis/seinhuis/api"
+	"github.com/seinhuis/seinhuis/crypto/encoding"
+)
+
+// An Ended is what the journal keeps of a signal that an act has ended, so that a
+// store which is restored to before that can end it again. It has no tag: like a
+// tombstone it leads back to the child by no more than Shard.
+type Ended struct {
+	Member
+	Shard     [2]byte // the first bytes of the idx under which it stood
+	Tombstone Tombstone
+	Match     api.MatchID // that it was in; zero for none
+	Others    []Member    // who were told that it left
+}
+
+// A Journaled is a place in a journal: behind how many groups of Ended.
+type Journaled struct {
+	ID     [16]byte // of the journal
+	Groups uint64
+}
+
+// A Restore is what is known of a time that the store was put back to a backup. What
+// the store was told from Backup on, it may lack since At.
+type Restore struct {
+	Incarnation [16]byte // that began then
+	Backup      time.Time
+	At          time.Time
+}
+
+// beforeBackup is how long before a backup something can have been dated that is not
+// in it: an import takes minutes from the time on its receipts to its commit.
+const beforeBackup = time.Hour
+
+// Lacks is from when on a store may lack what it receipted before its last restore;
+// zero when it lacks nothing.
+func Lacks(restores []Restore) (since time.Time) {
+	for _, r := range restores {
+		if from := r.Backup.Add(-beforeBackup); since.IsZero() || from.Before(since) {
+			since = from
+		}
+	}
+	return since
+}
+
+// lacksSince is Lacks for who has kept up with an incarnation, by the start of it; any
+// other has kept up with none.
+func lacksSince(restores []Restore, known []byte) time.Time {
+	i := slices.IndexFunc(restores, func(r Restore) bool { return len(known) > 0 && bytes.HasPrefix(r.Incarnation[:], known) })
+	return Lacks(restores[i+1:])
+}
+
+// MayLack tells whether a statement that was issued then could have been taken and be
+// missing: it was issued before some restore, and could still be sent after its backup.
+func MayLack(restores []Restore, issued time.Time) bool {
+	return slices.ContainsFunc(restores, func(r Restore) bool {
+		return issued.Before(r.At) && !issued.Before(r.Backup.Add(-beforeBackup-MaxAge))
+	})
+}
+
+const (
+	rowEnded    = "ended"
+	rowRestores = "restores"
+)
+
+// MarshalBinary encodes what the journal keeps as one row.
+func (e Ended) MarshalBinary() ([]byte, error) {
+	tomb, err := e.Tombstone.MarshalBinary()
+	if err != nil {
+		return nil, err
+	}
+	fields := append(e.Member.fields(), e.Shard[:], tomb, e.Match[:])
+	for _, o := range e.Others {
+		fields = append(fields, o.fields()...)
+	}
+	return encoding.E(rowEnded, fields...)
+}
+
+// UnmarshalBinary reads what MarshalBinary writes.
+func (e *Ended) UnmarshalBinary(b []byte) error {
+	*e = Ended{}
+	d := encoding.NewDecoder(b)
+	d.Expect(rowEnded)
+	e.Member = decodeMember(d)
+	d.Fixed(e.Shard[:])
+	tomb := d.Bytes()
+	d.Fixed(e.Match[:])
+	for d.More() {
+		e.Others = append(e.Others, decodeMember(d))
+	}
+	if err := corrupt(d); err != nil {
+		return err
+	}
+	return e.Tombstone.UnmarshalBinary(tomb)
+}
+
+// MarshalRestores encodes the restores of a store as one row.
+func MarshalRestores(list []Restore) ([]byte, error) {
+	var fields [][]byte
+	for _, r := range list {
+		fields = append(fields, r.Incarnation[:], encoding.Time(r.Backup), encoding.Time(r.At))
+	}
+	return encoding.E(rowRestores, fields...)
+}
+
+// UnmarshalRestores reads what MarshalRestores writes.
+func UnmarshalRestores(b []byte) (list []Restore, err error) {
+	d := encoding.NewDecoder(b)
+	d.Expect(rowRestores)
+	for d.More() {
+		var r Restore
+		d.Fixed(r.Incarnation[:])
+		r.Backup, r.At = d.Time(), d.Time()
+		list = append(list, r)
+	}
+	return list, corrupt(d)
+}
+
+// cursorIncarnation is the start of the incarnation that a cursor is of; nil if it is
+// none.
+func cursorIncarnation(cursor string) []byte {
+	raw, err := hex.DecodeString(cursor)
+	if err != nil || len(raw) != 16 {
+		return nil
+	}
+	return raw[:8]
+}
+
+// String tells a place in a journal.
+func (j Journaled) String() string { return fmt.Sprintf("%x:%d", j.ID[:4], j.Groups) }
