@@ -127,4 +127,7 @@ type ActRequest struct {
 type Events struct {
 	Items []Event `json:"items"`
 	Next  string  `json:"next"`
+	// Lacks is there when the registry was restored from a backup since the cursor was
+	// given: what its receipts date from then on it may not have any more.
+	Lacks time.Time `json:"lacks,omitzero"`
 }

@@ -15,19 +15,22 @@ import (
 // Deliver reads a party's feed behind a cursor, at most max events, and waits up
 // to wait for the first. The cursor acknowledges everything before it. An empty
 // cursor, or one of another incarnation, starts at the beginning of the feed: at
-// least once, never skipped.
+// least once, never skipped. Who comes with a cursor of an earlier incarnation is told
+// what the store may lack, at once.
 //
 // Cards, statements and answers are put in here, from the signals and the match as
 // they stand now: an event of a signal that has since ended comes without them, and an
 // event of a revision or answer that has since been followed comes with the newer one.
 func Deliver(ctx context.Context, store Store, party api.PartyID, cursor string, max int, wait time.Duration, now time.Time) (api.Events, error) {
-	after := parseCursor(store.Incarnation(), cursor)
+	incarnation := store.Incarnation()
+	after := parseCursor(incarnation, cursor)
 	if after > 0 {
 		store.Acknowledge(party, after)
 	}
+	lacks := lacksFor(store, cursor)
 	waiting, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	if wait > 0 {
+	if wait > 0 && lacks.IsZero() {
 		if err := store.Wait(waiting, party, after); err != nil && waiting.Err() == nil {
 			return api.Events{}, err
 		}
@@ -36,7 +39,7 @@ func Deliver(ctx context.Context, store Store, party api.PartyID, cursor string,
 	if err != nil {
 		return api.Events{}, err
 	}
-	out := api.Events{Items: make([]api.Event, 0, len(events)), Next: formatCursor(store.Incarnation(), last)}
+	out := api.Events{Items: make([]api.Event, 0, len(events)), Next: formatCursor(incarnation, last), Lacks: lacks}
 	for _, e := range events {
 		item, err := present(ctx, store, e, Today(now))
 		if err != nil {

@@ -53,9 +53,12 @@ func Lacks(restores []Restore) (since time.Time) {
 	return since
 }
 
-// lacksSince is Lacks for who has kept up with an incarnation, by the start of it; any
-// other has kept up with none.
-func lacksSince(restores []Restore, known []byte) time.Time {
+// lacksFor is what the store may lack of what it receipted to whom it gave a cursor
+// last. Of an incarnation that is not one of its own it knows nothing: that was of a
+// backup that came after.
+func lacksFor(store Store, cursor string) time.Time {
+	restores := store.Restores()
+	known := cursorIncarnation(cursor)
 	i := slices.IndexFunc(restores, func(r Restore) bool { return len(known) > 0 && bytes.HasPrefix(r.Incarnation[:], known) })
 	return Lacks(restores[i+1:])
 }
