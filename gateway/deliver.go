@@ -143,11 +143,16 @@ func (p *Party) changeTarget(id ID, change func(*Target), forget ...uint64) erro
 	change(&t)
 	b := p.g.store.batch()
 	defer b.close()
+	was := t.Lapsed
 	for _, seq := range forget {
 		if _, err := get[DeadLetter](p.g.store.view, p.key.deadLetter(id, seq)); err == nil {
 			b.delete(p.key.deadLetter(id, seq))
 			t.Dead--
+			t.Lapsed++
 		}
+	}
+	if n := t.Lapsed - was; n > 0 {
+		p.tellLapsed(b, t, n)
 	}
 	b.put(p.key.target(id), t)
 	return p.commit(b)
@@ -287,68 +292,4 @@ func (p *Party) turnOff(b *batch, t *Target, why Off) {
 	b.then = append(b.then, func() {
 		p.g.log.Error("subscription turned off", "party", string(p.id), "target", id, "reason", string(why))
 	})
-}
-
-// deliveredUpTo is up to where every subscription that is on is done with the inbox.
-func (p *Party) deliveredUpTo(v view) (seq uint64, err error) {
-	seq = ^uint64(0)
-	err = scan(v, p.key.table(tableTarget), nil, false, func(_ []byte, t Target) (bool, error) {
-		if t.Kind == TargetWebhook && t.Off == OffNot {
-			seq = min(seq, t.Cursor)
-		}
-		return true, nil
-	})
-	return seq, err
-}
-
-// mailIdle is how long a recipient of mail is remembered whom nothing waits for.
-const mailIdle = 24 * time.Hour
-
-// sweepTargets forgets dead letters whose message is gone, and recipients of mail whom
-// nothing waits for.
-func (p *Party) sweepTargets() error {
-	var list []Target
-	err := scan(p.g.store.view, p.key.table(tableTarget), nil, false, func(_ []byte, t Target) (bool, error) {
-		list = append(list, t)
-		return true, nil
-	})
-	if err != nil {
-		return err
-	}
-	for _, t := range list {
-		if err := p.sweepTarget(t); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (p *Party) sweepTarget(t Target) error {
-	if t.Dead > 0 {
-		var gone []uint64
-		err := scan(p.g.store.view, p.key.deadLetters(t.ID), nil, false, func(_ []byte, dead DeadLetter) (bool, error) {
-			_, err := get[Message](p.g.store.view, p.key.message(dead.Seq))
-			if errors.Is(err, errAbsent) {
-				gone, err = append(gone, dead.Seq), nil
-			}
-			return true, err
-		})
-		if err != nil || len(gone) == 0 {
-			return err
-		}
-		return p.changeTarget(t.ID, func(*Target) {}, gone...)
-	}
-	if t.Kind != TargetMail {
-		return nil
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	t, err := p.Target(t.ID) // news may have come
-	if err != nil || t.Upto > t.Cursor || t.Dead > 0 || t.LastAt.After(p.g.now().Add(-mailIdle)) {
-		return err
-	}
-	b := p.g.store.batch()
-	defer b.close()
-	b.delete(p.key.target(t.ID))
-	return p.commit(b)
 }

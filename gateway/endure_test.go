@@ -4,6 +4,7 @@ package gateway_test
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -63,6 +64,63 @@ func TestTurnedOnAfterASweep(t *testing.T) {
 		t.Fatal(err)
 	}
 	x.until(t, "the cursor behind what is gone", func(target gateway.Target) bool { return target.Cursor >= m.Seq })
+}
+
+// What a subscription that is off wanted, and what lay with its dead letters, is counted
+// when it is kept no longer, and told; what it did not want is not.
+func TestWhatLapsesIsCounted(t *testing.T) {
+	x := newSubscribed(t, gateway.Subscription{Kinds: []string{"aangesloten"}})
+	wants := x.read(t).Subscription
+	other := wants
+	other.Kinds = []string{"antwoord"}
+	wantsNot, _, err := x.a.Subscribe(admin(x.a), other, webhook.HMAC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.Answer(gatewaytest.Status(500))
+	var own []gateway.ID
+	for n := 1; n <= 2; n++ {
+		own = append(own, signal(t, x.a, child(n), terms("jansen", "A")).ID)
+		signal(t, x.b, child(n), terms("bakker", "B"))
+		inbox(t, x.a, n)
+		if n == 1 {
+			x.exhaust(t) // a dead letter
+			for id, s := range map[gateway.ID]gateway.Subscription{x.target: wants, wantsNot.ID: other} {
+				if _, err := x.a.ChangeSubscription(admin(x.a), id, s, false); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	for _, id := range own {
+		if _, err := x.a.Withdraw(id, api.ReasonEnded); err != nil {
+			t.Fatal(err)
+		}
+		settled(t, x.a, id)
+	}
+	sweep := func() {
+		t.Helper()
+		if err := x.a.Sweep(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sweep()
+	if got := x.read(t); got.Lapsed != 0 || got.Dead != 1 {
+		t.Fatalf("%d lapsed and %d are dead letters on the first day", got.Lapsed, got.Dead)
+	}
+	x.Advance(40 * 24 * time.Hour)
+	for range 2 {
+		sweep()
+		if got := x.read(t); got.Lapsed != 2 || got.Dead != 0 {
+			t.Errorf("%d lapsed and %d are dead letters", got.Lapsed, got.Dead)
+		}
+	}
+	if got, err := x.a.Target(wantsNot.ID); err != nil || got.Lapsed != 0 {
+		t.Errorf("of what it did not ask for %d lapsed (%v)", got.Lapsed, err)
+	}
+	if n := strings.Count(x.Log.String(), `"msg":"messages lapsed"`); n != 2 {
+		t.Errorf("the log tells %d times", n)
+	}
 }
 
 // A clock that ran ahead, and was put right, makes nobody wait until it is that late.

@@ -158,6 +158,10 @@ func (p *Party) sweepRest() error {
 	if err != nil {
 		return err
 	}
+	lapsed, err := p.newLapses(v)
+	if err != nil {
+		return err
+	}
 	err = scan(v, p.key.table(tableMessage), nil, false, func(key []byte, msg Message) (bool, error) {
 		if !msg.Received.Before(old) || msg.Seq > delivered {
 			return true, nil
@@ -166,7 +170,7 @@ func (p *Party) sweepRest() error {
 		if err == errAbsent {
 			b.delete(key)
 			b.delete(p.key.event(msg.ID))
-			return true, nil
+			return true, p.lapse(v, lapsed, msg)
 		}
 		return true, err
 	})
@@ -185,7 +189,7 @@ func (p *Party) sweepRest() error {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if err := errors.Join(p.sweepImports(b), p.sweepTransfers(b)); err != nil {
+	if err := errors.Join(p.sweepImports(b), p.sweepTransfers(b), p.putLapses(b, lapsed)); err != nil {
 		return err
 	}
 	return p.commit(b)

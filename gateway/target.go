@@ -46,9 +46,10 @@ type Target struct {
 	Off     Off       `json:"off,omitempty"`    // why nothing is sent
 	Last    Result    `json:"last,omitempty"`   // of the latest attempt
 	LastAt  time.Time `json:"lastAt,omitzero"`
-	Done    time.Time `json:"done,omitzero"`   // when the latest message was delivered
-	Dead    int       `json:"dead,omitempty"`  // dead letters, with those that are replayed
-	Replay  time.Time `json:"replay,omitzero"` // when the first of those that are replayed is due
+	Done    time.Time `json:"done,omitzero"`    // when the latest message was delivered
+	Dead    int       `json:"dead,omitempty"`   // dead letters, with those that are replayed
+	Replay  time.Time `json:"replay,omitzero"`  // when the first of those that are replayed is due
+	Lapsed  int       `json:"lapsed,omitempty"` // messages that it wanted, never got, and will not get
 }
 
 // Format prints [target] and the id, whatever the verb.

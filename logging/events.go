@@ -57,6 +57,7 @@ var Events = map[string]Fields{
 	"sweep failed":                                {"party": PartyID, "cause": Failure},
 	"delivery given up":                           {"party": PartyID, "target": ID, "kind": Word, "result": Word},
 	"subscription turned off":                     {"party": PartyID, "target": ID, "reason": Word},
+	"messages lapsed":                             {"party": PartyID, "target": ID, "kind": Word, "count": Number},
 	"delivery not begun":                          {"party": PartyID, "cause": Failure},
 	"delivery not recorded":                       {"party": PartyID, "cause": Failure},
 	"delivery not measured":                       {"party": PartyID, "cause": Failure},

@@ -817,9 +817,13 @@ type Abonnement struct {
 	// - `uit`: uitgezet
 	// - `weg`: de ontvanger wilde niets meer (410)
 	// - `faalt`: er kwam een maand lang niets aan
-	Toestand       AbonnementToestand `json:"toestand"`
-	Url            string             `json:"url,omitempty,omitzero"`
-	VolgendePoging time.Time          `json:"volgendePoging,omitempty,omitzero"`
+	Toestand AbonnementToestand `json:"toestand"`
+	Url      string             `json:"url,omitempty,omitzero"`
+
+	// Vervallen Hoeveel berichten er niet zijn afgeleverd en ook niet meer komen: de poort bewaarde ze niet langer terwijl het
+	// abonnement uit stond of terwijl ze bij `mislukt` lagen, of het abonnement vraagt er niet meer om.
+	Vervallen      int       `json:"vervallen"`
+	VolgendePoging time.Time `json:"volgendePoging,omitempty,omitzero"`
 }
 
 // AbonnementOndertekening defines model for Abonnement.Ondertekening.
@@ -2499,8 +2503,10 @@ type ClientInterface interface {
 	//
 	// De velden van `data` zijn die van een bericht: `soort`, `tekst`, `antwoord`, `match`, `sid`, `signalen` (elk met `signaal`, `kenmerk`,
 	// `hulpverlener` en, met een `dossierLink`, `link`), `ander` en `probleem`. Zonder `metKaart` staan de contactkaart en de
-	// voorleescode er niet in: vraag die op met de API. Wie `metKaart` aanvraagt heeft ook de rol `matches` en het bereik
-	// `alle` nodig.
+	// voorleescode er niet in: vraag die op met de API.
+	//
+	// Omdat elk bericht kenmerken bevat, heeft wie een abonnement maakt of wijzigt naast `beheer` ook de rol `matches` en
+	// het bereik `alle` nodig. Een abonnement beëindigen kan met `beheer` alleen.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -2517,8 +2523,10 @@ type ClientInterface interface {
 	//
 	// De velden van `data` zijn die van een bericht: `soort`, `tekst`, `antwoord`, `match`, `sid`, `signalen` (elk met `signaal`, `kenmerk`,
 	// `hulpverlener` en, met een `dossierLink`, `link`), `ander` en `probleem`. Zonder `metKaart` staan de contactkaart en de
-	// voorleescode er niet in: vraag die op met de API. Wie `metKaart` aanvraagt heeft ook de rol `matches` en het bereik
-	// `alle` nodig.
+	// voorleescode er niet in: vraag die op met de API.
+	//
+	// Omdat elk bericht kenmerken bevat, heeft wie een abonnement maakt of wijzigt naast `beheer` ook de rol `matches` en
+	// het bereik `alle` nodig. Een abonnement beëindigen kan met `beheer` alleen.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -2542,7 +2550,9 @@ type ClientInterface interface {
 	// WijzigAbonnementWithBody Een abonnement wijzigen, of aan- of uitzetten
 	//
 	// Vervangt alles wat het abonnement zegt. De pogingen beginnen daarmee opnieuw, te beginnen bij het bericht waar het
-	// gebleven was; wat al is afgeleverd komt niet nog eens.
+	// gebleven was; wat al is afgeleverd komt niet nog eens. Staat een abonnement uit, dan wachten de berichten zolang de
+	// poort ze bewaart: tot 30 dagen nadat ze kwamen, en langer zolang het eigen signaal er nog is. `vervallen` telt
+	// wat er dan weg is. Ook hiervoor zijn de rollen `beheer` en `matches` en het bereik `alle` nodig.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -2552,7 +2562,9 @@ type ClientInterface interface {
 	// WijzigAbonnement Een abonnement wijzigen, of aan- of uitzetten
 	//
 	// Vervangt alles wat het abonnement zegt. De pogingen beginnen daarmee opnieuw, te beginnen bij het bericht waar het
-	// gebleven was; wat al is afgeleverd komt niet nog eens.
+	// gebleven was; wat al is afgeleverd komt niet nog eens. Staat een abonnement uit, dan wachten de berichten zolang de
+	// poort ze bewaart: tot 30 dagen nadat ze kwamen, en langer zolang het eigen signaal er nog is. `vervallen` telt
+	// wat er dan weg is. Ook hiervoor zijn de rollen `beheer` en `matches` en het bereik `alle` nodig.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -2617,7 +2629,8 @@ type ClientInterface interface {
 	//
 	// Met `Accept: text/event-stream` komen de berichten als server-sent events, en blijft de verbinding open: `data` is een
 	// bericht, en `id` is waar `Last-Event-ID` (of `na`) mee verder gaat. Is er niets nieuws, dan komt er geregeld een
-	// commentaarregel. Een sleutel heeft hooguit vier zulke verbindingen; de volgende krijgt 429.
+	// commentaarregel. Een sleutel heeft hooguit vier zulke verbindingen, en een organisatie hooguit 64; de volgende krijgt
+	// 429.
 	//
 	// Corresponds with GET /berichten (the `LijstBerichten` operationId).
 	LijstBerichten(ctx context.Context, params *LijstBerichtenParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -3061,8 +3074,10 @@ func (c *Client) LijstAbonnementen(ctx context.Context, params *LijstAbonnemente
 //
 // De velden van `data` zijn die van een bericht: `soort`, `tekst`, `antwoord`, `match`, `sid`, `signalen` (elk met `signaal`, `kenmerk`,
 // `hulpverlener` en, met een `dossierLink`, `link`), `ander` en `probleem`. Zonder `metKaart` staan de contactkaart en de
-// voorleescode er niet in: vraag die op met de API. Wie `metKaart` aanvraagt heeft ook de rol `matches` en het bereik
-// `alle` nodig.
+// voorleescode er niet in: vraag die op met de API.
+//
+// Omdat elk bericht kenmerken bevat, heeft wie een abonnement maakt of wijzigt naast `beheer` ook de rol `matches` en
+// het bereik `alle` nodig. Een abonnement beëindigen kan met `beheer` alleen.
 //
 // Takes any type of body and a specified content type.
 //
@@ -3089,8 +3104,10 @@ func (c *Client) MaakAbonnementWithBody(ctx context.Context, contentType string,
 //
 // De velden van `data` zijn die van een bericht: `soort`, `tekst`, `antwoord`, `match`, `sid`, `signalen` (elk met `signaal`, `kenmerk`,
 // `hulpverlener` en, met een `dossierLink`, `link`), `ander` en `probleem`. Zonder `metKaart` staan de contactkaart en de
-// voorleescode er niet in: vraag die op met de API. Wie `metKaart` aanvraagt heeft ook de rol `matches` en het bereik
-// `alle` nodig.
+// voorleescode er niet in: vraag die op met de API.
+//
+// Omdat elk bericht kenmerken bevat, heeft wie een abonnement maakt of wijzigt naast `beheer` ook de rol `matches` en
+// het bereik `alle` nodig. Een abonnement beëindigen kan met `beheer` alleen.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -3144,7 +3161,9 @@ func (c *Client) LeesAbonnement(ctx context.Context, id Id, reqEditors ...Reques
 // WijzigAbonnementWithBody Een abonnement wijzigen, of aan- of uitzetten
 //
 // Vervangt alles wat het abonnement zegt. De pogingen beginnen daarmee opnieuw, te beginnen bij het bericht waar het
-// gebleven was; wat al is afgeleverd komt niet nog eens.
+// gebleven was; wat al is afgeleverd komt niet nog eens. Staat een abonnement uit, dan wachten de berichten zolang de
+// poort ze bewaart: tot 30 dagen nadat ze kwamen, en langer zolang het eigen signaal er nog is. `vervallen` telt
+// wat er dan weg is. Ook hiervoor zijn de rollen `beheer` en `matches` en het bereik `alle` nodig.
 //
 // Takes any type of body and a specified content type.
 //
@@ -3164,7 +3183,9 @@ func (c *Client) WijzigAbonnementWithBody(ctx context.Context, id Id, contentTyp
 // WijzigAbonnement Een abonnement wijzigen, of aan- of uitzetten
 //
 // Vervangt alles wat het abonnement zegt. De pogingen beginnen daarmee opnieuw, te beginnen bij het bericht waar het
-// gebleven was; wat al is afgeleverd komt niet nog eens.
+// gebleven was; wat al is afgeleverd komt niet nog eens. Staat een abonnement uit, dan wachten de berichten zolang de
+// poort ze bewaart: tot 30 dagen nadat ze kwamen, en langer zolang het eigen signaal er nog is. `vervallen` telt
+// wat er dan weg is. Ook hiervoor zijn de rollen `beheer` en `matches` en het bereik `alle` nodig.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -3299,7 +3320,8 @@ func (c *Client) TestAbonnement(ctx context.Context, id Id, reqEditors ...Reques
 //
 // Met `Accept: text/event-stream` komen de berichten als server-sent events, en blijft de verbinding open: `data` is een
 // bericht, en `id` is waar `Last-Event-ID` (of `na`) mee verder gaat. Is er niets nieuws, dan komt er geregeld een
-// commentaarregel. Een sleutel heeft hooguit vier zulke verbindingen; de volgende krijgt 429.
+// commentaarregel. Een sleutel heeft hooguit vier zulke verbindingen, en een organisatie hooguit 64; de volgende krijgt
+// 429.
 //
 // Corresponds with GET /berichten (the `LijstBerichten` operationId).
 func (c *Client) LijstBerichten(ctx context.Context, params *LijstBerichtenParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6665,8 +6687,10 @@ type ClientWithResponsesInterface interface {
 	//
 	// De velden van `data` zijn die van een bericht: `soort`, `tekst`, `antwoord`, `match`, `sid`, `signalen` (elk met `signaal`, `kenmerk`,
 	// `hulpverlener` en, met een `dossierLink`, `link`), `ander` en `probleem`. Zonder `metKaart` staan de contactkaart en de
-	// voorleescode er niet in: vraag die op met de API. Wie `metKaart` aanvraagt heeft ook de rol `matches` en het bereik
-	// `alle` nodig.
+	// voorleescode er niet in: vraag die op met de API.
+	//
+	// Omdat elk bericht kenmerken bevat, heeft wie een abonnement maakt of wijzigt naast `beheer` ook de rol `matches` en
+	// het bereik `alle` nodig. Een abonnement beëindigen kan met `beheer` alleen.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6683,8 +6707,10 @@ type ClientWithResponsesInterface interface {
 	//
 	// De velden van `data` zijn die van een bericht: `soort`, `tekst`, `antwoord`, `match`, `sid`, `signalen` (elk met `signaal`, `kenmerk`,
 	// `hulpverlener` en, met een `dossierLink`, `link`), `ander` en `probleem`. Zonder `metKaart` staan de contactkaart en de
-	// voorleescode er niet in: vraag die op met de API. Wie `metKaart` aanvraagt heeft ook de rol `matches` en het bereik
-	// `alle` nodig.
+	// voorleescode er niet in: vraag die op met de API.
+	//
+	// Omdat elk bericht kenmerken bevat, heeft wie een abonnement maakt of wijzigt naast `beheer` ook de rol `matches` en
+	// het bereik `alle` nodig. Een abonnement beëindigen kan met `beheer` alleen.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6712,7 +6738,9 @@ type ClientWithResponsesInterface interface {
 	// WijzigAbonnementWithBodyWithResponse Een abonnement wijzigen, of aan- of uitzetten
 	//
 	// Vervangt alles wat het abonnement zegt. De pogingen beginnen daarmee opnieuw, te beginnen bij het bericht waar het
-	// gebleven was; wat al is afgeleverd komt niet nog eens.
+	// gebleven was; wat al is afgeleverd komt niet nog eens. Staat een abonnement uit, dan wachten de berichten zolang de
+	// poort ze bewaart: tot 30 dagen nadat ze kwamen, en langer zolang het eigen signaal er nog is. `vervallen` telt
+	// wat er dan weg is. Ook hiervoor zijn de rollen `beheer` en `matches` en het bereik `alle` nodig.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6722,7 +6750,9 @@ type ClientWithResponsesInterface interface {
 	// WijzigAbonnementWithResponse Een abonnement wijzigen, of aan- of uitzetten
 	//
 	// Vervangt alles wat het abonnement zegt. De pogingen beginnen daarmee opnieuw, te beginnen bij het bericht waar het
-	// gebleven was; wat al is afgeleverd komt niet nog eens.
+	// gebleven was; wat al is afgeleverd komt niet nog eens. Staat een abonnement uit, dan wachten de berichten zolang de
+	// poort ze bewaart: tot 30 dagen nadat ze kwamen, en langer zolang het eigen signaal er nog is. `vervallen` telt
+	// wat er dan weg is. Ook hiervoor zijn de rollen `beheer` en `matches` en het bereik `alle` nodig.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6791,7 +6821,8 @@ type ClientWithResponsesInterface interface {
 	//
 	// Met `Accept: text/event-stream` komen de berichten als server-sent events, en blijft de verbinding open: `data` is een
 	// bericht, en `id` is waar `Last-Event-ID` (of `na`) mee verder gaat. Is er niets nieuws, dan komt er geregeld een
-	// commentaarregel. Een sleutel heeft hooguit vier zulke verbindingen; de volgende krijgt 429.
+	// commentaarregel. Een sleutel heeft hooguit vier zulke verbindingen, en een organisatie hooguit 64; de volgende krijgt
+	// 429.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -9421,8 +9452,10 @@ func (c *ClientWithResponses) LijstAbonnementenWithResponse(ctx context.Context,
 //
 // De velden van `data` zijn die van een bericht: `soort`, `tekst`, `antwoord`, `match`, `sid`, `signalen` (elk met `signaal`, `kenmerk`,
 // `hulpverlener` en, met een `dossierLink`, `link`), `ander` en `probleem`. Zonder `metKaart` staan de contactkaart en de
-// voorleescode er niet in: vraag die op met de API. Wie `metKaart` aanvraagt heeft ook de rol `matches` en het bereik
-// `alle` nodig.
+// voorleescode er niet in: vraag die op met de API.
+//
+// Omdat elk bericht kenmerken bevat, heeft wie een abonnement maakt of wijzigt naast `beheer` ook de rol `matches` en
+// het bereik `alle` nodig. Een abonnement beëindigen kan met `beheer` alleen.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -9445,8 +9478,10 @@ func (c *ClientWithResponses) MaakAbonnementWithBodyWithResponse(ctx context.Con
 //
 // De velden van `data` zijn die van een bericht: `soort`, `tekst`, `antwoord`, `match`, `sid`, `signalen` (elk met `signaal`, `kenmerk`,
 // `hulpverlener` en, met een `dossierLink`, `link`), `ander` en `probleem`. Zonder `metKaart` staan de contactkaart en de
-// voorleescode er niet in: vraag die op met de API. Wie `metKaart` aanvraagt heeft ook de rol `matches` en het bereik
-// `alle` nodig.
+// voorleescode er niet in: vraag die op met de API.
+//
+// Omdat elk bericht kenmerken bevat, heeft wie een abonnement maakt of wijzigt naast `beheer` ook de rol `matches` en
+// het bereik `alle` nodig. Een abonnement beëindigen kan met `beheer` alleen.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -9492,7 +9527,9 @@ func (c *ClientWithResponses) LeesAbonnementWithResponse(ctx context.Context, id
 // WijzigAbonnementWithBodyWithResponse Een abonnement wijzigen, of aan- of uitzetten
 //
 // Vervangt alles wat het abonnement zegt. De pogingen beginnen daarmee opnieuw, te beginnen bij het bericht waar het
-// gebleven was; wat al is afgeleverd komt niet nog eens.
+// gebleven was; wat al is afgeleverd komt niet nog eens. Staat een abonnement uit, dan wachten de berichten zolang de
+// poort ze bewaart: tot 30 dagen nadat ze kwamen, en langer zolang het eigen signaal er nog is. `vervallen` telt
+// wat er dan weg is. Ook hiervoor zijn de rollen `beheer` en `matches` en het bereik `alle` nodig.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -9508,7 +9545,9 @@ func (c *ClientWithResponses) WijzigAbonnementWithBodyWithResponse(ctx context.C
 // WijzigAbonnementWithResponse Een abonnement wijzigen, of aan- of uitzetten
 //
 // Vervangt alles wat het abonnement zegt. De pogingen beginnen daarmee opnieuw, te beginnen bij het bericht waar het
-// gebleven was; wat al is afgeleverd komt niet nog eens.
+// gebleven was; wat al is afgeleverd komt niet nog eens. Staat een abonnement uit, dan wachten de berichten zolang de
+// poort ze bewaart: tot 30 dagen nadat ze kwamen, en langer zolang het eigen signaal er nog is. `vervallen` telt
+// wat er dan weg is. Ook hiervoor zijn de rollen `beheer` en `matches` en het bereik `alle` nodig.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -9619,7 +9658,8 @@ func (c *ClientWithResponses) TestAbonnementWithResponse(ctx context.Context, id
 //
 // Met `Accept: text/event-stream` komen de berichten als server-sent events, en blijft de verbinding open: `data` is een
 // bericht, en `id` is waar `Last-Event-ID` (of `na`) mee verder gaat. Is er niets nieuws, dan komt er geregeld een
-// commentaarregel. Een sleutel heeft hooguit vier zulke verbindingen; de volgende krijgt 429.
+// commentaarregel. Een sleutel heeft hooguit vier zulke verbindingen, en een organisatie hooguit 64; de volgende krijgt
+// 429.
 //
 // Returns a wrapper object for the known response body format(s).
 //

@@ -46,7 +46,7 @@ var (
 	problemImport  = problem{"import-anders", http.StatusConflict, "De import is anders", "Er is al een import met dit kenmerk, en de andere gegevens verschillen. Kies een ander kenmerk of stuur dezelfde gegevens.", nil}
 	problemRows    = problem{"regels-anders", http.StatusConflict, "De regels zijn anders", "Deze regels zijn al eerder aangeleverd, en waren toen anders. De import zegt met aangenomen na welke regel het verder gaat.", nil}
 	problemGap     = problem{"regels-gat", http.StatusConflict, "Er ontbreken regels", "Voor deze regels horen er nog andere. De import zegt met aangenomen na welke regel het verder gaat.", nil}
-	problemStreams = problem{"te-veel-verbindingen", http.StatusTooManyRequests, "Te veel verbindingen", "Deze sleutel leest al met zoveel verbindingen mee als er mogen.", nil}
+	problemStreams = problem{"te-veel-verbindingen", http.StatusTooManyRequests, "Te veel verbindingen", "De sleutel of de organisatie leest al met zoveel verbindingen mee als er mogen.", nil}
 	problemMail    = problem{"geen-webhook", http.StatusConflict, "Dit is geen webhook", "Wie mail krijgt, volgt uit de signalen, de gebruikers en de instellingen.", nil}
 	problemHooks   = problem{"te-veel-abonnementen", http.StatusConflict, "Te veel abonnementen", "Beëindig eerst een ander abonnement.", nil}
 	problemSecrets = problem{"geheim-loopt-af", http.StatusConflict, "Eerdere geheimen gelden nog", "Wacht tot een van de vorige geheimen niet meer geldt, of maak een nieuw abonnement.", nil}

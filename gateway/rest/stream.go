@@ -17,10 +17,11 @@ import (
 )
 
 const (
-	mediaStream  = "text/event-stream"
-	streamsOfKey = 4                // at a time
-	streamWrite  = 30 * time.Second // for a client to take what it is sent
-	streamRetry  = 5 * time.Second  // after which a client comes again
+	mediaStream    = "text/event-stream"
+	streamsOfKey   = 4 // at a time
+	streamsOfParty = 64
+	streamWrite    = 30 * time.Second // for a client to take what it is sent
+	streamRetry    = 5 * time.Second  // after which a client comes again
 )
 
 // heartbeat is how often a stream says something, for who stands between to see that
@@ -34,27 +35,35 @@ func wantsStream(r *http.Request) bool {
 	return edge.Accepts(r, mediaStream) && !edge.Accepts(r, "application/json")
 }
 
-// streams are those that are open, by key.
+// streams are how many are open, of each party and of each key: a key that comes back
+// again and again leaves the other keys theirs, and a party the other parties.
 type streams struct {
 	mu   sync.Mutex
 	open map[string]int
 }
 
-func (s *streams) begin(who string) (end func(), ok bool) {
+func (s *streams) begin(party, who string) (end func(), ok bool) {
+	most := map[string]int{party: streamsOfParty, party + " " + who: streamsOfKey}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.open == nil {
 		s.open = map[string]int{}
 	}
-	if s.open[who] >= streamsOfKey {
-		return nil, false
+	for of, n := range most {
+		if s.open[of] >= n {
+			return nil, false
+		}
 	}
-	s.open[who]++
+	for of := range most {
+		s.open[of]++
+	}
 	return func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if s.open[who]--; s.open[who] == 0 {
-			delete(s.open, who)
+		for of := range most {
+			if s.open[of]--; s.open[of] == 0 {
+				delete(s.open, of)
+			}
 		}
 	}, true
 }
@@ -70,7 +79,7 @@ type stream struct {
 
 // VisitLijstBerichtenResponse writes the stream.
 func (st stream) VisitLijstBerichtenResponse(w http.ResponseWriter) error {
-	end, ok := st.s.streams.begin(string(st.a.Party.ID()) + " " + st.a.Who)
+	end, ok := st.s.streams.begin(string(st.a.Party.ID()), st.a.Who)
 	if !ok {
 		w.Header().Set("Retry-After", "30")
 		return &problemStreams

@@ -36,7 +36,7 @@ func targetOf(p *gateway.Party, t gateway.Target) Abonnement {
 		Id: t.ID.String(), Soort: AbonnementSoort(t.Kind), Aangemaakt: seconds(t.Created), Toestand: targetStates[t.Off],
 		Ontvanger: t.Recipient(), Naam: s.Name, Url: s.URL, Soorten: s.Kinds, Hulpverleners: s.Owners, Teams: s.Teams,
 		MetKaart: s.Card, DossierLink: s.Link, Pogingen: t.Head.Count, Sinds: seconds(t.Head.Since), AfgeleverdOp: seconds(t.Done),
-		Mislukt: t.Dead,
+		Mislukt: t.Dead, Vervallen: t.Lapsed,
 	}
 	if t.Head.Count > 0 {
 		out.VolgendePoging = seconds(t.Head.Next)
@@ -64,9 +64,10 @@ func madeOf(p *gateway.Party, t gateway.Target, secret webhook.Secret) GemaaktAb
 	return out
 }
 
-// mayAskCards refuses a subscription that would show cards to who may not read them.
-func mayAskCards(a *gateway.Access, cards bool) error {
-	if cards && (!a.Has(gateway.MayReadMatches) || a.Reach != gateway.ReachAll) {
+// mayReceive refuses a subscription to who may not read what it would bring: every event
+// has the party's own references in it.
+func mayReceive(a *gateway.Access) error {
+	if !a.Has(gateway.MayReadMatches) || a.Reach != gateway.ReachAll {
 		return &problemRole
 	}
 	return nil
@@ -74,7 +75,7 @@ func mayAskCards(a *gateway.Access, cards bool) error {
 
 func (o *operations) MaakAbonnement(ctx context.Context, r MaakAbonnementRequestObject) (MaakAbonnementResponseObject, error) {
 	a := accessOf(ctx)
-	if err := mayAskCards(a, r.Body.MetKaart); err != nil {
+	if err := mayReceive(a); err != nil {
 		return nil, err
 	}
 	scheme := webhook.HMAC
@@ -140,7 +141,7 @@ func (o *operations) WijzigAbonnement(ctx context.Context, r WijzigAbonnementReq
 	if err != nil {
 		return nil, err
 	}
-	if err := mayAskCards(a, r.Body.MetKaart); err != nil {
+	if err := mayReceive(a); err != nil {
 		return nil, err
 	}
 	t, err := a.Party.ChangeSubscription(a, id, gateway.Subscription{

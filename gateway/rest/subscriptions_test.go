@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -180,28 +181,40 @@ func TestDeadLettersOverTheAPI(t *testing.T) {
 	}
 }
 
-// Who administers and may not read cards cannot have them sent to himself.
-func TestCardsNeedTheirOwnRole(t *testing.T) {
+// Who administers and may not read matches cannot have them sent to himself: every event
+// has the party's references in it. He can end that others get them.
+func TestASubscriptionNeedsTheRoleThatReads(t *testing.T) {
 	r := gatewaytest.NewReceiver(t)
 	d := deskFor(t, r)
+	made, err := d.client(t, 0).MaakAbonnementWithResponse(t.Context(), NieuwAbonnement{Url: r.URL})
+	if err != nil || made.JSON201 == nil {
+		t.Fatal(err, made.StatusCode())
+	}
 	for _, c := range []struct {
 		roles   []Rol
 		reach   Bereik
-		person  string
 		allowed bool
 	}{
-		{[]Rol{RolBeheer}, BereikAlle, "", false},
-		{[]Rol{RolBeheer, RolMatches}, BereikTeam, "", false},
-		{[]Rol{RolBeheer, RolMatches}, BereikAlle, "", true},
+		{[]Rol{RolBeheer}, BereikAlle, false},
+		{[]Rol{RolBeheer, RolMatches}, BereikTeam, false},
+		{[]Rol{RolBeheer, RolMatches}, BereikAlle, true},
 	} {
-		client := d.as(t, d.key(t, 0, c.reach, c.person, c.roles...).Sleutel, "")
-		resp, err := client.MaakAbonnementWithResponse(t.Context(), NieuwAbonnement{Url: r.URL, MetKaart: true})
-		if err != nil || (resp.JSON201 != nil) != c.allowed {
-			t.Errorf("%v %s: %v %s", c.roles, c.reach, err, resp.Body)
+		client := d.as(t, d.key(t, 0, c.reach, "", c.roles...).Sleutel, "")
+		for _, card := range []bool{false, true} {
+			resp, err := client.MaakAbonnementWithResponse(t.Context(), NieuwAbonnement{Url: r.URL, MetKaart: card})
+			if err != nil || (resp.JSON201 != nil) != c.allowed || !c.allowed && resp.StatusCode() != http.StatusForbidden {
+				t.Errorf("%v %s: %v %s", c.roles, c.reach, err, resp.Body)
+			}
+			change := GewijzigdAbonnement{Url: r.URL + "/elders", MetKaart: card, Aan: true}
+			changed, err := client.WijzigAbonnementWithResponse(t.Context(), made.JSON201.Abonnement.Id, change)
+			if err != nil || (changed.JSON200 != nil) != c.allowed || !c.allowed && changed.StatusCode() != http.StatusForbidden {
+				t.Errorf("%v %s: %v %s", c.roles, c.reach, err, changed.Body)
+			}
 		}
-		if !c.allowed && resp.StatusCode() != http.StatusForbidden {
-			t.Errorf("%d", resp.StatusCode())
-		}
+	}
+	client := d.as(t, d.key(t, 0, BereikAlle, "", RolBeheer).Sleutel, "")
+	if resp, err := client.VerwijderAbonnementWithResponse(t.Context(), made.JSON201.Abonnement.Id); err != nil || resp.StatusCode() != http.StatusNoContent {
+		t.Errorf("%v %s", err, resp.Body)
 	}
 }
 
@@ -394,6 +407,29 @@ func TestAKeyHasSoManyStreams(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatal("a place that is free is not given")
 		}
+	}
+}
+
+// However many keys it has, a party leaves the others theirs.
+func TestAPartyHasSoManyStreams(t *testing.T) {
+	var s streams
+	var ends []func()
+	for n := range streamsOfParty {
+		end, ok := s.begin("een", fmt.Sprint("sleutel:", n/streamsOfKey))
+		if !ok {
+			t.Fatalf("only %d are given", n)
+		}
+		ends = append(ends, end)
+	}
+	if _, ok := s.begin("een", "een andere"); ok {
+		t.Error("another key of the party gets one more")
+	}
+	if _, ok := s.begin("twee", "sleutel:0"); !ok {
+		t.Error("another party gets none")
+	}
+	ends[0]()
+	if _, ok := s.begin("een", "een andere"); !ok {
+		t.Error("a place that is free is not given")
 	}
 }
 
