@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/seinhuis/seinhuis/api"
 )
 
 // Jobs lists what is still to be done for a party.
@@ -53,7 +55,7 @@ var (
 var _ = map[byte]bool{
 	tableFormat: true, tableManifest: true, tableDirectory: true, tableRegistration: true, tableSignal: true, tableOwner: true, tableLeft: true,
 	tableJob: true, tableReport: true, tableReportKey: true, tableImport: true, tableImportKey: true, tableImportRows: true,
-	tableReplay: true, tableMessage: true, tableEvent: true, tableFeed: true, tableOwned: true, tableUser: true, tableAPIKey: true,
+	tableReplay: true, tableMessage: true, tableMessageOn: true, tableEvent: true, tableFeed: true, tableOwned: true, tableUser: true, tableAPIKey: true,
 	tableLog: true, tableLogIndex: true, tableTransfer: true, tableTransferItem: true, tableTarget: true, tableDeadLetter: true, tableMatch: true, tableMatchName: true, tableMatchOn: true,
 }
 
@@ -66,15 +68,17 @@ var (
 	TypeName   = typeName
 )
 
-// MatchRows counts everything that is kept of matches.
+// MatchRows counts everything that is kept of matches, and of what messages are about.
 func MatchRows(g *Gateway) (n int) {
-	for _, table := range []byte{tableMatch, tableMatchName, tableMatchOn} {
+	for _, table := range []byte{tableMatch, tableMatchName, tableMatchOn, tableMessageOn} {
 		it, err := g.store.db.NewIter(&pebble.IterOptions{LowerBound: []byte{table}, UpperBound: []byte{table + 1}})
 		if err != nil {
 			return -1
 		}
 		for it.First(); it.Valid(); it.Next() {
-			n++
+			if len(it.Key()) > 1+len(partyKey{}) { // else it says that the table was made
+				n++
+			}
 		}
 		it.Close()
 	}
@@ -140,4 +144,67 @@ func (p *Party) Idle() bool {
 	p.outbox.mu.Lock()
 	defer p.outbox.mu.Unlock()
 	return len(p.outbox.busy) == 0
+}
+
+// Meet gives professionals in turn a signal each, with the message that somebody else
+// joined it, n in all.
+func Meet(t testing.TB, p *Party, n int, owners ...string) {
+	t.Helper()
+	const atOnce = 1000
+	for first := 0; first < n; first += atOnce {
+		b := p.g.store.batch()
+		var list []Message
+		for i := first; i < min(n, first+atOnce); i++ {
+			now, owner := p.g.now(), owners[i%len(owners)]
+			reg := Registration{ID: newID(now), Created: now, Owner: owner, Reference: "KENMERK", State: StateRegistered, SID: api.SID(newID(now))}
+			b.put(p.key.registration(reg.ID), reg)
+			b.put(p.ownerRow(owner, reg.ID), struct{}{})
+			b.put(p.key.owner(reg.SID, reg.ID), struct{}{})
+			b.put(p.key.signal(reg.SID), Signal{SID: reg.SID, Rev: 1})
+			list = append(list, Message{
+				ID: api.EventID(newID(now)), Received: now, Kind: api.EventJoined, Match: api.MatchID(newID(now)), SID: reg.SID,
+				Other: Other{Party: "nl-kvk:00000009", SID: api.SID(newID(now)), Card: Card{Name: "Naam", Phone: "+31 20 5550199"}, Code: "123456"},
+			})
+		}
+		if err := p.commit(b); err != nil {
+			t.Fatal(err)
+		}
+		b.close()
+		if err := p.keep(list, "cursor"); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// LookThrough is tested beyond.
+const LookThrough = lookThrough
+
+// Within looks once at the messages within reach, without the log.
+func (p *Party) Within(a *Access, from uint64, limit int) ([]Message, error) {
+	return p.messages(from, limit, a)
+}
+
+// Damage spoils a message's row, and that of its match.
+func Damage(t testing.TB, p *Party, m Message) {
+	t.Helper()
+	id, err := get[ID](p.g.store.view, p.key.matchID(m.Match))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range [][]byte{p.key.message(m.Seq), p.key.match(id)} {
+		if err := p.g.store.db.Set(key, []byte("spoilt"), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// ForgetMessagesOn takes a party's store back to before it kept what messages are about.
+func ForgetMessagesOn(t testing.TB, p *Party) {
+	t.Helper()
+	b := p.g.store.batch()
+	defer b.close()
+	b.deleteAll(p.key.table(tableMessageOn))
+	if err := p.commit(b); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -197,6 +197,7 @@ func (p *Party) keep(messages []Message, cursor string) error {
 			msg.Owners[i].Team = u.Team
 		}
 		b.put(p.key.message(msg.Seq), msg)
+		b.put(p.key.messageOn(msg.SID, msg.Seq), struct{}{})
 		b.put(p.key.event(msg.ID), msg.Seq)
 		if err := p.follow(b, msg); err != nil {
 			return err
@@ -231,51 +232,4 @@ func eventLabel(kind api.EventKind) string {
 		return string(kind)
 	}
 	return "other"
-}
-
-// Messages lists the inbox behind a seq, the oldest first. Owners are those at the
-// time and those who joined since.
-func (p *Party) Messages(from uint64, limit int) (list []Message, err error) {
-	return p.messages(from, limit, nil)
-}
-
-// messages keeps of each the owners that sees keeps, and leaves out those without any;
-// nil keeps all.
-func (p *Party) messages(from uint64, limit int, sees func([]Ownership) []Ownership) (list []Message, err error) {
-	v, release := p.g.store.snapshot()
-	defer release()
-	err = scan(v, p.key.table(tableMessage), p.key.message(from), false, func(_ []byte, msg Message) (bool, error) {
-		if msg.Owners, err = p.ownersNow(v, msg.SID, msg.Owners); err != nil {
-			return false, err
-		}
-		if sees != nil {
-			if msg.Owners = sees(msg.Owners); len(msg.Owners) == 0 {
-				return true, nil
-			}
-		}
-		list = append(list, msg)
-		return len(list) < limit, nil
-	})
-	return list, err
-}
-
-// AwaitMessages is Messages, but when there are none it waits until there are, or
-// until ctx is done, which is no error.
-func (p *Party) AwaitMessages(ctx context.Context, from uint64, limit int) ([]Message, error) {
-	return p.awaitMessages(ctx, from, limit, nil)
-}
-
-func (p *Party) awaitMessages(ctx context.Context, from uint64, limit int, sees func([]Ownership) []Ownership) ([]Message, error) {
-	for {
-		arrived := p.inbox.wait()
-		list, err := p.messages(from, limit, sees)
-		if err != nil || len(list) > 0 {
-			return list, err
-		}
-		select {
-		case <-arrived:
-		case <-ctx.Done():
-			return nil, nil
-		}
-	}
 }

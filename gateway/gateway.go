@@ -130,7 +130,7 @@ func (g *Gateway) start(pins manifest.Pins) error {
 		return err
 	}
 	for _, p := range g.order {
-		if err := errors.Join(p.fillOwned(), p.fillDoor()); err != nil {
+		if err := errors.Join(p.fillOwned(), p.fillMessagesOn(), p.fillDoor()); err != nil {
 			return err
 		}
 		if err := p.fillQueue(); err != nil {

@@ -28,6 +28,7 @@ import (
 //	w P import row             importRows; the chunk's last row, u32 big-endian
 //	i P H(idempotency key)     replay
 //	e P seq(8, big-endian)     Message
+//	E P sid seq                nothing: the Message is about our signal
 //	d P event id               the seq of the event's message
 //	c P                        feedState
 //	g P H(owner) registration  nothing: the professional owns the registration
@@ -62,6 +63,7 @@ const (
 	tableImportRows   = 'w'
 	tableReplay       = 'i'
 	tableMessage      = 'e'
+	tableMessageOn    = 'E'
 	tableEvent        = 'd'
 	tableFeed         = 'c'
 	tableOwned        = 'g'
@@ -122,9 +124,13 @@ func (p partyKey) replay(h [16]byte) []byte   { return join(tableReplay, p[:], h
 func (p partyKey) message(seq uint64) []byte {
 	return join(tableMessage, p[:], binary.BigEndian.AppendUint64(nil, seq))
 }
-func (p partyKey) event(id api.EventID) []byte { return join(tableEvent, p[:], id[:]) }
-func (p partyKey) feed() []byte                { return join(tableFeed, p[:]) }
-func (p partyKey) logRow(id ID) []byte         { return join(tableLog, p[:], id[:]) }
+func (p partyKey) messageOn(sid api.SID, seq uint64) []byte {
+	return binary.BigEndian.AppendUint64(join(tableMessageOn, p[:], sid[:]), seq)
+}
+func (p partyKey) messagesOn(sid api.SID) []byte { return join(tableMessageOn, p[:], sid[:]) }
+func (p partyKey) event(id api.EventID) []byte   { return join(tableEvent, p[:], id[:]) }
+func (p partyKey) feed() []byte                  { return join(tableFeed, p[:]) }
+func (p partyKey) logRow(id ID) []byte           { return join(tableLog, p[:], id[:]) }
 
 func (p partyKey) user(h [16]byte) []byte     { return join(tableUser, p[:], h[:]) }
 func (p partyKey) apiKey(id ID) []byte        { return join(tableAPIKey, p[:], id[:]) }

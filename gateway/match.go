@@ -3,6 +3,7 @@
 package gateway
 
 import (
+	"bytes"
 	"errors"
 	"log/slog"
 	"slices"
@@ -309,31 +310,22 @@ type MatchFilter struct {
 // Matches lists matches, the newest first, beginning behind the one called from. more
 // tells whether there are others.
 func (p *Party) Matches(from ID, limit int, only MatchFilter) ([]MatchStatus, bool, error) {
-	return p.matches(from, limit, only, func(MatchStatus) bool { return true })
+	return p.matches(from, limit, only, nil)
 }
 
-func (p *Party) matches(from ID, limit int, only MatchFilter, sees func(MatchStatus) bool) (list []MatchStatus, more bool, err error) {
+// matches leaves out what is beyond the reach of by; nil reaches everything.
+func (p *Party) matches(from ID, limit int, only MatchFilter, by *Access) (list []MatchStatus, more bool, err error) {
 	v, release := p.g.store.snapshot()
 	defer release()
-	prefix, start := p.key.table(tableMatch), []byte(nil)
-	var of api.SID
-	if !only.Registration.IsZero() {
-		reg, err := p.original(v, only.Registration)
-		if err != nil || reg.SID.IsZero() {
-			return nil, false, err
-		}
-		of = reg.SID
-	}
-	if !from.IsZero() {
-		start = p.key.match(from)
-	}
-	err = scan(v, prefix, start, true, func(_ []byte, m Match) (bool, error) {
-		if !of.IsZero() && m.SID != of {
-			return true, nil
-		}
+	take := func(_ []byte, m Match) (bool, error) {
 		s, err := p.matchStatus(v, m)
-		if err != nil || only.Active != only.Over && s.Over != only.Over || !sees(s) {
+		if err != nil || only.Active != only.Over && s.Over != only.Over {
 			return true, err
+		}
+		if !by.reachesAll() {
+			if _, ok := by.sight(s); !ok {
+				return true, nil
+			}
 		}
 		if len(list) == limit {
 			more = true
@@ -341,8 +333,59 @@ func (p *Party) matches(from ID, limit int, only MatchFilter, sees func(MatchSta
 		}
 		list = append(list, s)
 		return true, nil
-	})
-	return list, more, err
+	}
+	var signals map[api.SID]bool
+	switch {
+	case !only.Registration.IsZero():
+		reg, err := p.original(v, only.Registration)
+		if err != nil || reg.SID.IsZero() {
+			return nil, false, err
+		}
+		signals = map[api.SID]bool{reg.SID: true}
+	case !by.reachesAll():
+		if signals, err = p.signalsWithin(v, by); err != nil {
+			return nil, false, err
+		}
+	default:
+		var start []byte
+		if !from.IsZero() {
+			start = p.key.match(from)
+		}
+		err := scan(v, p.key.table(tableMatch), start, true, take)
+		return list, more, err
+	}
+	ids, err := p.matchIDs(v, signals, from)
+	if err != nil {
+		return nil, false, err
+	}
+	for _, id := range ids {
+		m, err := get[Match](v, p.key.match(id))
+		if err != nil {
+			return nil, false, err
+		}
+		if next, err := take(nil, m); err != nil || !next {
+			return list, more, err
+		}
+	}
+	return list, more, nil
+}
+
+// matchIDs are the matches of some signals, the newest first, behind the one called
+// from.
+func (p *Party) matchIDs(v view, signals map[api.SID]bool, from ID) (ids []ID, err error) {
+	for sid := range signals {
+		err := scan(v, p.key.matchesOn(sid), nil, false, func(key []byte, _ struct{}) (bool, error) {
+			if id := idAt(key); from.IsZero() || bytes.Compare(id[:], from[:]) < 0 {
+				ids = append(ids, id)
+			}
+			return true, nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	slices.SortFunc(ids, func(x, y ID) int { return bytes.Compare(y[:], x[:]) })
+	return ids, nil
 }
 
 // MatchByID reads one match by its name at the registry, now or earlier.
@@ -367,7 +410,7 @@ func (a *Access) Matches(from ID, limit int, only MatchFilter) (list []MatchStat
 			return nil, false, err
 		}
 	}
-	list, more, err = a.Party.matches(from, limit, only, func(s MatchStatus) bool { _, ok := a.sight(s); return ok })
+	list, more, err = a.Party.matches(from, limit, only, a)
 	var touches []Touch
 	for i := range list {
 		list[i] = a.plain(list[i])

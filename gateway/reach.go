@@ -234,11 +234,7 @@ func (a *Access) ownRows(list []RowStatus) []RowStatus {
 // AwaitMessages is as the party's, of what is within reach. What others' cards and codes
 // it shows is in the log.
 func (a *Access) AwaitMessages(ctx context.Context, from uint64, limit int) ([]Message, error) {
-	sees := a.SeesOwners
-	if a.Reach == ReachAll {
-		sees = nil // those without an owner as well
-	}
-	list, err := a.Party.awaitMessages(ctx, from, limit, sees)
+	list, err := a.Party.awaitMessages(ctx, from, limit, a)
 	if err != nil {
 		return nil, err
 	}

@@ -169,6 +169,7 @@ func (p *Party) sweepRest() error {
 		_, err := get[Signal](v, p.key.signal(msg.SID))
 		if err == errAbsent {
 			b.delete(key)
+			b.delete(p.key.messageOn(msg.SID, msg.Seq))
 			b.delete(p.key.event(msg.ID))
 			return true, p.lapse(v, lapsed, msg)
 		}
