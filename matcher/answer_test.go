@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"testing/cryptotest"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -16,6 +17,7 @@ import (
 	"github.com/seinhuis/seinhuis/matcher"
 	"github.com/seinhuis/seinhuis/matcher/matchertest"
 	"github.com/seinhuis/seinhuis/registry"
+	"github.com/seinhuis/seinhuis/soak"
 )
 
 func answer(t *testing.T, w *matchertest.World, of, other matchertest.Paper, word api.Answer) (api.ActRequest, matcher.Outcome) {
@@ -399,73 +401,78 @@ func TestAnswersMoveToAnotherEpoch(t *testing.T) {
 	}
 }
 
-// TestAnswersOutliveLossOfPower loses power at every sync while parties answer: each
+// TestRow2Answers loses power at every sync while parties answer: each
 // answer that was receipted stands and was told, and said again it gets that receipt;
 // any other stands wholly or not at all.
-func TestAnswersOutliveLossOfPower(t *testing.T) {
-	for name, ingest := range map[string]int{"log": 0, "ingest": 1} {
-		t.Run(name, func(t *testing.T) {
-			rng := rand.New(rand.NewPCG(3, 4))
-			w := matchertest.New(t, 3)
-			w.Ingest = ingest
+func TestRow2Answers(t *testing.T) {
+	soak.Row(t, 2, "power lost at every sync while parties answer", 2, func(t *testing.T, seed uint64) soak.Found {
+		cryptotest.SetGlobalRandom(t, seed)
+		rng := rand.New(rand.NewPCG(seed, 4))
+		w := matchertest.New(t, 3)
+		w.Ingest = int(seed % 2)
+		w.Store.Close()
+		disk := vfs.NewCrashableMem()
+		c := &camera{FS: disk, disk: disk, rng: rng}
+		w.Open(c)
+		papers := []matchertest.Paper{w.Signal(0, matchertest.Child(1)), w.Signal(1, matchertest.Child(1)), w.Signal(2, matchertest.Child(1))}
+		type said struct {
+			from, to int
+			act      api.ActRequest
+			out      matcher.Outcome
+			pictures int // when it was receipted
+		}
+		var all []said
+		words := []api.Answer{api.AnswerWillCall, api.AnswerContactMade, api.AnswerInContact}
+		c.turn(true)
+		for i := range 12 {
+			w.Advance(time.Second)
+			s := said{from: i % 3, to: (i + 1 + i%2) % 3}
+			s.act, s.out = answer(t, w, papers[s.from], papers[s.to], words[i%3])
+			s.pictures = c.taken()
+			all = append(all, s)
+		}
+		c.turn(false)
+		w.Store.Close()
+		if len(c.pictures) < 24 {
+			t.Fatalf("%d pictures", len(c.pictures))
+		}
+		tried := 0
+		for i, picture := range c.pictures {
+			if soak.Race && i%8 > 0 { // all of them without it
+				continue
+			}
+			tried++
+			w.Open(picture)
+			if _, found := checked(t, w); len(found) > 0 {
+				t.Errorf("picture %d: %q", i, found)
+			}
+			for n, s := range all {
+				out, err := w.Act(context.Background(), papers[s.from].Statement.Party, s.act)
+				switch {
+				case err != nil:
+					t.Errorf("picture %d: answer %d: %v", i, n, err)
+				case s.pictures <= i && (out.Created || !sameReceipt(out, s.out)):
+					t.Errorf("picture %d: answer %d was receipted, and is taken anew", i, n)
+				}
+			}
+			for p := range papers {
+				ids := map[api.EventID]bool{}
+				for _, e := range w.Feed(p) {
+					if ids[e.ID] {
+						t.Errorf("picture %d: an event is told twice", i)
+					}
+					ids[e.ID] = true
+				}
+				if want := 2 + 4; len(ids) != want {
+					t.Errorf("picture %d: party %d was told %d events, want %d", i, p, len(ids), want)
+				}
+			}
 			w.Store.Close()
-			disk := vfs.NewCrashableMem()
-			c := &camera{FS: disk, disk: disk, rng: rng}
-			w.Open(c)
-			papers := []matchertest.Paper{w.Signal(0, matchertest.Child(1)), w.Signal(1, matchertest.Child(1)), w.Signal(2, matchertest.Child(1))}
-			type said struct {
-				from, to int
-				act      api.ActRequest
-				out      matcher.Outcome
-				pictures int // when it was receipted
+			if t.Failed() {
+				break
 			}
-			var all []said
-			words := []api.Answer{api.AnswerWillCall, api.AnswerContactMade, api.AnswerInContact}
-			c.turn(true)
-			for i := range 12 {
-				w.Advance(time.Second)
-				s := said{from: i % 3, to: (i + 1 + i%2) % 3}
-				s.act, s.out = answer(t, w, papers[s.from], papers[s.to], words[i%3])
-				s.pictures = c.taken()
-				all = append(all, s)
-			}
-			c.turn(false)
-			w.Store.Close()
-			if len(c.pictures) < 24 {
-				t.Fatalf("%d pictures", len(c.pictures))
-			}
-			for i, picture := range c.pictures {
-				w.Open(picture)
-				if _, found := checked(t, w); len(found) > 0 {
-					t.Errorf("picture %d: %q", i, found)
-				}
-				for n, s := range all {
-					out, err := w.Act(context.Background(), papers[s.from].Statement.Party, s.act)
-					switch {
-					case err != nil:
-						t.Errorf("picture %d: answer %d: %v", i, n, err)
-					case s.pictures <= i && (out.Created || !sameReceipt(out, s.out)):
-						t.Errorf("picture %d: answer %d was receipted, and is taken anew", i, n)
-					}
-				}
-				for p := range papers {
-					ids := map[api.EventID]bool{}
-					for _, e := range w.Feed(p) {
-						if ids[e.ID] {
-							t.Errorf("picture %d: an event is told twice", i)
-						}
-						ids[e.ID] = true
-					}
-					if want := 2 + 4; len(ids) != want {
-						t.Errorf("picture %d: party %d was told %d events, want %d", i, p, len(ids), want)
-					}
-				}
-				w.Store.Close()
-				if t.Failed() {
-					break
-				}
-			}
-			w.Open(vfs.NewMem())
-		})
-	}
+		}
+		w.Open(vfs.NewMem())
+		return soak.Found{"power losses": tried, "answers": len(all)}
+	})
 }

@@ -65,6 +65,7 @@ func (m *Matcher) Check(ctx context.Context, report func(Difference)) (Checked, 
 		keys    []registry.Idx // of each live signal, by its tag
 		live    []checkedSignal
 		matches = make(map[registry.Member]api.MatchID) // who is in which
+		lapsed  = make(map[api.MatchID]bool)            // that somebody has left by the clock alone
 		today   = registry.Today(m.Now())
 	)
 	epoch, _, err := m.Store.Epoch(ctx)
@@ -106,8 +107,11 @@ func (m *Matcher) Check(ctx context.Context, report func(Difference)) (Checked, 
 		for i, of := range match.Members {
 			matches[of] = match.ID
 			// Of one that has expired and is not swept yet the match may still know.
-			stands := slices.ContainsFunc(signals, func(s registry.Signal) bool { return member(s) == of })
-			if !stands || slices.Contains(match.Members[:i], of) {
+			at := slices.IndexFunc(signals, func(s registry.Signal) bool { return member(s) == of })
+			if at >= 0 && !signals[at].Live(today) {
+				lapsed[match.ID] = true
+			}
+			if at < 0 || slices.Contains(match.Members[:i], of) {
 				differs(Difference{What: MatchedWrong, Of: of})
 			}
 		}
@@ -164,7 +168,7 @@ func (m *Matcher) Check(ctx context.Context, report func(Difference)) (Checked, 
 		return nil
 	})
 	for _, s := range live {
-		if !matches[s.Member].IsZero() && !paired[s.Member] && err == nil {
+		if in := matches[s.Member]; !in.IsZero() && !lapsed[in] && !paired[s.Member] && err == nil {
 			differs(Difference{What: MatchedWrong, Of: s.Member})
 		}
 	}

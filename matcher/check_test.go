@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/seinhuis/seinhuis/api"
 	"github.com/seinhuis/seinhuis/audit"
@@ -53,6 +54,23 @@ func TestCheckFindsALostLeaf(t *testing.T) {
 	})
 	if _, found := checked(t, w); err != nil || !slices.Equal(found, []string{matcher.LeafLost}) {
 		t.Errorf("the leaf of %s: %v, %q", paper.Statement.SID, err, found)
+	}
+}
+
+// One who has expired and is not swept yet still stands in the match: a store is sound
+// before its sweep as after it.
+func TestCheckBeforeTheSweep(t *testing.T) {
+	w := matchertest.New(t, 2)
+	w.Signal(0, matchertest.Child(1))
+	paper := w.Write(1, matchertest.Child(1), api.NewSID(), 1, func(s *api.Statement) {
+		s.Expires = registry.Today(w.Now()).AddDate(0, 0, 1)
+	})
+	if _, err := w.Send(paper); err != nil {
+		t.Fatal(err)
+	}
+	w.Advance(24 * time.Hour)
+	if done, found := checked(t, w); done.Signals != 1 || done.Pairs != 0 || len(found) > 0 {
+		t.Errorf("%+v, %q", done, found)
 	}
 }
 

@@ -9,3 +9,10 @@ func SetRebuildBatch(idxs int) (restore func()) {
 	rebuildBatch = idxs
 	return func() { rebuildBatch = was }
 }
+
+// SetSweepBatch sets how many signals a sweep ends at once, and gives what sets it back.
+func SetSweepBatch(signals int) (restore func()) {
+	was := sweepBatch
+	sweepBatch = signals
+	return func() { sweepBatch = was }
+}

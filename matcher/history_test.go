@@ -10,13 +10,18 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"testing/cryptotest"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+
 	"github.com/seinhuis/seinhuis/api"
+	"github.com/seinhuis/seinhuis/audit"
 	"github.com/seinhuis/seinhuis/crypto/encoding"
 	"github.com/seinhuis/seinhuis/matcher"
 	"github.com/seinhuis/seinhuis/matcher/matchertest"
 	"github.com/seinhuis/seinhuis/registry"
+	"github.com/seinhuis/seinhuis/soak"
 )
 
 // A model is the registry written down as simply as it can be: a map of signals
@@ -25,6 +30,7 @@ type model struct {
 	signals map[int]map[int]matchertest.Paper // child, party
 	answers map[int]map[[2]int][]modelAnswer  // child, who to whom: the last at the end
 	told    map[int][]string
+	logged  []string // "event party sid" of each leaf
 }
 
 // A modelAnswer is an act that was taken, and the answer to it.
@@ -40,6 +46,11 @@ func (m *model) answer(child, from, to int, paper matchertest.Paper, a modelAnsw
 	}
 	m.answers[child][[2]int{from, to}] = append(m.answers[child][[2]int{from, to}], a)
 	m.tell(to, api.EventAnswer, paper)
+	m.log("match.answer", paper)
+}
+
+func (m *model) log(event string, p matchertest.Paper) {
+	m.logged = append(m.logged, line(api.EventKind(event), p.Statement.Party, p.Statement.SID))
 }
 
 func (m *model) tell(to int, kind api.EventKind, about matchertest.Paper) {
@@ -55,6 +66,11 @@ func (m *model) put(child, p int, now matchertest.Paper) {
 		m.signals[child] = make(map[int]matchertest.Paper)
 	}
 	_, revised := m.signals[child][p]
+	if revised {
+		m.log("signal.revise", now)
+	} else {
+		m.log("signal.register", now)
+	}
 	for q, other := range m.signals[child] {
 		switch {
 		case q == p:
@@ -69,11 +85,12 @@ func (m *model) put(child, p int, now matchertest.Paper) {
 }
 
 // end takes signals of one child away in the same instant.
-func (m *model) end(child int, gone []int) {
+func (m *model) end(child int, gone []int, event string) {
 	here := m.signals[child]
 	papers := make([]matchertest.Paper, 0, len(gone))
 	for _, p := range gone {
 		papers = append(papers, here[p])
+		m.log(event, here[p])
 		delete(here, p)
 		for pair := range m.answers[child] {
 			if pair[0] == p || pair[1] == p {
@@ -99,23 +116,123 @@ func (m *model) expire(today encoding.Date) {
 				gone = append(gone, p)
 			}
 		}
-		m.end(child, gone)
+		m.end(child, gone, "signal.expire")
 	}
 }
 
-// TestHistories plays random histories on the registry and on the model: the same
-// is told to everybody, whatever the order of acts, sweeps, restarts and days.
-func TestHistories(t *testing.T) {
-	for seed := range uint64(30) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) { playHistory(t, seed, 120, 0) })
+// TestRow7Histories plays random histories on the registry and on the model: the same
+// matches, the same told to everybody and the same in the log, whatever the order of
+// acts, sweeps, restarts and days. In every third, epochs open and close, of which the
+// model knows nothing.
+func TestRow7Histories(t *testing.T) {
+	soak.Row(t, 7, "random histories against a map and the bulk join", soak.Short(100), func(t *testing.T, seed uint64) soak.Found {
+		cryptotest.SetGlobalRandom(t, seed)
+		return playHistory(t, seed, 120)
+	})
+}
+
+// holds holds the store against the model, as it stands after a step: what lives, what
+// pairs it makes, and that each pair is in one match and both were told. What the clock
+// has ended may stand until somebody comes by.
+func (m *model) holds(t *testing.T, w *matchertest.World) {
+	t.Helper()
+	signals, pairs := 0, 0
+	for _, here := range m.signals {
+		signals += len(here)
+		pairs += len(here) * (len(here) - 1) / 2
+	}
+	done, found := checked(t, w) // joins what is stored by its tags
+	if done.Signals != signals || done.Pairs != pairs || len(found) > 0 {
+		t.Fatalf("%+v, %q; the model has %d signals and %d pairs", done, found, signals, pairs)
+	}
+	today := registry.Today(w.Now())
+	err := w.Store.Scan(t.Context(), registry.Idx{}, func(_ registry.Idx, here []registry.Signal, _ registry.Match) error {
+		for _, s := range here {
+			if paper, ok := m.found(s.Party, s.SID); s.Live(today) && (!ok || paper.Submission.Signed.Hash() != s.Signed.Hash()) {
+				t.Fatal("a signal lives in another revision than the model's, or should not live")
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 
-// TestHistoriesAcrossEpochs does so while epochs open and close. The model knows
-// nothing of them.
-func TestHistoriesAcrossEpochs(t *testing.T) {
-	for seed := range uint64(12) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) { playHistory(t, seed, 120, 20) })
+// inBulk sends what lives to a new registry, all of a party's at once, and holds the
+// matches that come of it against those of the history.
+func (m *model) inBulk(t *testing.T, w *matchertest.World, parties int) {
+	t.Helper()
+	matches := func() (lines []string) {
+		err := w.Store.Scan(t.Context(), registry.Idx{}, func(_ registry.Idx, _ []registry.Signal, match registry.Match) error {
+			var members []string
+			for _, of := range match.Members {
+				members = append(members, fmt.Sprint(of))
+			}
+			slices.Sort(members)
+			if len(members) > 0 {
+				lines = append(lines, fmt.Sprint(members))
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		slices.Sort(lines)
+		return lines
+	}
+	want := matches()
+	if err := w.Store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	w.Open(vfs.NewMem())
+	told := make([]int, parties)
+	for p := range parties {
+		var subs []api.Submission
+		for child, here := range m.signals {
+			if paper, ok := here[p]; ok {
+				subs = append(subs, w.Write(p, matchertest.Child(child), paper.Statement.SID, 1).Submission)
+				told[p] += len(here) - 1
+			}
+		}
+		out, err := w.Import(t.Context(), matchertest.Party(p), subs)
+		for _, o := range out {
+			err = errors.Join(err, o.Refused)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := matches(); !slices.Equal(got, want) {
+		t.Errorf("in bulk these match:\n%q\nin the history:\n%q", got, want)
+	}
+	for p, want := range told {
+		if got := len(w.Feed(p)); got != want {
+			t.Errorf("in bulk party %d was told %d events, want %d", p, got, want)
+		}
+	}
+}
+
+// leaves are what stands in the log, as the model writes it.
+func leaves(t *testing.T, w *matchertest.World) (lines []string) {
+	t.Helper()
+	err := w.Store.Leaves(t.Context(), api.Hash{}, func(l audit.Leaf) error {
+		r, err := audit.ParseRecord(l.Record)
+		lines = append(lines, fmt.Sprintf("%s %s %s", r.Event, r.Party, r.ObjectID))
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return lines
+}
+
+// sameLines holds what was read against what should be, in any order.
+func sameLines(t *testing.T, what string, got, want []string) {
+	t.Helper()
+	got, want = slices.Sorted(slices.Values(got)), slices.Sorted(slices.Values(want))
+	if !slices.Equal(got, want) {
+		t.Errorf("%s: %d lines, want %d:\n%q\n%q", what, len(got), len(want), got, want)
 	}
 }
 
@@ -296,15 +413,18 @@ func (m *model) speak(t *testing.T, w *matchertest.World, r *rand.Rand, child, p
 	}
 }
 
-// playHistory plays steps at random, and opens or closes an epoch after every
-// turn-th of them unless turn is 0.
-func playHistory(t *testing.T, seed uint64, steps, turn int) {
+// playHistory plays steps at random.
+func playHistory(t *testing.T, seed uint64, steps int) soak.Found {
 	const parties, children = 5, 4
 	r := rand.New(rand.NewPCG(seed, 0))
 	w := matchertest.New(t, parties)
 	if seed%2 == 1 { // every commit a table of its own
 		w.Ingest = 1
 		w.Reopen()
+	}
+	turn := 0 // after how many steps an epoch opens or closes
+	if seed%3 == 0 {
+		turn = 20
 	}
 	m := model{signals: map[int]map[int]matchertest.Paper{}, answers: map[int]map[[2]int][]modelAnswer{}, told: map[int][]string{}}
 	cursors := make([]string, parties)
@@ -389,7 +509,7 @@ func playHistory(t *testing.T, seed uint64, steps, turn int) {
 			m.speak(t, w, r, ch, p)
 		case n < 75 && have:
 			w.Withdraw(here)
-			m.end(ch, []int{p})
+			m.end(ch, []int{p}, "signal.withdraw")
 		case n < 85:
 			for range r.IntN(4) {
 				w.Advance(time.Duration(r.IntN(24)) * time.Hour)
@@ -404,22 +524,20 @@ func playHistory(t *testing.T, seed uint64, steps, turn int) {
 		default:
 			w.Reopen()
 		}
+		m.holds(t, w)
 	}
 	if _, err := w.Sweep(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	found := soak.Found{"steps": steps, "leaves": len(m.logged)}
 	for p := range parties {
-		listen(p)
-		want := m.told[p]
-		slices.Sort(want) // the order among children is not promised
-		slices.Sort(heard[p])
-		if !slices.Equal(heard[p], want) {
-			t.Errorf("seed %d: party %d heard %d lines, want %d:\n%q\n%q", seed, p, len(heard[p]), len(want), heard[p], want)
-		}
+		listen(p) // the order among children is not promised
+		sameLines(t, fmt.Sprintf("party %d was told", p), heard[p], m.told[p])
+		found["events"] += len(heard[p])
 	}
+	sameLines(t, "the log", leaves(t, w), m.logged)
 	implied(t, w)
 	m.stored(t, w)
-	if _, found := checked(t, w); len(found) > 0 {
-		t.Errorf("seed %d: %q", seed, found)
-	}
+	m.inBulk(t, w, parties)
+	return found
 }

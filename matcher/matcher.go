@@ -318,7 +318,7 @@ func (c *change) isHasty(s registry.Signal) bool {
 
 // sweepBatch is how many signals the sweep ends in one commit. On the first of a
 // month a twelfth of all of them ends.
-const sweepBatch = 1000
+var sweepBatch = 1000
 
 // Sweep ends what has expired by the clock, and lets the store drop what nobody
 // needs any more. It returns how many idxs it visited.

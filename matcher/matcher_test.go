@@ -372,7 +372,8 @@ func TestExpiredSignalMeetsNobodySweptOrNot(t *testing.T) {
 }
 
 func TestSweepOfAMonthEnd(t *testing.T) {
-	const children = 2_300 // more than two commits of the sweep
+	defer matcher.SetSweepBatch(100)()
+	const children = 230 // more than two commits of the sweep
 	w := matchertest.New(t, 2)
 	for p := range 2 {
 		subs := make([]api.Submission, children)

@@ -73,6 +73,15 @@ func (f Found) String() string {
 	return strings.Join(words, ", ")
 }
 
+// Short is how many seeds a row's short form tries: that many, or a twentieth under
+// the race detector, which makes each ten times as long.
+func Short(seeds int) int {
+	if Race {
+		return max(1, seeds/20)
+	}
+	return seeds
+}
+
 // Long tells whether make soak runs.
 func Long() bool { return os.Getenv(envCount) != "" }
 
