@@ -200,7 +200,7 @@ func TestOneManifestForAllOfASubmission(t *testing.T) {
 // Some import the same children side by side, while others send them one by one.
 func TestManyOfTheSameChildrenSideBySide(t *testing.T) {
 	for _, ingest := range []int{0, 1} {
-		const parties, children = 6, 40
+		const parties, children = 6, 16
 		w := matchertest.New(t, parties)
 		w.Ingest = ingest
 		w.Reopen()
