@@ -55,6 +55,7 @@ func (c *change) answer(ctx context.Context, act api.Act, hash api.Hash) (regist
 			return none, err
 		}
 	}
+	a.Number = max(a.Number, c.firstNumber())
 	a.Taken = a.Recent(c.adm.Now)
 	if len(a.Taken) >= maxAnswers {
 		oldest := a.Taken[0].Granted.Time
@@ -82,7 +83,7 @@ func (c *change) answer(ctx context.Context, act api.Act, hash api.Hash) (regist
 // told before the match kept any. A match that was lost and made anew keeps none, and a
 // number that was told would not be told again.
 func (c *change) answersTold(ctx context.Context, a registry.Answer) (last uint64, err error) {
-	for {
+	for last = c.firstNumber(); ; {
 		held, err := c.m.toldAnswer(ctx, a, last+1)
 		if err != nil || !held {
 			return last, err

@@ -122,7 +122,7 @@ type Outcome struct {
 
 func (m *Matcher) admission() registry.Admission {
 	man, dir := m.Trust()
-	return registry.Admission{Manifest: man, Directory: dir, Now: m.Now()}
+	return registry.Admission{Manifest: man, Directory: dir, Now: m.Now(), Restores: m.Store.Restores()}
 }
 
 // Submit takes a new signal or a revision of one from the party that sent it.
@@ -145,9 +145,16 @@ func (m *Matcher) Submit(ctx context.Context, from api.PartyID, sub api.Submissi
 		refusal = m.ReadOnly.refusal()
 	}
 	created := false
-	err := m.change(ctx, adm, m.place(st), func(c *change) (err error) {
-		created, err = c.submit(&signal, refusal)
-		return err
+	at := m.place(st)
+	err := m.Store.Update(ctx, at, func(tx registry.Tx) error {
+		c := &change{m: m, adm: adm, idx: at, tx: tx}
+		if refusal == nil {
+			c.coming = &signal.Statement
+		}
+		return c.run(func(c *change) (err error) {
+			created, err = c.submit(&signal, refusal)
+			return err
+		})
 	})
 	if err != nil {
 		return Outcome{}, err
@@ -179,34 +186,37 @@ func (c *change) submit(signal *registry.Signal, refusal error) (created bool, e
 	}
 	if found && stored.SID == signal.SID {
 		switch {
-		case signal.Rev != stored.Rev+1:
+		case signal.Rev != stored.Rev+1 && !(signal.Rev > stored.Rev && c.lacking(stored)):
 			return false, api.Refuse(api.CodeRevision, nil)
 		case !keepsTags(stored, *signal):
 			return false, api.Refuse(api.CodeTag, nil)
 		}
-		if err := c.takeSignal(signal.Party); err != nil {
+		if err := c.takeSignal(signal.Statement); err != nil {
 			return false, err
 		}
 		signal.Before = stored.History()
-		return true, c.put(signal)
+		return true, c.put(signal, true)
 	}
-	_, ended, err := c.tx.Tombstone(signal.Party, signal.SID)
+	ended, err := c.hasEnded(signal.Statement)
 	switch {
 	case err != nil:
 		return false, err
 	case ended:
 		return false, api.Refuse(api.CodeGone, nil)
-	case signal.Rev != 1:
+	case signal.Rev != 1 && len(c.adm.Restores) == 0:
 		return false, api.Refuse(api.CodeRevision, nil)
 	}
-	if err := c.takeSignal(signal.Party); err != nil {
+	if err := c.takeSignal(signal.Statement); err != nil {
 		return false, err
 	}
 	if found { // the party signals this child already
 		*signal = stored
 		return false, nil
 	}
-	return true, c.put(signal)
+	if c.again(signal.Statement) {
+		signal.Before.First = signal.Issued
+	}
+	return true, c.put(signal, false)
 }
 
 func keepsTags(stored, revised registry.Signal) bool {
@@ -293,7 +303,7 @@ func (c *change) act(ctx context.Context, act api.Act, hash api.Hash, refusal er
 		return granted, false, refusal
 	case !stands:
 		return granted, false, api.Refuse(api.CodeGone, nil)
-	case act.Rev != stored.Rev:
+	case act.Rev != stored.Rev && !(act.Act == api.ActWithdraw && act.Rev > stored.Rev && c.lacking(stored)):
 		return granted, false, api.Refuse(api.CodeRevision, nil)
 	case act.Act == api.ActAnswer:
 		granted, err = c.answer(ctx, act, hash)
@@ -323,6 +333,9 @@ var sweepBatch = 1000
 // Sweep ends what has expired by the clock, and lets the store drop what nobody
 // needs any more. It returns how many idxs it visited.
 func (m *Matcher) Sweep(ctx context.Context) (int, error) {
+	if m.afterRestore(m.Now(), sweepWaits) {
+		return 0, nil
+	}
 	swept := 0
 	var last registry.Idx
 	for {
@@ -361,7 +374,9 @@ type change struct {
 	today encoding.Date
 	live  []registry.Signal
 	hasty bool // the withdrawal; see Outcome
-	taken int  // signals that were counted for the quota
+
+	coming *api.Statement // that was admitted, when there is one alone
+	taken  int            // signals that were counted for the quota
 }
 
 func (m *Matcher) change(ctx context.Context, adm registry.Admission, idx registry.Idx, fn func(*change) error) error {
@@ -369,7 +384,12 @@ func (m *Matcher) change(ctx context.Context, adm registry.Admission, idx regist
 }
 
 func (m *Matcher) changeIn(adm registry.Admission, idx registry.Idx, tx registry.Tx, fn func(*change) error) error {
-	c := &change{m: m, adm: adm, idx: idx, tx: tx, today: registry.Today(adm.Now)}
+	c := &change{m: m, adm: adm, idx: idx, tx: tx}
+	return c.run(fn)
+}
+
+func (c *change) run(fn func(*change) error) error {
+	c.today = registry.Today(c.adm.Now)
 	if err := c.expire(); err != nil {
 		return err
 	}
@@ -384,6 +404,7 @@ func (c *change) expire() error {
 	if err != nil {
 		return err
 	}
+	c.spare(all)
 	slices.SortStableFunc(all, func(a, b registry.Signal) int { return a.Expires.Compare(b.Expires) })
 	c.live = all
 	for len(c.live) > 0 && !c.live[0].Live(c.today) {
@@ -409,12 +430,12 @@ func (c *change) find(party api.PartyID) (registry.Signal, bool) {
 	return c.live[i], true
 }
 
-// put stores a new signal or a revision, settles the match and, for a revision,
-// tells the others that there is a new card.
-func (c *change) put(s *registry.Signal) error {
+// put stores a new signal or a revision of what is stored, settles the match and, for a
+// revision, tells the others that there is a new card.
+func (c *change) put(s *registry.Signal, revises bool) error {
 	c.live = slices.DeleteFunc(c.live, func(o registry.Signal) bool { return o.Party == s.Party })
 	event, action := "signal.register", audit.Create
-	if s.Rev > 1 {
+	if revises {
 		event, action = "signal.revise", audit.Update
 	}
 	var err error
@@ -426,7 +447,7 @@ func (c *change) put(s *registry.Signal) error {
 	if err := errors.Join(c.tx.PutSignal(*s), c.settle()); err != nil {
 		return err
 	}
-	if s.Rev == 1 {
+	if !revises {
 		return nil
 	}
 	match, err := c.tx.Match()
@@ -477,6 +498,9 @@ func (c *change) settle() error {
 	}
 	after := settle(before, c.live)
 	for _, e := range after.events {
+		if e.Kind == api.EventEnded && c.m.afterRestore(c.adm.Now, lackFor) {
+			continue // who left was told; whether somebody else is there is not known yet
+		}
 		if err := c.emit(e); err != nil {
 			return err
 		}

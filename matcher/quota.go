@@ -65,7 +65,12 @@ func (m *Matcher) openCounts(ctx context.Context, adm registry.Admission) error 
 }
 
 // takeSignal counts a signal or revision of a party, or refuses it: the quota is spent.
-func (c *change) takeSignal(party api.PartyID) error {
+// What a restored store may lack was counted when it was taken.
+func (c *change) takeSignal(s api.Statement) error {
+	if c.again(s) {
+		return nil
+	}
+	party := s.Party
 	err := c.m.take(c.adm, party, signalQuota(c.adm, party), func(c *registry.Counts) *uint64 { return &c.Signals })
 	if err == nil {
 		c.taken++

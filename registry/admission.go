@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/seinhuis/seinhuis/api"
@@ -26,6 +27,7 @@ type Admission struct {
 	Manifest  *manifest.Manifest
 	Directory *manifest.Directory
 	Now       time.Time
+	Restores  []Restore // of the store
 }
 
 // Statement admits a submission from the party that sent it, and returns what it
@@ -47,7 +49,8 @@ func (a Admission) Statement(from api.PartyID, sub api.Submission) (api.Statemen
 }
 
 func (a Admission) statement(s api.Statement, sub api.Submission) error {
-	if err := a.signed(s.Party, sub.Signed, s.KeyID, s.Issued); err != nil {
+	again := MayLack(a.Restores, s.Issued)
+	if err := a.signed(s.Party, sub.Signed, s.KeyID, s.Issued, again); err != nil {
 		return err
 	}
 	if !s.TakesOver.IsZero() {
@@ -60,17 +63,13 @@ func (a Admission) statement(s api.Statement, sub api.Submission) error {
 	if s.Expires.Compare(today) <= 0 || s.Expires.Compare(today.AddDate(2, 0, 1)) > 0 {
 		return api.Refuse(api.CodeExpires, nil)
 	}
-	open := a.Manifest.Open()
-	if len(open) == 0 || len(open) != len(s.Faces) {
-		return api.Refuse(api.CodeEpoch, fmt.Errorf("registry: %d faces, %d open epochs", len(s.Faces), len(open)))
+	if !a.epochs(s, again) {
+		return api.Refuse(api.CodeEpoch, fmt.Errorf("registry: %d faces, not of the open epochs", len(s.Faces)))
 	}
 	if len(sub.Faces) != len(s.Faces) {
 		return api.Refuse(api.CodeFaces, nil)
 	}
 	for i, f := range s.Faces {
-		if f.Epoch != open[i].Number {
-			return api.Refuse(api.CodeEpoch, nil)
-		}
 		sealed := sub.Faces[i]
 		if len(sealed.Card) > api.MaxCard || len(sealed.Keybox) > api.MaxKeybox {
 			return api.Refuse(api.CodeTooLarge, nil)
@@ -80,6 +79,20 @@ func (a Admission) statement(s api.Statement, sub api.Submission) error {
 		}
 	}
 	return nil
+}
+
+// epochs tells whether a statement has a face in every open epoch and in no other. One
+// that a restored store may lack was right when it was signed; now it must match.
+func (a Admission) epochs(s api.Statement, again bool) bool {
+	open := a.Manifest.Open()
+	if len(open) > 0 && again {
+		known := func(f api.Face) bool {
+			return slices.ContainsFunc(a.Manifest.Epochs, func(e manifest.Epoch) bool { return e.Number == f.Epoch })
+		}
+		matches := func(f api.Face) bool { return f.Epoch == open[0].Number }
+		return slices.ContainsFunc(s.Faces, matches) && !slices.ContainsFunc(s.Faces, func(f api.Face) bool { return !known(f) })
+	}
+	return len(open) > 0 && slices.EqualFunc(s.Faces, open, func(f api.Face, e manifest.Epoch) bool { return f.Epoch == e.Number })
 }
 
 // Act admits an act from the party that sent it, and returns what it says, with a
@@ -100,7 +113,7 @@ func (a Admission) Act(from api.PartyID, signed api.Signed) (api.Act, error) {
 }
 
 func (a Admission) act(act api.Act, signed api.Signed) error {
-	if err := a.signed(act.Party, signed, act.KeyID, act.Issued); err != nil {
+	if err := a.signed(act.Party, signed, act.KeyID, act.Issued, false); err != nil {
 		return err
 	}
 	switch act.Act {
@@ -149,12 +162,17 @@ func (a Admission) own(from api.PartyID, dep string, party api.PartyID) error {
 	return nil
 }
 
-// signed checks time and signature, which statements and acts have in common.
-func (a Admission) signed(party api.PartyID, signed api.Signed, key [8]byte, issued time.Time) error {
-	if issued.Before(a.Now.Add(-MaxAge)) || issued.After(a.Now.Add(maxAhead)) {
+// signed checks time and signature, which statements and acts have in common. What is
+// sent again to a restored store is as old as it is, and so may its key be.
+func (a Admission) signed(party api.PartyID, signed api.Signed, key [8]byte, issued time.Time, again bool) error {
+	if !again && issued.Before(a.Now.Add(-MaxAge)) || issued.After(a.Now.Add(maxAhead)) {
 		return api.Refuse(api.CodeIssued, nil)
 	}
-	public, ok := a.Directory.SignKey(party, key, a.Now)
+	find := a.Directory.SignKey
+	if again {
+		find = a.Directory.VerifyKey
+	}
+	public, ok := find(party, key, a.Now)
 	if !ok || !signed.Verify(public) {
 		return api.Refuse(api.CodeSignature, nil)
 	}

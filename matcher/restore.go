@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package matcher
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/seinhuis/seinhuis/api"
+	"github.com/seinhuis/seinhuis/audit"
+	"github.com/seinhuis/seinhuis/registry"
+)
+
+// A store that was restored from a backup lacks what came after it, and its parties do
+// not. They send again what may be lacking (see registry.Restore); this file is what is
+// taken of that, and what waits until it has come.
+
+const (
+	// sweepWaits is how long after a restore the sweep leaves signals there whose day has
+	// come: what renewed them may be on its way. They match nobody meanwhile.
+	sweepWaits = time.Hour
+	// lackFor is how long after a restore a match may lack members of whom it does not
+	// know: as long as a statement may lie in a queue.
+	lackFor = registry.MaxAge
+	// numbersOf is how far the numbers of answers go on after a restore, so that none is
+	// given that was given before.
+	numbersOf = 1 << 32
+)
+
+// afterRestore tells whether the store was restored less than d ago.
+func (m *Matcher) afterRestore(now time.Time, d time.Duration) bool {
+	restores := m.Store.Restores()
+	return len(restores) > 0 && now.Before(restores[len(restores)-1].At.Add(d))
+}
+
+// again tells whether a statement may be one that was taken, and that the store lacks.
+func (c *change) again(s api.Statement) bool { return registry.MayLack(c.adm.Restores, s.Issued) }
+
+// lacking tells whether the store may lack revisions of a signal: it was taken before a
+// restore, and its party has said nothing of it since.
+func (c *change) lacking(s registry.Signal) bool {
+	return len(c.adm.Restores) > 0 && s.Granted.Incarnation != c.m.Store.Incarnation()
+}
+
+// spare keeps the clock from ending a signal that the coming statement has renewed,
+// which the store lacks.
+func (c *change) spare(all []registry.Signal) {
+	if c.coming == nil {
+		return
+	}
+	for i, s := range all {
+		if s.Party == c.coming.Party && s.SID == c.coming.SID && s.Rev < c.coming.Rev && c.lacking(s) {
+			all[i].Expires = c.coming.Expires
+		}
+	}
+}
+
+// hasEnded tells whether a signal that is not stored has ended. To a restored store
+// statements come again whose epochs have been closed since, and what ended before that
+// has its tombstone where it ended. A signal that only the clock has ended, since the
+// restore, may have been renewed before it.
+func (c *change) hasEnded(s api.Statement) (bool, error) {
+	tomb, ended, err := c.tx.Tombstone(s.Party, s.SID)
+	if err != nil || len(c.adm.Restores) == 0 {
+		return ended, err
+	}
+	if ended && tomb.Act.IsZero() && tomb.Granted.Incarnation == c.m.Store.Incarnation() && s.Rev > tomb.Rev && c.again(s) {
+		return false, nil
+	}
+	for _, f := range s.Faces {
+		if at := c.m.Keys.Idx(f.Epoch, f.Tag); !ended && err == nil && at != c.idx {
+			_, ended, err = c.m.Store.Tombstone(context.Background(), at, s.Party, s.SID)
+		}
+	}
+	return ended, err
+}
+
+// firstNumber is behind what number answers begin.
+func (c *change) firstNumber() uint64 { return uint64(len(c.adm.Restores)) * numbersOf }
+
+// Replayed counts what a replay of the journal has done.
+type Replayed struct {
+	Ended int `json:"ended"` // signals that were in the backup, and are not any more
+	Known int `json:"known"` // endings in the journal, of these signals and of others
+	Told  int `json:"told"`  // of those who had met one that was not in the backup
+}
+
+// Replay ends again what acts have ended since the backup from which the store was
+// restored, in their order. Others are told that they left unless they were; of a signal
+// that is not in the backup as well, for they may have been told that it joined. It
+// keeps tombstones of all. Nothing else may use the store meanwhile.
+func (m *Matcher) Replay(ctx context.Context, ended []registry.Ended) (done Replayed, err error) {
+	// An act that came to the journal twice became durable the second time.
+	last := make(map[registry.Member]int, len(ended))
+	for i, e := range ended {
+		last[e.Member] = i
+	}
+	var kept []registry.Ended
+	for i, e := range ended {
+		if last[e.Member] == i {
+			last[e.Member] = len(kept)
+			kept = append(kept, e)
+		}
+	}
+	done.Known = len(kept)
+	found := make(map[registry.Idx][]int)
+	err = m.Store.Scan(ctx, registry.Idx{}, func(at registry.Idx, signals []registry.Signal, _ registry.Match) error {
+		for _, s := range signals {
+			if i, ok := last[member(s)]; ok {
+				found[at] = append(found[at], i)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return done, err
+	}
+	idxs := make([]registry.Idx, 0, len(found))
+	for at, which := range found {
+		slices.Sort(which)
+		idxs = append(idxs, at)
+		done.Ended += len(which)
+	}
+	slices.SortFunc(idxs, func(a, b registry.Idx) int { return bytes.Compare(a[:], b[:]) })
+	adm := m.admission()
+	for batch := range slices.Chunk(idxs, sweepBatch) {
+		err := m.Store.UpdateAll(ctx, batch, func(at registry.Idx, tx registry.Tx) error {
+			return m.changeIn(adm, at, tx, func(c *change) error {
+				for _, i := range found[at] {
+					if err := c.replay(kept[i]); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		})
+		if err != nil {
+			return done, err
+		}
+	}
+	for batch := range slices.Chunk(kept, sweepBatch) {
+		told, err := m.tellLeft(ctx, adm, batch)
+		done.Told += told
+		if err := errors.Join(err, m.Store.Bury(ctx, batch)); err != nil {
+			return done, err
+		}
+	}
+	return done, nil
+}
+
+// replay ends a signal as it was ended before, unless the clock has ended it meanwhile.
+func (c *change) replay(e registry.Ended) error {
+	s, stands := c.find(e.Party)
+	if !stands || s.SID != e.SID {
+		return nil
+	}
+	if _, err := c.grant("signal.replay", audit.Delete, e.Party, e.SID, uint64(len(c.live)-1)); err != nil {
+		return err
+	}
+	if err := c.tx.EndSignal(s, e.Tombstone); err != nil {
+		return err
+	}
+	c.live = slices.DeleteFunc(c.live, func(o registry.Signal) bool { return o.Party == s.Party })
+	return c.settle()
+}
+
+// tellLeft puts into the feeds of those who had met a signal that it left, unless they
+// hold it. There is nothing to be read with such an event when it is delivered, so it
+// stands under no idx.
+func (m *Matcher) tellLeft(ctx context.Context, adm registry.Admission, ended []registry.Ended) (told int, err error) {
+	epoch, _, err := m.Store.Epoch(ctx)
+	if err != nil {
+		return 0, err
+	}
+	err = m.Store.Update(ctx, registry.Idx{}, func(tx registry.Tx) error {
+		for _, e := range ended {
+			for _, to := range e.Others {
+				id, err := api.EventIDOf(to.Party, to.SID, e.Party, e.SID, api.EventLeft, 0)
+				if err != nil {
+					return err
+				}
+				held, err := m.Store.Held(ctx, to.Party, id)
+				if err != nil {
+					return err
+				}
+				if held {
+					continue
+				}
+				told++
+				event := registry.Event{ID: id, Kind: api.EventLeft, Match: e.Match, Epoch: epoch, Recipient: to, Other: e.Member}
+				if err := tx.Emit(event, registry.Today(adm.Now).AddDate(rememberYears, 0, 0)); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+	return told, err
+}
