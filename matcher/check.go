@@ -52,10 +52,11 @@ type Checked struct {
 	Differences int `json:"differences"`
 }
 
-// Check joins all live signals of a store anew, by their tags, and holds the stored
-// matches and the events that were told against the result. It looks at neither the
-// places where signals stand nor the rules that made the matches. What differs is
-// given to report, one at a time. Nothing may write to the store meanwhile.
+// Check verifies a store, whose damage is an error. Then it joins all live signals anew,
+// by their tags, and holds the stored matches and the events that were told against the
+// result. It looks at neither the places where signals stand nor the rules that made the
+// matches. What differs is given to report, one at a time. Nothing may write to the
+// store meanwhile.
 //
 // It goes by the epoch of the store, whichever the manifest has open. As long as any
 // signal is behind, the manifest's oldest epoch must stay open.
@@ -68,6 +69,9 @@ func (m *Matcher) Check(ctx context.Context, report func(Difference)) (Checked, 
 		lapsed  = make(map[api.MatchID]bool)            // that somebody has left by the clock alone
 		today   = registry.Today(m.Now())
 	)
+	if err := m.Store.Verify(ctx); err != nil {
+		return done, err
+	}
 	epoch, _, err := m.Store.Epoch(ctx)
 	if err != nil {
 		return done, err

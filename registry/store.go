@@ -99,6 +99,10 @@ type Store interface {
 	Epoch(ctx context.Context) (epoch uint64, since time.Time, err error)
 	SetEpoch(ctx context.Context, epoch uint64, since time.Time) error
 
+	// Verify reads all that is stored, and returns an ErrCorrupt that says what is
+	// damaged, if anything is. Nothing may write to the store meanwhile.
+	Verify(ctx context.Context) error
+
 	// Incarnation is drawn when the store is made, and anew at every restore. Restores
 	// are those of this store, in their order.
 	Incarnation() [16]byte

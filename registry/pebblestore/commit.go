@@ -116,7 +116,11 @@ func (s *Store) commitGroup(group []*commit) error {
 	if size >= s.ingestAbove {
 		keep = s.ingest
 	}
-	if err := keep(group); err != nil {
+	err := s.numbered(func(number []byte) error {
+		group[0].writes = append(group[0].writes, write{key: number})
+		return keep(group)
+	})
+	if err != nil {
 		// As Pebble does when its log cannot be written.
 		s.logger.Fatalf("pebblestore: nobody knows what is on disk: %v", err)
 		return err

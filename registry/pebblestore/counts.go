@@ -26,7 +26,7 @@ func (s *Store) KeepCounts(_ context.Context, day enc.Date, counts []registry.Co
 			return err
 		}
 	}
-	return batch.Commit(pebble.Sync)
+	return s.keep(batch)
 }
 
 // Counts implements registry.Store.

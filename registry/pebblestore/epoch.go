@@ -32,7 +32,9 @@ func (s *Store) Epoch(context.Context) (uint64, time.Time, error) {
 // SetEpoch implements registry.Store.
 func (s *Store) SetEpoch(_ context.Context, epoch uint64, since time.Time) error {
 	value := binary.BigEndian.AppendUint64(nil, epoch)
-	return s.db.Set(epochKey, binary.BigEndian.AppendUint64(value, uint64(since.Unix())), pebble.Sync)
+	batch := s.db.NewBatch()
+	defer batch.Close()
+	return errors.Join(batch.Set(epochKey, binary.BigEndian.AppendUint64(value, uint64(since.Unix())), nil), s.keep(batch))
 }
 
 // readdressBatch is how many bytes of events become durable at once.
@@ -52,7 +54,7 @@ func (s *Store) Readdress(ctx context.Context, fn func(registry.Event) (registry
 		if waiting == 0 {
 			return nil
 		}
-		if err := batch.Commit(pebble.Sync); err != nil {
+		if err := s.keep(batch); err != nil {
 			return err
 		}
 		done, waiting = done+waiting, 0

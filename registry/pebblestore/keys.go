@@ -31,6 +31,7 @@ import (
 //	o leaf hash(16)                    outbox: salt and record of a leaf
 //	u day(4) feed(16)                  counts of a party on the UTC day
 //	i                                  incarnation(16), not sealed
+//	n number(8)                        empty: of a durable commit, one of the last
 //	j                                  epoch(8) of the idxs, since(8) in Unix seconds, not sealed
 //	J                                  journal id(16), groups(8) that are committed, not sealed
 //	R                                  the store's restores
@@ -43,6 +44,7 @@ const (
 	prefixOutbox    = 'o'
 	prefixCounts    = 'u'
 	prefixMeta      = 'i'
+	prefixNumber    = 'n'
 	prefixEpoch     = 'j'
 	prefixJournaled = 'J'
 	prefixRestores  = 'R'
@@ -136,6 +138,8 @@ func eventIDKey(feed [16]byte, id api.EventID) []byte {
 }
 
 func outboxKey(leaf [32]byte) []byte { return append([]byte{prefixOutbox}, leaf[:16]...) }
+
+func numberKey(n uint64) []byte { return binary.BigEndian.AppendUint64([]byte{prefixNumber}, n) }
 
 func countsDayKey(d encoding.Date) []byte { return append([]byte{prefixCounts}, day(d)...) }
 

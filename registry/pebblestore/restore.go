@@ -83,7 +83,9 @@ func (s *Store) joinJournal() error {
 // SetJournaled says that everything up to a place in a journal is in the store: when
 // it was put there from the journal, or when another journal begins.
 func (s *Store) SetJournaled(at registry.Journaled) error {
-	return s.db.Set(journaledKey, journaledRow(at), pebble.Sync)
+	batch := s.db.NewBatch()
+	defer batch.Close()
+	return errors.Join(batch.Set(journaledKey, journaledRow(at), nil), s.keep(batch))
 }
 
 // Restores implements registry.Store.
@@ -125,7 +127,7 @@ func (s *Store) Reincarnate(backup, at time.Time) error {
 	if err := errors.Join(batch.Set(metaKey, incarnation[:], nil), batch.Set(restoresKey, sealed, nil)); err != nil {
 		return err
 	}
-	if err := batch.Commit(pebble.Sync); err != nil {
+	if err := s.keep(batch); err != nil {
 		return err
 	}
 	s.incarnation, s.restores = incarnation, restores

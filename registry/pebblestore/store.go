@@ -49,6 +49,7 @@ type Store struct {
 	folder      string
 	logger      pebble.Logger
 	tables      sstable.WriterOptions // of tables to ingest
+	readers     sstable.ReaderOptions // of all tables
 	ingestAbove int
 	keys        registry.Keys
 	incarnation [16]byte
@@ -56,6 +57,7 @@ type Store struct {
 	journal     *journal.Journal
 	locks       idxLocks
 	feeds       feeds
+	numbers     numbers
 
 	commits   chan *commit
 	stop      chan struct{} // closed by Close, once
@@ -76,7 +78,7 @@ type Options struct {
 func Open(folder string, keys registry.Keys, o Options) (*Store, error) {
 	opts := &pebble.Options{
 		Comparer:           comparer,
-		FormatMajorVersion: pebble.FormatColumnarBlocks,
+		FormatMajorVersion: pebble.FormatTableFormatV6, // logs and tables tell damage from their end
 		FS:                 cmp.Or[vfs.FS](o.FS, vfs.Default),
 		Logger:             o.Logger,
 		MemTableSize:       32 << 20, // and logs of as much, up to four
@@ -95,16 +97,30 @@ func Open(folder string, keys registry.Keys, o Options) (*Store, error) {
 		return nil, fmt.Errorf("pebblestore: opening %s, which one process at a time may: %w", folder, err)
 	}
 	s := &Store{
-		db: db, fs: opts.FS, folder: folder, logger: opts.Logger, tables: opts.MakeWriterOptions(0, db.TableFormat()), keys: keys,
+		db: db, fs: opts.FS, folder: folder, logger: opts.Logger, tables: opts.MakeWriterOptions(0, db.TableFormat()),
+		readers: opts.MakeReaderOptions(), keys: keys,
 		ingestAbove: cmp.Or(o.Ingest, ingestAbove), journal: o.Journal,
 		commits: make(chan *commit, 256), stop: make(chan struct{}), committed: make(chan struct{}),
 	}
 	s.feeds.init(db)
-	if err := errors.Join(s.removeIngestFiles(), s.loadIncarnation(), s.loadRestores(), s.joinJournal()); err != nil {
+	if err := s.begin(); err != nil {
+		if s.numbers.file != nil {
+			err = errors.Join(err, s.numbers.file.Close())
+		}
 		return nil, errors.Join(err, db.Close())
 	}
 	go s.commitLoop()
 	return s, nil
+}
+
+// begin takes up what an earlier process has left.
+func (s *Store) begin() error {
+	for _, step := range []func() error{s.removeIngestFiles, s.openNumbers, s.loadIncarnation, s.loadRestores, s.joinJournal} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *Store) loadIncarnation() error {
@@ -121,7 +137,9 @@ func (s *Store) loadIncarnation() error {
 		return err
 	}
 	rand.Read(s.incarnation[:])
-	return s.db.Set(metaKey, s.incarnation[:], pebble.Sync)
+	batch := s.db.NewBatch()
+	defer batch.Close()
+	return errors.Join(batch.Set(metaKey, s.incarnation[:], nil), s.keep(batch))
 }
 
 // Incarnation implements registry.Store.
@@ -132,7 +150,7 @@ func (s *Store) Incarnation() [16]byte { return s.incarnation }
 func (s *Store) Close() error {
 	s.stopOnce.Do(func() { close(s.stop) })
 	<-s.committed
-	return s.db.Close()
+	return errors.Join(s.db.Close(), s.numbers.file.Close())
 }
 
 // Update implements registry.Store.
@@ -403,7 +421,7 @@ func (s *Store) Trim(ctx context.Context, today enc.Date) error {
 		return true, ctx.Err()
 	})
 	if err == nil {
-		err = errors.Join(s.feeds.trim(batch), s.trimCounts(batch, today))
+		err = errors.Join(s.feeds.trim(batch), s.trimCounts(batch, today), s.numbers.trim(batch))
 	}
 	if err == nil && s.journal != nil {
 		err = s.journal.Trim(today)
@@ -411,5 +429,5 @@ func (s *Store) Trim(ctx context.Context, today enc.Date) error {
 	if err != nil {
 		return err
 	}
-	return batch.Commit(pebble.Sync)
+	return s.keep(batch)
 }
