@@ -23,17 +23,17 @@ func (p *Party) deliveredUpTo(v view) (seq uint64, err error) {
 	return seq, err
 }
 
-// lapses are the messages that the sweep takes from targets that are off.
+// lapses count what the sweep takes from targets that have not had it.
 type lapses struct {
-	off []Target
-	of  map[ID][]uint64
+	targets []Target
+	of      map[ID]int
 }
 
 func (p *Party) newLapses(v view) (l lapses, err error) {
-	l.of = map[ID][]uint64{}
+	l.of = map[ID]int{}
 	err = scan(v, p.key.table(tableTarget), nil, false, func(_ []byte, t Target) (bool, error) {
-		if t.Kind == TargetWebhook && t.Off != OffNot {
-			l.off = append(l.off, t)
+		if t.Kind == TargetWebhook {
+			l.targets = append(l.targets, t)
 		}
 		return true, nil
 	})
@@ -42,7 +42,7 @@ func (p *Party) newLapses(v view) (l lapses, err error) {
 
 // lapse notes who has waited for a message that goes.
 func (p *Party) lapse(v view, l lapses, msg Message) error {
-	for _, t := range l.off {
+	for _, t := range l.targets {
 		if msg.Seq <= t.Cursor {
 			continue
 		}
@@ -50,29 +50,20 @@ func (p *Party) lapse(v view, l lapses, msg Message) error {
 		if wanted, err := p.forTarget(v, t, &its); err != nil {
 			return err
 		} else if wanted {
-			l.of[t.ID] = append(l.of[t.ID], msg.Seq)
+			l.of[t.ID]++
 		}
 	}
 	return nil
 }
 
-// putLapses counts them where they are not delivered meanwhile. p.mu is held.
+// putLapses tells of them with the targets. p.mu is held.
 func (p *Party) putLapses(b *batch, l lapses) error {
-	for id, seqs := range l.of {
+	for id, n := range l.of {
 		t, err := p.Target(id)
 		if errors.Is(err, ErrNotFound) {
 			continue
 		} else if err != nil {
 			return err
-		}
-		n := 0
-		for _, seq := range seqs {
-			if seq > t.Cursor {
-				n++
-			}
-		}
-		if n == 0 {
-			continue
 		}
 		t.Lapsed += n
 		b.put(p.key.target(id), t)

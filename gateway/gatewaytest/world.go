@@ -18,6 +18,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -64,6 +65,8 @@ type World struct {
 	Matcher  *matcher.Matcher
 	Log      *Log                  // of all gateways
 	Change   func(*gateway.Config) // what a test wants otherwise
+
+	operations []http.Handler // of registry and evaluators
 
 	t       testing.TB
 	folder  string
@@ -356,6 +359,7 @@ func (w *World) startRegistry(receipt ed25519.PrivateKey) {
 	w.t.Cleanup(func() { store.Close() })
 	w.Matcher = &matcher.Matcher{Store: store, Keys: secrets, ReceiptKey: receipt, Trust: w.trust, Now: w.Now}
 	server := exchange.New(w.Matcher, w.Log.Logger(), w.served)
+	w.operations = append(w.operations, server.Operations())
 	w.Manifest.Registry.URL, w.Manifest.Registry.TLS = w.listen("registry", w.Registry.wrap(server.Parties(), "signature"), server.Known)
 }
 
@@ -368,8 +372,20 @@ func (w *World) startEvaluator(i int) {
 	w.must(err)
 	w.engines = append(w.engines, engine)
 	server := evaluation.New(engine, func() *manifest.Directory { _, d := w.trust(); return d }, w.Now, w.Log.Logger())
+	w.operations = append(w.operations, server.Operations())
 	e := &w.Manifest.Evaluators[i]
 	e.URL, e.TLS = w.listen(e.Name, w.Faults[i].wrap(server.Evaluation(), "proof"), server.Known)
+}
+
+// Measured is what registry and evaluators tell at /metrics.
+func (w *World) Measured() string {
+	var text strings.Builder
+	for _, of := range w.operations {
+		got := httptest.NewRecorder()
+		of.ServeHTTP(got, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+		text.Write(got.Body.Bytes())
+	}
+	return text.String()
 }
 
 // listen serves a handler as a part of Seinhuis does: TLS 1.3, known keys only.

@@ -8,17 +8,20 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/seinhuis/seinhuis/api/edge"
 	"github.com/seinhuis/seinhuis/gateway"
 	"github.com/seinhuis/seinhuis/gateway/gatewaytest"
+	"github.com/seinhuis/seinhuis/gateway/mail"
 	"github.com/seinhuis/seinhuis/keys"
 )
 
@@ -36,7 +39,14 @@ const (
 // in every place of a request, has every part fail in every way that it can, and looks
 // for them in what gateway, registry and evaluators log, measure and refuse with.
 func TestNothingOfACaseIsLoggedMeasuredOrTold(t *testing.T) {
-	d := newDesk(t, 2, true)
+	receiver, post := gatewaytest.NewReceiver(t), gatewaytest.NewPostOffice(t, false, false)
+	world := gatewaytest.New(t, 2)
+	world.Change = func(c *gateway.Config) {
+		c.Webhooks = gateway.WebhooksConfig{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Roots: receiver.RootFile}
+		c.Mail = &gateway.MailConfig{Host: post.Host, Port: post.Port, TLS: mail.Plain, From: "poort@school.example"}
+		c.Parties[0].News.Desk = []string{"bureau@school.example"}
+	}
+	d := newDeskIn(t, world, 2, true)
 	var told bytes.Buffer // refusals
 	send := func(client *http.Client, method, address, body string, headers ...string) int {
 		t.Helper()
@@ -106,7 +116,7 @@ func TestNothingOfACaseIsLoggedMeasuredOrTold(t *testing.T) {
 	}
 
 	// Every part fails while a signal is made, and is asked for something wrong itself.
-	numbers := []string{canaryNumber, "999901242", "999901254", "999901266", "999901278", "999901280"}
+	numbers := []string{canaryNumber, "999901242", "999901254", "999901266", "999901278", "999901291"}
 	for i, fail := range []func(){
 		func() { d.Faults[0].Set(gatewaytest.Away); d.Faults[1].Set(gatewaytest.Away) },
 		func() { d.Faults[0].Set(gatewaytest.Forges); d.Faults[2].Set(gatewaytest.Forges) },
@@ -147,6 +157,65 @@ func TestNothingOfACaseIsLoggedMeasuredOrTold(t *testing.T) {
 		client.CloseIdleConnections()
 	}
 
+	// News comes, and cannot go further; then the feed itself brings what is no news.
+	post.Fail("bureau@school.example", gatewaytest.MailFault{Rcpt: 550})
+	receiver.Answer(gatewaytest.Status(http.StatusGone))
+	d.user(t, 0, NieuweGebruiker{Id: canaryOwner, Naam: canaryName, Email: "post@school.example", Actief: true})
+	made, err := d.client(t, 0).MaakAbonnementWithResponse(t.Context(), NieuwAbonnement{Url: receiver.URL + "/" + canarySecret, MetKaart: true, DossierLink: "https://dossier.example/" + canarySecret + "/"})
+	if err != nil || made.JSON201 == nil {
+		t.Fatalf("%v %s", err, made.Body)
+	}
+	receiver.Trust(made.JSON201.Geheim)
+	theirs := func(number string) {
+		t.Helper()
+		if status := send(plain, "POST", here("/v1/signalen?wacht=30"), signal(number, ""), "Authorization", "Bearer "+d.tokens[1]); status >= 300 {
+			t.Fatal(status)
+		}
+	}
+	reached := func(event string) {
+		t.Helper()
+		for deadline := time.Now().Add(20 * time.Second); !strings.Contains(d.Log.String(), `"msg":"`+event+`"`); time.Sleep(5 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("this test does not reach %q", event)
+			}
+		}
+	}
+	theirs(numbers[0])
+	reached("subscription turned off")
+	d.Advance(2 * time.Minute)
+	theirs(numbers[3]) // has the outbox look at the clock
+	reached("delivery given up")
+	d.Registry.Rewrite(func(path string, answer []byte) []byte {
+		if path == "/v1/events" {
+			return bytes.ReplaceAll(answer, []byte(`"kind":"joined"`), []byte(`"kind":"`+canaryName+`"`))
+		}
+		return answer
+	})
+	theirs(numbers[4])
+	reached("event not verified")
+	d.Registry.Rewrite(func(path string, answer []byte) []byte {
+		if path == "/v1/events" {
+			return []byte(`{"items":"` + canaryName + `","` + canaryFile + `":` + canaryNumber + `}`)
+		}
+		return answer
+	})
+	theirs(numbers[5])
+	reached("feed not read")
+	d.Registry.Rewrite(nil)
+	var mails strings.Builder
+	for _, m := range post.Mails() {
+		mails.WriteString(m.Text)
+	}
+	for _, canary := range append(numbers, canaryName, canaryOwner, canaryFile, canaryPhone, canarySecret) {
+		if strings.Contains(mails.String(), canary) {
+			t.Errorf("a mail holds %q", canary)
+		}
+	}
+	if mails.Len() == 0 {
+		t.Error("no mail came")
+	}
+
+	elsewhere := d.Measured()
 	metrics := httptest.NewRecorder()
 	promhttp.HandlerFor(d.house.Metrics, promhttp.HandlerOpts{}).ServeHTTP(metrics, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	d.house.Stop()
@@ -171,13 +240,14 @@ func TestNothingOfACaseIsLoggedMeasuredOrTold(t *testing.T) {
 		t.Error("something was logged that has no place in the table of events")
 	}
 	for _, canary := range append(numbers, canaryName, "Vogelaar", canaryOwner, canaryFile, canaryPhone, canarySecret, strings.TrimSpace(string(token))) {
-		for where, text := range map[string]string{"the log": log, "the metrics": metrics.Body.String(), "a refusal": told.String()} {
+		for where, text := range map[string]string{"the log": log, "the metrics": metrics.Body.String(), "the metrics of a server": elsewhere, "a refusal": told.String()} {
 			if at := strings.Index(text, canary); at >= 0 {
 				t.Errorf("%s holds %q: …%s", where, canary, text[max(0, at-200):min(len(text), at+100)])
 			}
 		}
 	}
-	if !strings.Contains(metrics.Body.String(), "seinhuis_gateway_evaluator_faults_total") || told.Len() == 0 {
+	if !strings.Contains(metrics.Body.String(), "seinhuis_gateway_evaluator_faults_total") || told.Len() == 0 ||
+		!strings.Contains(elsewhere, "seinhuis_registry_") || !strings.Contains(elsewhere, "seinhuis_evaluator_") {
 		t.Error("there is nothing to look at")
 	}
 }
