@@ -38,6 +38,7 @@ type Issuer struct {
 	keys           map[string]crypto.Signer // by kid, those that it serves
 	kid            string                   // of the newest
 	down           bool
+	answer         func(http.ResponseWriter, *http.Request) bool
 	asked, rotated int
 }
 
@@ -94,6 +95,14 @@ func (i *Issuer) Down(down bool) {
 	i.down = down
 }
 
+// Answer has fn answer first; where it gives false the issuer does. What it would say
+// fn finds by Says.
+func (i *Issuer) Answer(fn func(http.ResponseWriter, *http.Request) bool) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.answer = fn
+}
+
 // Asked is how many requests the issuer had.
 func (i *Issuer) Asked() int {
 	i.mu.Lock()
@@ -103,14 +112,31 @@ func (i *Issuer) Asked() int {
 
 func (i *Issuer) serve(w http.ResponseWriter, r *http.Request) {
 	i.mu.Lock()
-	defer i.mu.Unlock()
 	i.asked++
-	if i.down {
+	down, answer := i.down, i.answer
+	i.mu.Unlock()
+	if down {
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return
 	}
+	if answer != nil && answer(w, r) {
+		return
+	}
+	body := i.Says(r.URL.Path)
+	if body == nil {
+		http.NotFound(w, r)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Write(body)
+}
+
+// Says is what the issuer has under a path; nil if nothing.
+func (i *Issuer) Says(path string) []byte {
+	i.mu.Lock()
+	defer i.mu.Unlock()
 	var answer any
-	switch r.URL.Path {
+	switch path {
 	case "/.well-known/openid-configuration":
 		answer = map[string]any{"issuer": i.URL, "jwks_uri": i.URL + "/keys", "id_token_signing_alg_values_supported": []string{"RS256"}}
 	case "/keys":
@@ -120,11 +146,13 @@ func (i *Issuer) serve(w http.ResponseWriter, r *http.Request) {
 		}
 		answer = map[string]any{"keys": keys}
 	default:
-		http.NotFound(w, r)
-		return
+		return nil
 	}
-	w.Header().Set("Content-Type", "application/json")
-	json.NewEncoder(w).Encode(answer)
+	text, err := json.Marshal(answer)
+	if err != nil {
+		panic(err)
+	}
+	return text
 }
 
 func jwk(kid string, key crypto.Signer) map[string]any {

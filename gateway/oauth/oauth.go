@@ -285,12 +285,16 @@ func (k *keySet) VerifySignature(ctx context.Context, raw string) ([]byte, error
 			k.mu.Unlock()
 			return payload, err
 		}
-		if current == nil {
-			return nil, told(ctx, err)
+		if current == nil { // nothing can be told of any token
+			tellAway(ctx)
+			return nil, err
 		}
 	}
 	payload, err := current.VerifySignature(ctx, raw)
-	return payload, told(ctx, err)
+	if notFetched(err) && !errors.Is(err, errOften) {
+		tellAway(ctx)
+	}
+	return payload, err
 }
 
 // notFetched tells an error of fetching keys from one of a signature.
@@ -298,16 +302,18 @@ func notFetched(err error) bool {
 	return err != nil && strings.HasPrefix(err.Error(), "fetching keys")
 }
 
-func told(ctx context.Context, err error) error {
-	if away, ok := ctx.Value(awayKey{}).(*bool); ok && notFetched(err) && !errors.Is(err, errOften) {
+func tellAway(ctx context.Context) {
+	if away, ok := ctx.Value(awayKey{}).(*bool); ok {
 		*away = true
 	}
-	return err
 }
 
-// errOften says that the issuer was asked so often, of late, that it is let be. Then what
-// it was asked last is what is known.
-var errOften = errors.New("oauth: the issuer is asked too often")
+// The issuer was asked so often, of late, that it is let be. Then what it answered last is
+// what is known; or that it did not, and no token is called wrong for that.
+var (
+	errOften = errors.New("oauth: the issuer is asked too often")
+	errAway  = errors.New("oauth: the issuer is asked too often, and did not answer")
+)
 
 // A guard is a transport that asks no oftener than an issuer can bear, and reads no more
 // than keys can be.
@@ -318,12 +324,21 @@ type guard struct {
 	mu   sync.Mutex
 	left float64
 	at   time.Time
+	away bool // when it was last asked
 }
 
 func (g *guard) RoundTrip(r *http.Request) (*http.Response, error) {
-	if !g.take() {
-		return nil, errOften
+	if err := g.take(); err != nil {
+		return nil, err
 	}
+	resp, err := g.ask(r)
+	g.mu.Lock()
+	g.away = err != nil || resp.StatusCode != http.StatusOK
+	g.mu.Unlock()
+	return resp, err
+}
+
+func (g *guard) ask(r *http.Request) (*http.Response, error) {
 	resp, err := g.next.RoundTrip(r)
 	if err != nil {
 		return nil, err
@@ -340,7 +355,7 @@ func (g *guard) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-func (g *guard) take() bool {
+func (g *guard) take() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := g.now()
@@ -348,9 +363,12 @@ func (g *guard) take() bool {
 		g.left = min(burst, g.left+passed.Seconds()/oneFetch.Seconds())
 	}
 	g.at = now
-	if g.left < 1 {
-		return false
+	switch {
+	case g.left >= 1:
+		g.left--
+		return nil
+	case g.away:
+		return errAway
 	}
-	g.left--
-	return true
+	return errOften
 }

@@ -3,10 +3,13 @@
 package oauth_test
 
 import (
+	"bytes"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
 	"errors"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"runtime"
 	"strings"
@@ -261,6 +264,60 @@ func TestIssuerAway(t *testing.T) {
 	}
 }
 
+// keysAway has the issuer answer everything but what its keys are, or everything.
+func keysAway(issuer *gatewaytest.Issuer, away bool) {
+	issuer.Answer(func(w http.ResponseWriter, r *http.Request) bool {
+		if !away || r.URL.Path != "/keys" {
+			return false
+		}
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return true
+	})
+}
+
+// A good token is not called wrong because the keys are away, and forged ones have had
+// them asked for as often as may be.
+func TestKeysAwayAndForgedTokens(t *testing.T) {
+	issuer, at, verify := setUp(t)
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	forge := func() {
+		t.Helper()
+		forged := issuer.Sign(map[string]any{"kid": "made up"}, issuer.Claims(client, audience), key)
+		before := issuer.Asked()
+		for range 50 {
+			if err := verify(forged); err == nil {
+				t.Fatal("a forged token is taken")
+			}
+		}
+		if n := issuer.Asked() - before; n > 12 {
+			t.Errorf("it was asked %d times", n)
+		}
+	}
+	keysAway(issuer, true)
+	forge()
+	token := issuer.Token(client, audience)
+	if err := verify(token); !errors.Is(err, oauth.ErrIssuer) {
+		t.Errorf("before anything is known: %v", err)
+	}
+	keysAway(issuer, false)
+	at.advance(time.Minute)
+	if err := verify(token); err != nil {
+		t.Errorf("when they are back: %v", err)
+	}
+	issuer.Rotate("RS256")
+	keysAway(issuer, true)
+	forge()
+	if err := verify(issuer.Token(client, audience)); !errors.Is(err, oauth.ErrIssuer) {
+		t.Errorf("with a key that is new: %v", err)
+	}
+	if err := verify(token); err != nil {
+		t.Errorf("with a key that is known: %v", err)
+	}
+}
+
 // Tokens that nobody signed do not have the issuer asked without end.
 func TestAnIssuerIsNotAskedWithoutEnd(t *testing.T) {
 	issuer, at, verify := setUp(t)
@@ -288,6 +345,91 @@ func TestAnIssuerIsNotAskedWithoutEnd(t *testing.T) {
 	}
 	if err := verify(issuer.Token(client, audience)); err != nil {
 		t.Errorf("a good token after that: %v", err)
+	}
+}
+
+// What an issuer says is taken from where it says it, in a size that keys can have; with
+// the same keys from there a token is good.
+func TestWhatAnIssuerMayAnswer(t *testing.T) {
+	const discovery, keys = "/.well-known/openid-configuration", "/keys"
+	const most = 1 << 20
+	// with has what the issuer answers under a path changed.
+	with := func(issuer *gatewaytest.Issuer, path string, change func([]byte) []byte) {
+		issuer.Answer(func(w http.ResponseWriter, r *http.Request) bool {
+			if r.URL.Path != path {
+				return false
+			}
+			_, _ = w.Write(change(issuer.Says(path)))
+			return true
+		})
+	}
+	redirect := func(issuer *gatewaytest.Issuer, path string) {
+		issuer.Answer(func(w http.ResponseWriter, r *http.Request) bool {
+			if r.URL.Path != path || r.URL.RawQuery != "" {
+				return false
+			}
+			http.Redirect(w, r, path+"?moved", http.StatusFound)
+			return true
+		})
+	}
+	padded := func(size int) func([]byte) []byte {
+		return func(text []byte) []byte { return append(text, bytes.Repeat([]byte(" "), size-len(text))...) }
+	}
+	elsewhere := func(issuer *gatewaytest.Issuer, host string) {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(issuer.Says(keys)) }))
+		t.Cleanup(server.Close)
+		url := "http://" + host + server.URL[strings.LastIndex(server.URL, ":"):]
+		with(issuer, discovery, func(text []byte) []byte {
+			return bytes.ReplaceAll(text, []byte(issuer.URL+keys), []byte(url))
+		})
+	}
+	for name, set := range map[string]func(*gatewaytest.Issuer){
+		"keys":                         func(*gatewaytest.Issuer) {},
+		"discovery_of_the_most":        func(i *gatewaytest.Issuer) { with(i, discovery, padded(most)) },
+		"keys_of_the_most":             func(i *gatewaytest.Issuer) { with(i, keys, padded(most)) },
+		"keys_on_this_machine":         func(i *gatewaytest.Issuer) { elsewhere(i, "127.0.0.1") },
+		"rejects/keys_in_the_clear":    func(i *gatewaytest.Issuer) { elsewhere(i, "[::ffff:127.0.0.1]") },
+		"rejects/too_long_a_discovery": func(i *gatewaytest.Issuer) { with(i, discovery, padded(most+1)) },
+		"rejects/too_many_keys":        func(i *gatewaytest.Issuer) { with(i, keys, padded(most+1)) },
+		"rejects/discovery_that_moved": func(i *gatewaytest.Issuer) { redirect(i, discovery) },
+		"rejects/keys_that_moved":      func(i *gatewaytest.Issuer) { redirect(i, keys) },
+		"rejects/discovery_of_another": func(i *gatewaytest.Issuer) {
+			with(i, discovery, func(text []byte) []byte {
+				return bytes.Replace(text, []byte(i.URL), []byte("https://elders.example"), 1)
+			})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			issuer, _, verify := setUp(t)
+			set(issuer)
+			err := verify(issuer.Token(client, audience))
+			if rejects := strings.HasPrefix(name, "rejects/"); rejects && !errors.Is(err, oauth.ErrIssuer) || !rejects && err != nil {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+}
+
+// An answer that does not end is not read on.
+func TestAnAnswerWithoutEnd(t *testing.T) {
+	issuer, _, verify := setUp(t)
+	taken := make(chan int, 1)
+	issuer.Answer(func(w http.ResponseWriter, _ *http.Request) bool {
+		n := 0
+		for chunk := make([]byte, 1<<20); n < 256<<20; {
+			m, err := w.Write(chunk)
+			if n += m; err != nil {
+				break
+			}
+		}
+		taken <- n
+		return true
+	})
+	if err := verify(issuer.Token(client, audience)); !errors.Is(err, oauth.ErrIssuer) {
+		t.Errorf("%v", err)
+	}
+	if n := <-taken; n > 64<<20 { // what stands in between takes some
+		t.Errorf("%d bytes of it were taken", n)
 	}
 }
 
