@@ -132,7 +132,7 @@ func (c *ceremony) registryKeys(port func() string) error {
 	}
 	c.Network.registry = c.serving("registry", "registry")
 	return writeJSON(c.folder("registry", "config.json"), object{
-		"data": "data", "keys": "keys/registry.keys", "receiptKey": "keys/receipt.pem",
+		"data": "data", "journal": "journal", "keys": "keys/registry.keys", "receiptKey": "keys/receipt.pem",
 		"tls":  object{"cert": "keys/tls.crt", "key": "keys/tls.pem"},
 		"pins": "pins.json", "manifest": "manifest.txt", "directory": "directory.txt",
 		"exchange": exchange, "public": public, "operations": "127.0.0.1:0", "sweepSeconds": 60,

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -17,12 +18,15 @@ import (
 	"github.com/seinhuis/seinhuis/manifest"
 	"github.com/seinhuis/seinhuis/matcher"
 	"github.com/seinhuis/seinhuis/registry"
+	"github.com/seinhuis/seinhuis/registry/backup"
+	"github.com/seinhuis/seinhuis/registry/journal"
 	"github.com/seinhuis/seinhuis/registry/pebblestore"
 )
 
 // config is the configuration file; usage describes it.
 type config struct {
 	Data       string `json:"data"`
+	Journal    string `json:"journal"`
 	Keys       string `json:"keys"`
 	ReceiptKey string `json:"receiptKey"`
 	command.Front
@@ -32,6 +36,7 @@ type config struct {
 	Exchange     string `json:"exchange"`
 	Public       string `json:"public"`
 	Operations   string `json:"operations"`
+	Control      string `json:"control"`
 	SweepSeconds int    `json:"sweepSeconds"`
 	Disk         room   `json:"disk"`
 
@@ -48,6 +53,7 @@ func readConfig(file string) (*config, error) {
 	c := &config{Disk: room{LowMiB: 1024, BallastMiB: 256}}
 	err := program.ReadConfig(file, c,
 		command.Path{Field: "data", Value: &c.Data},
+		command.Path{Field: "journal", Value: &c.Journal},
 		command.Path{Field: "keys", Value: &c.Keys},
 		command.Path{Field: "receiptKey", Value: &c.ReceiptKey},
 		command.Path{Field: "pins", Value: &c.Pins},
@@ -59,8 +65,13 @@ func readConfig(file string) (*config, error) {
 		return nil, err
 	case c.Exchange == "" || c.Public == "" || c.Operations == "" || c.SweepSeconds < 1:
 		return nil, program.Missing(file, "exchange, public, operations or sweepSeconds")
+	case command.Inside(c.Data, c.Journal), command.Inside(c.Journal, c.Data):
+		return nil, fmt.Errorf("%s: journal and data lie inside each other; what is lost with the database is not there to be replayed", file)
 	case command.Inside(c.Data, c.Keys):
 		return nil, fmt.Errorf("%s: keys lies inside data; whoever copies the database must not copy what opens it", file)
+	}
+	if c.Control != "" && !filepath.IsAbs(c.Control) {
+		c.Control = filepath.Join(filepath.Dir(file), c.Control)
 	}
 	if err := c.Front.Check(program, file, c.Exchange); err != nil {
 		return nil, err
@@ -68,9 +79,41 @@ func readConfig(file string) (*config, error) {
 	return c, nil
 }
 
+// storeFolder is where the database lies, in data.
+func (c *config) storeFolder() string { return filepath.Join(c.Data, "store") }
+
+// errCutShort says that there would be an empty registry now.
+var errCutShort = errors.New("a restore was cut short, and there is no store; run registry restore again")
+
 // open opens the root of trust, the secrets and the store, and puts the matcher on
 // top of them. The caller closes the store.
 func (c *config) open(log *slog.Logger) (*matcher.Matcher, *manifest.Trust, error) {
+	m, trust, err := c.prepare(log)
+	if err != nil {
+		return nil, nil, err
+	}
+	if backup.Begun(vfs.Default, c.storeFolder()) {
+		return nil, nil, errCutShort
+	}
+	kept, err := c.openJournal(m.Keys)
+	if err != nil {
+		return nil, nil, err
+	}
+	m.Store, err = pebblestore.Open(c.storeFolder(), m.Keys, pebblestore.Options{
+		FS: c.watch.FS(), Logger: command.PebbleLog{Logger: log}, Journal: kept,
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	return m, trust, nil
+}
+
+func (c *config) openJournal(keys registry.Keys) (*journal.Journal, error) {
+	return journal.Open(c.watch.FS(), c.Journal, keys.Rows, time.Now)
+}
+
+// prepare makes a matcher that has all but its store.
+func (c *config) prepare(log *slog.Logger) (*matcher.Matcher, *manifest.Trust, error) {
 	if err := os.MkdirAll(c.Data, 0o700); err != nil {
 		return nil, nil, err
 	}
@@ -78,13 +121,9 @@ func (c *config) open(log *slog.Logger) (*matcher.Matcher, *manifest.Trust, erro
 	if err != nil {
 		return nil, nil, err
 	}
-	secrets, err := keys.ReadPrivate(c.Keys)
+	rowKeys, err := c.rowKeys()
 	if err != nil {
 		return nil, nil, err
-	}
-	rowKeys, err := registry.ParseKeys(secrets)
-	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", c.Keys, err)
 	}
 	receiptKey, err := keys.ReadSigning(c.ReceiptKey)
 	if err != nil {
@@ -94,13 +133,19 @@ func (c *config) open(log *slog.Logger) (*matcher.Matcher, *manifest.Trust, erro
 	c.watch = disk.NewWatch(vfs.Default, c.Data, disk.Limits{Low: c.Disk.LowMiB << 20, Ballast: c.Disk.BallastMiB << 20}, func(low bool) {
 		readOnly(m, matcher.ReasonDisk, low, log)
 	})
-	m.Store, err = pebblestore.Open(filepath.Join(c.Data, "store"), rowKeys, pebblestore.Options{
-		FS: c.watch.FS(), Logger: command.PebbleLog{Logger: log},
-	})
-	if err != nil {
-		return nil, nil, err
-	}
 	return m, trust, nil
+}
+
+func (c *config) rowKeys() (registry.Keys, error) {
+	secrets, err := keys.ReadPrivate(c.Keys)
+	if err != nil {
+		return registry.Keys{}, err
+	}
+	rowKeys, err := registry.ParseKeys(secrets)
+	if err != nil {
+		return registry.Keys{}, fmt.Errorf("%s: %w", c.Keys, err)
+	}
+	return rowKeys, nil
 }
 
 // readOnly makes the registry read-only for a reason, or ends that, and logs it.

@@ -30,10 +30,24 @@ const usage = `registry: the blind signal registry of Seinhuis
       signals moved, events readdressed. Where live signals of a party cannot move it
       changes nothing, prints under "behind" how many, and the exit status is not 0.
       So before governance closes an epoch, see that check prints "behind":0.
+  registry backup -config FILE -to FOLDER
+      Copies the database of a registry that serves, or of one that is stopped, to a
+      new folder: whole as it was at one moment, verifiable, and without its keys.
+      Prints a line of JSON: when, files, bytes.
+  registry restore -config FILE -from FOLDER
+      Puts a backup back where data has no database, and ends again what was withdrawn
+      since, which the journal knows. The registry is another incarnation then, and
+      gateways send it what it lacks. Prints a line of JSON: the backup, the new
+      incarnation, what was ended again. It can be stopped and run again; without it
+      having ended well there is no database.
+  registry journal -config FILE
+      Begins a new journal in an empty folder, if the old one is lost and the database
+      is not. Backups made before cannot be restored any more: make one at once.
 
 FILE is JSON; unknown fields are refused; paths are relative to its folder:
   {
     "data":       "data",                   the database, and the newest notes seen
+    "journal":    "journal",                what was withdrawn; on another disk than data
     "keys":       "keys/registry.keys",     never inside the database's folder
     "receiptKey": "keys/receipt.pem",
     "tls":        {"cert": "keys/tls.crt", "key": "keys/tls.pem"},
@@ -43,6 +57,8 @@ FILE is JSON; unknown fields are refused; paths are relative to its folder:
     "exchange":   "127.0.0.1:8443",         for parties, with client certificates
     "public":     "127.0.0.1:8080",         for anybody: health, manifest, directory
     "operations": "127.0.0.1:9090",         for you: metrics
+    "control":    "run/control.sock",       for backup while it serves; not obligatory.
+                                            Who may open it may make backups
     "sweepSeconds": 60,                     how often the clock's work is done
     "disk":       {"lowMiB": 1024, "ballastMiB": 256}
   }
@@ -66,6 +82,7 @@ var program = command.Program{Name: "registry", Usage: usage}
 func init() {
 	program.Commands = map[string]command.Command{
 		"keygen": keygen, "serve": serve, "check": check, "rebuild": rebuild,
+		"backup": makeBackup, "restore": restore, "journal": newJournal,
 	}
 }
 

@@ -50,7 +50,7 @@ func TestKeygenMakesKeysOnceAndPrintsTheManifestsPart(t *testing.T) {
 }
 
 func TestConfig(t *testing.T) {
-	const good = `{"data":"data","keys":"keys/registry.keys","receiptKey":"r","tls":{"cert":"c","key":"k"},"pins":"p","manifest":"m",
+	const good = `{"data":"data","journal":"journal","keys":"keys/registry.keys","receiptKey":"r","tls":{"cert":"c","key":"k"},"pins":"p","manifest":"m",
 "directory":"d","exchange":"127.0.0.1:0","public":"127.0.0.1:0","operations":"127.0.0.1:0","sweepSeconds":60}`
 	folder := t.TempDir()
 	path := filepath.Join(folder, "registry.json")
@@ -113,7 +113,7 @@ func TestServesOnlyUnderTheManifestsKeys(t *testing.T) {
 	write("manifest.txt", w.SignedManifest(t))
 	write("directory.txt", w.SignedDirectory(t))
 	serve := func(receipt, tls string) error {
-		write("registry.json", fmt.Appendf(nil, `{"data":"data","keys":"keys/registry.keys","receiptKey":"%s/receipt.pem",
+		write("registry.json", fmt.Appendf(nil, `{"data":"data","journal":"journal","keys":"keys/registry.keys","receiptKey":"%s/receipt.pem",
 "tls":{"cert":"%[2]s/tls.crt","key":"%[2]s/tls.pem"},"pins":"pins.json","manifest":"manifest.txt","directory":"directory.txt",
 "exchange":"127.0.0.1:0","public":"127.0.0.1:0","operations":"127.0.0.1:0","sweepSeconds":60}`, receipt, tls))
 		ctx, cancel := context.WithCancel(t.Context())

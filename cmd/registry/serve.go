@@ -74,6 +74,9 @@ func (c *config) serve(ctx context.Context, m *matcher.Matcher, trust *manifest.
 	c.ListenParties(s, "exchange", c.Exchange, server.Parties(), server.Known)
 	c.ListenPublic(s, c.Public, server.Public())
 	s.Listen("operations", c.Operations, server.Operations(), nil)
+	if err := c.listenControl(ctx, s, m, trust); err != nil {
+		return err
+	}
 	s.Go(func() error {
 		c.watch.Keep(ctx, func(err error) { log.Error("disk not looked at", "cause", err) })
 		return nil
