@@ -65,8 +65,15 @@ type Evaluator struct {
 type serving struct {
 	manifest *manifest.Manifest
 	index    int
-	keys     map[Key]*oprf.Evaluator
+	keys     map[sharingOf]*oprf.Evaluator
 	missing  []Key
+	replaced int
+}
+
+// sharingOf names one sharing of a key.
+type sharingOf struct {
+	Key
+	number uint64
 }
 
 // New makes an evaluator of what Load takes.
@@ -76,16 +83,19 @@ func New(budgets *Budgets, now func() time.Time, m *manifest.Manifest, index int
 }
 
 // Load takes a newer manifest or other shares into use. When it returns an error,
-// nothing has changed. Shares of a sharing that the manifest does not have in
-// force wait: they are neither checked nor used.
+// nothing has changed. Shares of a sharing that is to come wait: they are neither
+// checked nor used. Those of the one before answer whoever still asks for them, until
+// they are destroyed: so while a new manifest goes round, either sharing has all
+// evaluators that hold it.
 func (e *Evaluator) Load(m *manifest.Manifest, index int, shares []Share) error {
 	inForce, missing, err := Check(m, index, shares, e.now())
 	if err != nil {
 		return err
 	}
-	s := &serving{manifest: m, index: index, keys: map[Key]*oprf.Evaluator{}, missing: missing}
-	for _, share := range inForce {
-		if s.keys[share.Key], err = oprf.NewEvaluator(share.Value); err != nil {
+	replaced := Replaced(shares, inForce)
+	s := &serving{manifest: m, index: index, keys: map[sharingOf]*oprf.Evaluator{}, missing: missing, replaced: len(replaced)}
+	for _, share := range append(inForce, replaced...) {
+		if s.keys[sharingOf{share.Key, share.Sharing}], err = oprf.NewEvaluator(share.Value); err != nil {
 			return &ShareError{share.Key, err}
 		}
 	}
@@ -96,6 +106,10 @@ func (e *Evaluator) Load(m *manifest.Manifest, index int, shares []Share) error 
 // Missing lists the keys in use for which there is no share here, as of the last
 // Load.
 func (e *Evaluator) Missing() []Key { return e.serving.Load().missing }
+
+// Replaced is how many shares of sharings before those in force are still here, as of
+// the last Load.
+func (e *Evaluator) Replaced() int { return e.serving.Load().replaced }
 
 // InForce tells whether the manifest holds at this moment. If not, every request
 // is refused.
@@ -147,11 +161,11 @@ func (e *Evaluator) Evaluate(party manifest.Party, q Request) (Answer, error) {
 	if !known || !s.open(key, now) {
 		return Answer{}, ErrEpoch
 	}
-	if sharing.Number != q.Sharing {
+	oracle, ok := s.keys[sharingOf{key, q.Sharing}]
+	switch {
+	case !ok && q.Sharing != sharing.Number:
 		return Answer{}, ErrSharing
-	}
-	oracle, ok := s.keys[key]
-	if !ok {
+	case !ok:
 		return Answer{}, ErrEpoch
 	}
 	debit, limits := Debit{string(party.ID), len(q.Elements), q.Report}, LimitsOf(party, s.manifest.Policy, now)

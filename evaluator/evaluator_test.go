@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -258,8 +259,9 @@ func TestLoad(t *testing.T) {
 
 func second[T any](_ T, err error) error { return err }
 
-// A resharing is dealt before the manifest puts it in force; then the old one is
-// refused. A share that is not there is missing, and nothing else is.
+// A resharing is dealt before the manifest puts it in force; from then on both answer,
+// until the old shares are destroyed. A share that is not there is missing, and
+// nothing else is.
 func TestSharings(t *testing.T) {
 	d := newDeployment(t)
 	old := d.Manifest.Sharings[0]
@@ -286,13 +288,43 @@ func TestSharings(t *testing.T) {
 	if err := ask(2); err != nil {
 		t.Error(err)
 	}
+	if err := ask(1); err != nil || e.Replaced() != 1 {
+		t.Errorf("after it was replaced, with %d such shares: %v", e.Replaced(), err)
+	}
+
+	folder := t.TempDir()
+	for name, shares := range map[string][]Share{"a.json": d.shares[0][:2], "b.json": d.shares[0][2:]} {
+		if err := WriteShares(filepath.Join(folder, name), shares); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, want := range []int{1, 0} { // the second time there is nothing left to do
+		inForce, _, err := Check(d.Manifest, 1, d.shares[0], manifesttest.Now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		gone, err := DestroyReplaced(folder, inForce)
+		if err != nil || len(gone) != want {
+			t.Errorf("destroyed %d, want %d (%v)", len(gone), want, err)
+		}
+		if d.shares[0], err = ReadShares(folder); err != nil || len(d.shares[0]) != 2 {
+			t.Fatalf("%d shares are left (%v)", len(d.shares[0]), err)
+		}
+	}
+	if err := e.Load(d.Manifest, 1, d.shares[0]); err != nil {
+		t.Fatal(err)
+	}
+	if err := ask(2); err != nil {
+		t.Error(err)
+	}
 	if err := ask(1); !errors.Is(err, ErrSharing) {
-		t.Errorf("after it was replaced: %v", err)
+		t.Errorf("after it was destroyed: %v", err)
 	}
 	if len(e.Missing()) != 0 {
 		t.Errorf("missing: %v", e.Missing())
 	}
-	if err := e.Load(d.Manifest, 1, d.shares[0][1:2]); err != nil {
+	alone := slices.DeleteFunc(slices.Clone(d.shares[0]), func(s Share) bool { return s.Cohort == 2012 })
+	if err := e.Load(d.Manifest, 1, alone); err != nil {
 		t.Fatal(err)
 	}
 	if m := e.Missing(); len(m) != 1 || m[0] != (Key{1, 2012}) {

@@ -105,29 +105,77 @@ func MarshalShares(shares []Share) ([]byte, error) {
 	return append(text, '\n'), err
 }
 
+// WriteShares puts shares in a file, in place of what it held. Whoever reads it after
+// a crash finds the one or the other, whole.
+func WriteShares(path string, shares []Share) error {
+	text, err := MarshalShares(shares)
+	if err != nil {
+		return err
+	}
+	return keys.ReplacePrivate(path, text)
+}
+
 // ReadShares reads all share files of a folder, *.json. To destroy the share of a
 // cohort, take it out of its file; files that others can read are refused.
-func ReadShares(folder string) ([]Share, error) {
+func ReadShares(folder string) (all []Share, err error) {
+	err = eachFile(folder, func(_ string, shares []Share) error {
+		all = append(all, shares...)
+		return nil
+	})
+	return all, err
+}
+
+func eachFile(folder string, fn func(path string, shares []Share) error) error {
 	if _, err := os.Stat(folder); err != nil {
-		return nil, err
+		return err
 	}
 	paths, err := filepath.Glob(filepath.Join(folder, "*.json"))
 	if err != nil {
-		return nil, err
+		return err
 	}
-	var all []Share
 	for _, path := range paths {
 		text, err := keys.ReadPrivate(path)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		shares, err := ParseShares(text)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
+			return fmt.Errorf("%s: %w", path, err)
 		}
-		all = append(all, shares...)
+		if err := fn(path, shares); err != nil {
+			return err
+		}
 	}
-	return all, nil
+	return nil
+}
+
+// Replaced are the shares of sharings before the one in force, where that one's share
+// is here. InForce is what Check gave.
+func Replaced(shares, inForce []Share) (list []Share) {
+	for _, s := range shares {
+		if slices.ContainsFunc(inForce, func(f Share) bool { return f.Key == s.Key && f.Sharing > s.Sharing }) {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+// DestroyReplaced takes out of a folder's files what is Replaced, and returns it.
+// Until then an evaluator answers under the sharing before the one in force too, for
+// those who do not have the newest manifest yet; afterwards nobody can put a key
+// together of shares of two times.
+func DestroyReplaced(folder string, inForce []Share) (destroyed []Share, err error) {
+	err = eachFile(folder, func(path string, shares []Share) error {
+		gone := Replaced(shares, inForce)
+		if len(gone) == 0 {
+			return nil
+		}
+		destroyed = append(destroyed, gone...)
+		return WriteShares(path, slices.DeleteFunc(shares, func(s Share) bool {
+			return slices.ContainsFunc(gone, func(g Share) bool { return g.Key == s.Key && g.Sharing == s.Sharing })
+		}))
+	})
+	return destroyed, err
 }
 
 // Check holds the shares of evaluator index against a manifest. It gives those

@@ -228,6 +228,11 @@ func write(path string, text []byte, mode fs.FileMode) (err error) {
 	if err != nil {
 		return err
 	}
+	return syncFolder(path)
+}
+
+// syncFolder makes the name of a file durable.
+func syncFolder(path string) error {
 	dir, err := os.Open(filepath.Dir(path))
 	if err != nil {
 		return err

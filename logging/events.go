@@ -29,7 +29,8 @@ var Events = map[string]Fields{
 	"disk not looked at":  {"cause": Failure},
 
 	// An evaluator: sums over a whole minute.
-	"share missing": {"epoch": Number, "cohort": Number},
+	"share missing":        {"epoch": Number, "cohort": Number},
+	"replaced shares kept": {"shares": Number},
 	"minute": {
 		"elements": Number, "answered": Number, "unauthenticated": Number, "epoch": Number, "sharing": Number,
 		"element": Number, "budget": Number, "malformed": Number, "fault": Number,

@@ -10,8 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/mod/sumdb/note"
-
 	"github.com/seinhuis/seinhuis/api"
 	"github.com/seinhuis/seinhuis/crypto/encoding"
 )
@@ -88,18 +86,11 @@ func (k Key) verifies(at time.Time) bool {
 // OpenDirectory verifies a directory's note: signed by the manifest's directory
 // signer, for the same deployment, in force at now, by the rules.
 func OpenDirectory(msg []byte, m *Manifest, now time.Time) (*Directory, error) {
-	signer, err := note.NewVerifier(m.DirectorySigner)
-	if err != nil {
-		return nil, ErrVKey
-	}
-	n, err := openNote(msg, note.VerifierList(signer))
+	text, err := OpenSigned(msg, m.DirectorySigner)
 	if err != nil {
 		return nil, err
 	}
-	if len(n.Sigs) == 0 {
-		return nil, ErrSigner
-	}
-	d, err := ParseDirectory(n.Text)
+	d, err := ParseDirectory(text)
 	if err != nil {
 		return nil, err
 	}
@@ -116,7 +107,7 @@ func OpenDirectory(msg []byte, m *Manifest, now time.Time) (*Directory, error) {
 // signed it, and whether it is still in force, is not looked at.
 func ParseDirectory(text string) (*Directory, error) {
 	d := new(Directory)
-	if err := parseText(labelDirectory, text, d); err != nil {
+	if err := ParseText(labelDirectory, text, d); err != nil {
 		return nil, err
 	}
 	if err := d.check(); err != nil {
@@ -130,7 +121,7 @@ func (d *Directory) Note() (string, error) {
 	if err := d.check(); err != nil {
 		return "", err
 	}
-	return writeText(labelDirectory, d)
+	return WriteText(labelDirectory, d)
 }
 
 // Hash is the SHA-256 of the text.

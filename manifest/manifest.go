@@ -78,7 +78,9 @@ type Evaluator struct {
 	Name  string `json:"name"`
 	URL   string `json:"url"`  // of its API, without /v1
 	TLS   Pin    `json:"tls"`  // SPKI hash of its server key
-	Note  string `json:"note"` // vkey that it signs manifests with
+	Note  string `json:"note"` // vkey that it signs manifests and dealings with
+	// Box is the X25519 key to which parts of dealings are sealed for it, 32 bytes.
+	Box encoding.Base64 `json:"box,omitempty"`
 }
 
 // A Sharing is one splitting of the key of an (epoch, cohort).
@@ -153,7 +155,7 @@ func OpenManifest(msg []byte, pins Pins, now time.Time) (*Manifest, error) {
 // it, and whether it is still in force, is not looked at.
 func ParseManifest(text string) (*Manifest, error) {
 	m := new(Manifest)
-	if err := parseText(labelManifest, text, m); err != nil {
+	if err := ParseText(labelManifest, text, m); err != nil {
 		return nil, err
 	}
 	if err := m.check(); err != nil {
@@ -167,7 +169,7 @@ func (m *Manifest) Note() (string, error) {
 	if err := m.check(); err != nil {
 		return "", err
 	}
-	return writeText(labelManifest, m)
+	return WriteText(labelManifest, m)
 }
 
 // Hash is the SHA-256 of the text.

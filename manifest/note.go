@@ -24,7 +24,9 @@ const (
 	labelDirectory = "seinhuis/1/directory"
 )
 
-func writeText(label string, v any) (string, error) {
+// WriteText writes the text of a note in its one form: the label's line, and v as
+// indented JSON.
+func WriteText(label string, v any) (string, error) {
 	b := bytes.NewBufferString(label + "\n")
 	enc := json.NewEncoder(b)
 	enc.SetEscapeHTML(false)
@@ -33,7 +35,8 @@ func writeText(label string, v any) (string, error) {
 	return b.String(), err
 }
 
-func parseText(label, text string, v any) error {
+// ParseText reads what WriteText writes, and nothing else: ErrText.
+func ParseText(label, text string, v any) error {
 	body, ok := strings.CutPrefix(text, label+"\n")
 	if !ok {
 		return ErrText
@@ -41,7 +44,7 @@ func parseText(label, text string, v any) error {
 	if err := encoding.UnmarshalJSON([]byte(body), v); err != nil {
 		return fmt.Errorf("%w: %w", ErrText, err)
 	}
-	if again, err := writeText(label, v); err != nil || again != text {
+	if again, err := WriteText(label, v); err != nil || again != text {
 		return ErrText
 	}
 	return nil
@@ -50,7 +53,7 @@ func parseText(label, text string, v any) error {
 // hashText is the hash of nothing for what cannot be written; check refuses that
 // before anybody signs it.
 func hashText(label string, v any) api.Hash {
-	text, err := writeText(label, v)
+	text, err := WriteText(label, v)
 	if err != nil {
 		text = ""
 	}
@@ -167,6 +170,43 @@ func openNote(msg []byte, verifiers note.Verifiers) (*note.Note, error) {
 		return nil, fmt.Errorf("%w: %w", ErrNote, err)
 	}
 	return n, nil
+}
+
+// OpenDraft opens the draft of a manifest: without sharings, which are yet to be
+// dealt, and signed by the pinned governance alone.
+func (p Pins) OpenDraft(msg []byte) (*Manifest, error) {
+	text, err := OpenSigned(msg, p.Governance)
+	if err != nil {
+		return nil, err
+	}
+	m, err := ParseManifest(text)
+	switch {
+	case err != nil:
+		return nil, err
+	case m.Dep != p.Dep:
+		return nil, ErrDeployment
+	case m.Governance != p.Governance:
+		return nil, ErrGovernance
+	case len(m.Sharings) > 0:
+		return nil, ErrDraft
+	}
+	return m, nil
+}
+
+// OpenSigned gives the text of a note that the key has signed: ErrSigner if it has not.
+func OpenSigned(msg []byte, vkey string) (string, error) {
+	signer, err := note.NewVerifier(vkey)
+	if err != nil {
+		return "", ErrVKey
+	}
+	n, err := openNote(msg, note.VerifierList(signer))
+	if err != nil {
+		return "", err
+	}
+	if len(n.Sigs) == 0 {
+		return "", ErrSigner
+	}
+	return n.Text, nil
 }
 
 // TextOf gives the text of a note, whoever signed it, or of a text that nobody

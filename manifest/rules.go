@@ -29,8 +29,9 @@ const (
 	ErrPins       Rule = "the pins need a deployment, one governance key and at least threshold evaluator keys, all different; compare them with what governance published"
 	ErrGovernance Rule = "not signed by the pinned governance key, or another governance is named"
 	ErrQuorum     Rule = "not signed by enough different pinned evaluators"
-	ErrSigner     Rule = "the directory is not signed by the manifest's directory signer"
+	ErrSigner     Rule = "the note is not signed by the key that must have signed it"
 	ErrDeployment Rule = "for another deployment"
+	ErrDraft      Rule = "a draft has no sharings; governance makes it with manifest -draft"
 	ErrExpired    Rule = "notAfter has passed; fetch the newest one"
 )
 
@@ -39,7 +40,7 @@ const (
 	ErrHead        Rule = "dep, version, previous and notAfter must be there: version from 1, previous from version 2, notAfter in UTC and whole seconds"
 	ErrThreshold   Rule = "threshold is from 1 to the number of evaluators, and not under the pinned one"
 	ErrEpochs      Rule = "epochs are at least one, oldest first, each open or closed with its dates, at most two of them open"
-	ErrEvaluators  Rule = "evaluators have different indexes from 1, in order, and a name"
+	ErrEvaluators  Rule = "evaluators have different indexes from 1, in order, a name, and a box of 32 bytes or none"
 	ErrURL         Rule = "an address is https://host[:port][/path] without a trailing slash; only a public one may be http"
 	ErrVKey        Rule = "a note key is name+hash+key, of Ed25519"
 	ErrKeyTwice    Rule = "one key stands in two places; every use has a key of its own"
@@ -113,7 +114,8 @@ func (m *Manifest) checkEpochs() error {
 
 func (m *Manifest) checkEvaluators() error {
 	for i, e := range m.Evaluators {
-		if e.Index < 1 || i > 0 && e.Index <= m.Evaluators[i-1].Index || !plainText(e.Name) {
+		if e.Index < 1 || i > 0 && e.Index <= m.Evaluators[i-1].Index || !plainText(e.Name) ||
+			len(e.Box) != 0 && len(e.Box) != pointSize {
 			return at(ErrEvaluators, "evaluators", i)
 		}
 		if !plainURL(e.URL, "https") {
@@ -200,6 +202,14 @@ func (m *Manifest) checkKeys() error {
 	}
 	for _, k := range m.Registry.ReceiptKeys {
 		if err := once(k.Key); err != nil {
+			return err
+		}
+	}
+	for _, e := range m.Evaluators {
+		if len(e.Box) == 0 {
+			continue
+		}
+		if err := once(e.Box); err != nil {
 			return err
 		}
 	}

@@ -19,6 +19,9 @@ func (m *Manifest) Summary() string {
 	for _, e := range m.Evaluators {
 		fmt.Fprintf(b, "  evaluator %-2d      %s, %s\n", e.Index, e.Name, e.URL)
 		fmt.Fprintf(b, "                    tls %s\n                    signs as %s\n", e.TLS, e.Note)
+		if len(e.Box) > 0 {
+			fmt.Fprintf(b, "                    box %x\n", []byte(e.Box))
+		}
 	}
 	for _, e := range m.Epochs {
 		fmt.Fprintf(b, "  epoch %-2d          %s since %s", e.Number, e.State, e.Opens)

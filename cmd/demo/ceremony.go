@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/seinhuis/seinhuis/crypto/encoding"
@@ -139,15 +140,11 @@ func (c *ceremony) registryKeys(port func() string) error {
 	})
 }
 
-// manifest deals the keys, writes the manifest, and has it signed by all who must.
+// manifest has the evaluators make the keys, writes the manifest, and has it signed by
+// all who must.
 func (c *ceremony) manifest(today encoding.Date) error {
-	// From who turns 23 this year to who is born next year.
-	cohorts := fmt.Sprintf("%d-%d", today.Year-23, today.Year+1)
-	if _, err := c.run(c.ctx, "governance", "deal", "-epoch", "1", "-cohorts", cohorts,
-		"-threshold", fmt.Sprint(threshold), "-evaluators", fmt.Sprint(evaluatorCount), "-out", c.governance); err != nil {
-		return err
-	}
-	in, out := filepath.Join(c.governance, "manifest.json"), filepath.Join(c.governance, "manifest.txt")
+	in, out, draft, made := filepath.Join(c.governance, "manifest.json"), filepath.Join(c.governance, "manifest.txt"),
+		filepath.Join(c.governance, "draft.txt"), filepath.Join(c.governance, "commitments.json")
 	if err := writeJSON(in, object{
 		"dep": deployment, "notAfter": notAfter(today), "threshold": threshold,
 		"epochs":     []object{{"number": 1, "state": "open", "opens": today}},
@@ -161,31 +158,66 @@ func (c *ceremony) manifest(today encoding.Date) error {
 	}); err != nil {
 		return err
 	}
-	if _, err := c.run(c.ctx, "governance", "manifest", "-in", in,
-		"-commitments", filepath.Join(c.governance, "commitments-epoch-1-cohorts-"+cohorts+".json"), "-out", out); err != nil {
+	sign := func(path string) error {
+		_, err := c.run(c.ctx, "governance", "sign", "-key", filepath.Join(c.governance, "governance.key"), "-in", path, "-out", path)
 		return err
 	}
-	if _, err := c.run(c.ctx, "governance", "pins", "-manifest", out, "-out", filepath.Join(c.governance, "pins.json")); err != nil {
+	if _, err := c.run(c.ctx, "governance", "manifest", "-in", in, "-draft", "-out", draft); err != nil {
 		return err
 	}
-	if _, err := c.run(c.ctx, "governance", "sign", "-key", filepath.Join(c.governance, "governance.key"), "-in", out, "-out", out); err != nil {
+	if _, err := c.run(c.ctx, "governance", "pins", "-manifest", draft, "-out", filepath.Join(c.governance, "pins.json")); err != nil {
 		return err
 	}
+	if err := sign(draft); err != nil {
+		return err
+	}
+	if err := c.makeKeys(today, draft, made); err != nil {
+		return err
+	}
+	if _, err := c.run(c.ctx, "governance", "manifest", "-in", in, "-commitments", made, "-out", out); err != nil {
+		return err
+	}
+	if err := sign(out); err != nil {
+		return err
+	}
+	return c.evaluatorsDo(func(i int) []string { return c.with(i, "sign", "-key", "note.key", "-in", out, "-out", out) })
+}
+
+// makeKeys is the ceremony: everybody deals, then everybody gathers.
+func (c *ceremony) makeKeys(today encoding.Date, draft, made string) error {
+	var indexes, dealings []string
 	for i := range evaluatorCount {
-		folder := c.folder(evaluatorName(i))
-		shares := fmt.Sprintf("evaluator-%d-epoch-1-cohorts-%s.json", i+1, cohorts)
-		if err := os.Mkdir(filepath.Join(folder, "shares"), 0o700); err != nil {
+		if err := copyFile(filepath.Join(c.governance, "pins.json"), c.folder(evaluatorName(i), "pins.json")); err != nil {
 			return err
 		}
-		// The share leaves the dealer for good.
-		if err := os.Rename(filepath.Join(c.governance, shares), filepath.Join(folder, "shares", shares)); err != nil {
-			return err
-		}
-		if err := copyFile(filepath.Join(c.governance, "pins.json"), filepath.Join(folder, "pins.json")); err != nil {
-			return err
-		}
-		if _, err := c.run(c.ctx, "evaluator", "sign", "-config", filepath.Join(folder, "config.json"),
-			"-key", filepath.Join(folder, "keys", "note.key"), "-in", out, "-out", out); err != nil {
+		indexes = append(indexes, fmt.Sprint(i+1))
+		dealings = append(dealings, "-dealing", c.dealing(i))
+	}
+	// From who turns 23 this year to who is born next year.
+	cohorts := fmt.Sprintf("%d-%d", today.Year-23, today.Year+1)
+	if err := c.evaluatorsDo(func(i int) []string {
+		return c.with(i, "deal", "-key", "note.key", "-draft", draft, "-epoch", "1", "-cohorts", cohorts, "-dealers", strings.Join(indexes, ","), "-out", c.dealing(i))
+	}); err != nil {
+		return err
+	}
+	return c.evaluatorsDo(func(i int) []string {
+		return append(c.with(i, "gather", "-box", "box.pem", "-draft", draft, "-out", made), dealings...)
+	})
+}
+
+func (c *ceremony) dealing(i int) string {
+	return filepath.Join(c.governance, fmt.Sprintf("dealing-%d.txt", i+1))
+}
+
+// with is a command of an evaluator that takes its configuration and one of its keys.
+func (c *ceremony) with(i int, command, flag, key string, args ...string) []string {
+	name := evaluatorName(i)
+	return append([]string{command, "-config", c.folder(name, "config.json"), flag, c.folder(name, "keys", key)}, args...)
+}
+
+func (c *ceremony) evaluatorsDo(args func(i int) []string) error {
+	for i := range evaluatorCount {
+		if _, err := c.run(c.ctx, "evaluator", args(i)...); err != nil {
 			return err
 		}
 	}

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/mod/sumdb/note"
 
+	"github.com/seinhuis/seinhuis/crypto/encoding"
 	"github.com/seinhuis/seinhuis/evaluator"
 	"github.com/seinhuis/seinhuis/keys"
 	"github.com/seinhuis/seinhuis/logging"
@@ -40,6 +41,10 @@ func keygen(_ context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	box, err := keys.WriteHPKE(in("box.pem"))
+	if err != nil {
+		return err
+	}
 	if err := keys.WriteTLS(in("tls.crt"), in("tls.pem"), *name, hosts); err != nil {
 		return err
 	}
@@ -48,11 +53,12 @@ func keygen(_ context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	stanza, err := json.MarshalIndent(struct {
-		Name string       `json:"name"`
-		URL  string       `json:"url"`
-		TLS  manifest.Pin `json:"tls"`
-		Note string       `json:"note"`
-	}{*name, *url, keys.SPKIHash(cert.Leaf), vkey}, "", "  ")
+		Name string          `json:"name"`
+		URL  string          `json:"url"`
+		TLS  manifest.Pin    `json:"tls"`
+		Note string          `json:"note"`
+		Box  encoding.Base64 `json:"box"`
+	}{*name, *url, keys.SPKIHash(cert.Leaf), vkey, box.Bytes()}, "", "  ")
 	if err != nil {
 		return err
 	}
@@ -115,13 +121,9 @@ func sign(_ context.Context, args []string, stdout, stderr io.Writer) error {
 }
 
 func (c *config) approve(m *manifest.Manifest, signer note.Signer, stdout io.Writer) error {
-	pinsText, err := os.ReadFile(c.Pins)
+	pins, err := c.pins()
 	if err != nil {
 		return err
-	}
-	pins, err := manifest.ParsePins(pinsText)
-	if err != nil {
-		return fmt.Errorf("%s: %w", c.Pins, err)
 	}
 	if m.Dep != pins.Dep {
 		return manifest.ErrDeployment
@@ -149,7 +151,7 @@ func (c *config) approve(m *manifest.Manifest, signer note.Signer, stdout io.Wri
 		return err
 	}
 	if len(missing) > 0 {
-		return fmt.Errorf("there is no share here of %s (and %d more); put the share file from governance in %s", missing[0], len(missing)-1, c.Shares)
+		return fmt.Errorf("there is no share here of %s (and %d more); gather the dealings first, or put a share file back in %s", missing[0], len(missing)-1, c.Shares)
 	}
 	fmt.Fprintf(stdout, "This is evaluator %d; its %d shares verify.\n", self.Index, len(inForce))
 	for _, read := range []func() (*manifest.Manifest, error){c.lastSigned, func() (*manifest.Manifest, error) { return manifest.ReadKept(c.Data) }} {
@@ -162,6 +164,18 @@ func (c *config) approve(m *manifest.Manifest, signer note.Signer, stdout io.Wri
 		}
 	}
 	return nil
+}
+
+func (c *config) pins() (manifest.Pins, error) {
+	text, err := os.ReadFile(c.Pins)
+	if err != nil {
+		return manifest.Pins{}, err
+	}
+	pins, err := manifest.ParsePins(text)
+	if err != nil {
+		err = fmt.Errorf("%s: %w", c.Pins, err)
+	}
+	return pins, err
 }
 
 // self finds this evaluator in the manifest, by its TLS key.

@@ -17,11 +17,26 @@ const usage = `evaluator: holds one share of Seinhuis' keys and evaluates blinde
       Makes this evaluator's keys in FOLDER and prints, as JSON, what governance
       puts under "evaluators" in the manifest, beside an "index". Files:
         tls.pem   the key of tls.crt, which the manifest pins
-        note.key  signs manifests; best kept off the machine that serves
+        note.key  signs manifests and dealings; best kept off the machine that serves
+        box.pem   opens what is dealt to this evaluator; kept where note.key is
+  evaluator deal -config FILE -key note.key -draft NOTE -epoch N -cohorts A-B
+                 -dealers I,J,... -out NOTE
+      Makes this evaluator's part in a ceremony: for birth years that the manifest in
+      force knows its share is shared anew, for others a key is made. -draft is the
+      manifest that is to be, without sharings, signed by governance; -dealers are the
+      indexes of all who deal. What it writes goes to every evaluator of the draft.
+  evaluator gather -config FILE -box box.pem -draft NOTE -dealing NOTE ... -out FILE
+      Holds all dealings against the draft and the manifest in force and adds up this
+      evaluator's parts: its shares lie in the folder of shares from then on, and wait
+      for the manifest. -out gets the commitments, the same for every evaluator, for
+      governance to put in it.
   evaluator sign -config FILE -key note.key -in NOTE -out NOTE
       Shows what a manifest says, holds it against this evaluator's shares, pins
       and TLS key and against what it signed before, and signs it. -in is the
       text from governance, signed by others or not yet; -out may be the same.
+  evaluator destroy -config FILE
+      Ends a ceremony: destroys the shares that the manifest in force has replaced.
+      Until then this evaluator answers under both. SIGHUP serve after it.
   evaluator serve -config FILE
       Serves until SIGTERM or SIGINT. SIGHUP reads manifest, directory, shares and
       certificate anew; a new certificate is also seen without it.
@@ -29,7 +44,7 @@ const usage = `evaluator: holds one share of Seinhuis' keys and evaluates blinde
 FILE is JSON; unknown fields are refused; paths are relative to its folder:
   {
     "data":       "data",                   folder: budgets, and the newest notes seen
-    "shares":     "shares",                 folder: the share files from governance, *.json
+    "shares":     "shares",                 folder: the share files, *.json
     "tls":        {"cert": "keys/tls.crt", "key": "keys/tls.pem"},
     "pins":       "pins.json",              whose signatures count
     "manifest":   "manifest.txt",
@@ -57,7 +72,7 @@ in it: keep them apart from everybody else's.
 var program = command.Program{Name: "evaluator", Usage: usage}
 
 func init() {
-	program.Commands = map[string]command.Command{"keygen": keygen, "sign": sign, "serve": serve}
+	program.Commands = map[string]command.Command{"keygen": keygen, "deal": deal, "gather": gather, "sign": sign, "destroy": destroy, "serve": serve}
 }
 
 func main() { program.Main() }

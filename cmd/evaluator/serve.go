@@ -108,9 +108,13 @@ func (n *node) named(pin [32]byte) error {
 	return err
 }
 
-// warn tells of keys that nobody gets an answer for here.
+// warn tells of keys that nobody gets an answer for here, and of shares that are to be
+// destroyed.
 func (n *node) warn(log *slog.Logger) {
 	for _, key := range n.evaluator.Missing() {
 		log.Warn("share missing", "epoch", key.Epoch, "cohort", key.Cohort)
+	}
+	if n := n.evaluator.Replaced(); n > 0 {
+		log.Warn("replaced shares kept", "shares", n)
 	}
 }

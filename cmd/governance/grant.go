@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/seinhuis/seinhuis/api"
+	"github.com/seinhuis/seinhuis/cmd/internal/command"
 	"github.com/seinhuis/seinhuis/crypto/encoding"
 	"github.com/seinhuis/seinhuis/manifest"
 )
@@ -59,7 +60,7 @@ func grant(_ context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := writeNew(*out, append(text, '\n')); err != nil {
+	if err := command.WriteNew(*out, append(text, '\n')); err != nil {
 		return err
 	}
 	fmt.Fprintf(stdout, "%s (%s) may have %d evaluations a day and %d a month more, from %s until %s: %s\nNow make the directory of it: governance directory -in %s\n",

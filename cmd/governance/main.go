@@ -1,15 +1,10 @@
 // SPDX-License-Identifier: EUPL-1.2
 
 // Command governance writes, signs and verifies the root of trust of a
-// deployment, and deals its keys. See `governance -h`.
+// deployment. See `governance -h`.
 package main
 
 import (
-	"errors"
-	"fmt"
-	"io/fs"
-	"os"
-
 	"github.com/seinhuis/seinhuis/cmd/internal/command"
 )
 
@@ -21,14 +16,11 @@ note that gets a signature more.
   governance keygen -dep NAME -out FOLDER
       Makes governance.key and directory.key in FOLDER and prints, as JSON, their
       verifier keys for the manifest.
-  governance deal -epoch N -cohorts A-B -threshold T -evaluators N -out FOLDER
-      Deals a key for each birth year from A to B: a share file for each evaluator,
-      to be handed over in person or encrypted to him, and one file of public
-      commitments for the manifest. Whoever runs this sees every key for a moment:
-      do it with two people, without a network, and wipe the machine.
-  governance manifest -in FILE [-commitments FILE ...] [-previous NOTE] -out TEXT
+  governance manifest -in FILE [-commitments FILE ...] [-previous NOTE] [-draft] -out TEXT
       Makes the text of a manifest from JSON written by hand: the manifest without
-      version, previous and sharings, which come from the other files.
+      version, previous and sharings, which come from the other files. Commitments
+      are what a ceremony of the evaluators ended in ("evaluator gather"); for it,
+      -draft makes the manifest that is to be, without sharings.
   governance directory -in FILE [-previous NOTE] -out TEXT
       The same for a directory: without version and previous; a key's id may be
       left out.
@@ -51,7 +43,7 @@ FILE for manifest, with what the keygen of each part printed:
   {
     "dep": "demo", "notAfter": "2028-01-01T00:00:00Z", "threshold": 2,
     "epochs": [{"number": 1, "state": "open", "opens": "2027-01-01"}],
-    "evaluators": [{"index": 1, "name": "…", "url": "https://…", "tls": "…", "note": "…"}, …],
+    "evaluators": [{"index": 1, "name": "…", "url": "https://…", "tls": "…", "note": "…", "box": "…"}, …],
     "registry": {"url": "https://…", "publicUrl": "https://…", "tls": "…", "receiptKeys": […]},
     "governance": "…", "directorySigner": "…",
     "policy": {"termDays": 365, "legalBasisEnds": "2030-01-01", "timeZone": "Europe/Amsterdam",
@@ -74,22 +66,9 @@ var program = command.Program{Name: "governance", Usage: usage}
 
 func init() {
 	program.Commands = map[string]command.Command{
-		"keygen": keygen, "deal": deal, "manifest": writeManifest, "directory": writeDirectory,
+		"keygen": keygen, "manifest": writeManifest, "directory": writeDirectory,
 		"grant": grant, "sign": sign, "pins": writePins, "verify": verify,
 	}
 }
 
 func main() { program.Main() }
-
-// writeNew makes a public file that was not there.
-func writeNew(path string, text []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
-	if errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("%s exists; nothing is overwritten, so choose another name or move it away", path)
-	}
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(text)
-	return errors.Join(err, f.Sync(), f.Close())
-}

@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -20,7 +21,7 @@ import (
 
 	"github.com/seinhuis/seinhuis/crypto/encoding"
 	"github.com/seinhuis/seinhuis/crypto/oprf"
-	"github.com/seinhuis/seinhuis/evaluator"
+	"github.com/seinhuis/seinhuis/evaluator/ceremony"
 	"github.com/seinhuis/seinhuis/keys"
 	"github.com/seinhuis/seinhuis/manifest"
 	"github.com/seinhuis/seinhuis/manifest/manifesttest"
@@ -70,12 +71,36 @@ func (d *desk) must(t *testing.T, line string) string {
 }
 
 const (
-	dealing     = "deal -epoch 1 -cohorts 2010-2012 -threshold 2 -evaluators 3 -out @dealt"
-	commitsFile = "@dealt/commitments-epoch-1-cohorts-2010-2012.json"
+	commitsFile = "@dealt-2010.json"
 	granting    = "grant -in @directory.json -daily 5 -monthly 50 -from 2027-03-01 -purpose import -out @granted.json"
 )
 
-// newDesk has keys, a dealing, and both files as they are written by hand.
+// made writes what a ceremony ends in: sharings of these cohorts.
+func (d *desk) made(t *testing.T, number uint64, first, last int, key func(cohort int) []byte) {
+	t.Helper()
+	out := ceremony.Outcome{Threshold: 2}
+	for cohort := first; cohort <= last; cohort++ {
+		c, _, err := oprf.Split(key(cohort), 2, 3)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := manifest.Sharing{Epoch: 1, Cohort: cohort, Number: number}
+		for _, point := range c.Bytes() {
+			s.Commitments = append(s.Commitments, point)
+		}
+		out.Sharings = append(out.Sharings, s)
+	}
+	d.write(t, fmt.Sprintf("dealt-%d.json", first), out)
+}
+
+// keyOf is a cohort's key, a small scalar.
+func keyOf(cohort int) []byte {
+	key := make([]byte, oprf.ScalarSize)
+	binary.LittleEndian.PutUint16(key, uint16(cohort))
+	return key
+}
+
+// newDesk has keys, what a ceremony made, and both files as they are written by hand.
 func newDesk(t *testing.T) *desk {
 	t.Helper()
 	d := &desk{dir: t.TempDir()}
@@ -83,7 +108,7 @@ func newDesk(t *testing.T) *desk {
 	if err := json.Unmarshal([]byte(d.must(t, "keygen -dep test -out @keys")), &own); err != nil {
 		t.Fatal(err)
 	}
-	d.must(t, dealing)
+	d.made(t, 1, 2010, 2012, keyOf)
 	until := time.Now().UTC().Truncate(time.Second).AddDate(1, 0, 0)
 	from := until.AddDate(-2, 0, 0)
 	hash := func() string { return manifest.Pin(manifesttest.Random32()).String() }
@@ -158,28 +183,18 @@ func TestCeremony(t *testing.T) {
 		}
 	}
 
-	// The shares that were dealt are those that the manifest commits to.
 	m, err := readText(d.in("m1.txt"), manifest.ParseManifest)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for index := 1; index <= 3; index++ {
-		text, err := keys.ReadPrivate(d.in(fmt.Sprintf("dealt/evaluator-%d-epoch-1-cohorts-2010-2012.json", index)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		shares, err := evaluator.ParseShares(text)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if inForce, missing, err := evaluator.Check(m, index, shares, time.Now()); err != nil || len(inForce) != 3 || len(missing) != 0 {
-			t.Errorf("evaluator %d: %d in force, missing %v: %v", index, len(inForce), missing, err)
-		}
-	}
 
 	// A year later: one cohort more, and nothing else to fill in.
-	d.must(t, "deal -epoch 1 -cohorts 2013-2013 -threshold 2 -evaluators 3 -out @dealt")
-	d.must(t, "manifest -in @manifest.json -commitments @dealt/commitments-epoch-1-cohorts-2013-2013.json -previous @m1.txt -out @m2.txt")
+	d.made(t, 1, 2013, 2013, keyOf)
+	draft := d.must(t, "manifest -in @manifest.json -previous @m1.txt -draft -out @draft.txt")
+	if !strings.Contains(draft, "version 2") || strings.Contains(draft, "cohort") {
+		t.Errorf("the draft:\n%s", draft)
+	}
+	d.must(t, "manifest -in @manifest.json -commitments @dealt-2013.json -previous @m1.txt -out @m2.txt")
 	d.must(t, "sign -key @keys/governance.key -in @m2.txt -out @m2-signed.txt")
 	d.signByEvaluators(t, "m2-signed.txt", 3)
 	if shown := d.must(t, "verify -pins @pins.json -manifest @m2-signed.txt"); !strings.Contains(shown, "cohorts 2010-2013, sharing 1") {
@@ -193,6 +208,13 @@ func TestCeremony(t *testing.T) {
 		t.Error(err)
 	}
 	d.must(t, "directory -in @directory.json -previous @d1.txt -out @d2.txt")
+
+	// Later still one key is shared anew: its new sharing is in the place of the old.
+	d.made(t, 2, 2011, 2011, keyOf)
+	if shown := d.must(t, "manifest -in @manifest.json -commitments @dealt-2011.json -previous @m2.txt -out @m3.txt"); !strings.Contains(shown, "cohort 2011, sharing 2") ||
+		!strings.Contains(shown, "cohorts 2012-2013, sharing 1") {
+		t.Errorf("version 3:\n%s", shown)
+	}
 
 	// A party imports what it has: a grant in its next directory, and nobody else's.
 	today := time.Now().UTC().Format(time.DateOnly)
@@ -223,13 +245,14 @@ func TestRefusals(t *testing.T) {
 	}{
 		"keys_twice":           {nil, "keygen -dep test -out @keys", keys.ErrExists, ""},
 		"deployment_with_caps": {nil, "keygen -dep Test -out @other", nil, "lower-case"},
-		"dealing_twice":        {nil, dealing, nil, "dealt before"},
-		"dealing_beside_one_share_file": {func(t *testing.T, d *desk) {
-			d.write(t, "dealt/evaluator-3-epoch-1-cohorts-2020-2021.json", 1)
-		}, "deal -epoch 1 -cohorts 2020-2021 -threshold 2 -evaluators 3 -out @dealt", nil, "dealt before"},
-		"threshold_over_evaluators": {nil, "deal -epoch 1 -cohorts 2014-2014 -threshold 4 -evaluators 3 -out @dealt", nil, "-threshold lies"},
-		"cohorts_backwards":         {nil, "deal -epoch 1 -cohorts 2014-2013 -threshold 2 -evaluators 3 -out @dealt", nil, "range of birth years"},
-		"epoch_0":                   {nil, "deal -epoch 0 -cohorts 2014-2014 -threshold 2 -evaluators 3 -out @dealt", nil, "-epoch"},
+		"shared_anew_as_another_key": {func(t *testing.T, d *desk) {
+			d.must(t, "manifest -in @manifest.json -commitments "+commitsFile+" -out @m1.txt")
+			d.made(t, 2, 2011, 2011, func(int) []byte { return keyOf(1999) })
+		}, "manifest -in @manifest.json -commitments @dealt-2011.json -previous @m1.txt -out @m.txt", manifest.ErrPublicKey, ""},
+		"shared_anew_under_the_old_number": {func(t *testing.T, d *desk) {
+			d.must(t, "manifest -in @manifest.json -commitments "+commitsFile+" -out @m1.txt")
+			d.made(t, 1, 2011, 2011, keyOf)
+		}, "manifest -in @manifest.json -commitments @dealt-2011.json -previous @m1.txt -out @m.txt", manifest.ErrSharings, ""},
 
 		"version_by_hand": {func(t *testing.T, d *desk) { d.manifest["version"] = 3 }, "manifest -in @manifest.json -out @m.txt", nil, "leave version"},
 		"unknown_key":     {func(t *testing.T, d *desk) { d.manifest["colour"] = "blue" }, "manifest -in @manifest.json -out @m.txt", encoding.ErrMalformed, "line 1"},
@@ -290,57 +313,9 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// The dealer prints a warning and no secret, and its share files are for the
-// owner alone.
-func TestDealKeepsSecrets(t *testing.T) {
-	d := &desk{dir: t.TempDir()}
-	stdout, stderr, err := d.do(dealing)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !strings.Contains(stderr, "every key") {
-		t.Errorf("no warning: %s", stderr)
-	}
-	for index := 1; index <= 3; index++ {
-		path := d.in(fmt.Sprintf("dealt/evaluator-%d-epoch-1-cohorts-2010-2012.json", index))
-		info, err := os.Stat(path)
-		if err != nil || info.Mode().Perm() != 0o600 {
-			t.Errorf("%v, %v", info, err)
-		}
-		var file struct {
-			Shares []struct{ Value string }
-		}
-		text, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := json.Unmarshal(text, &file); err != nil || len(file.Shares) != 3 {
-			t.Fatalf("%d shares, %v", len(file.Shares), err)
-		}
-		for _, share := range file.Shares {
-			if strings.Contains(stdout+stderr, share.Value) {
-				t.Error("a share is printed")
-			}
-		}
-	}
-	public, err := os.ReadFile(d.in("dealt/commitments-epoch-1-cohorts-2010-2012.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var c commitments
-	if err := encoding.UnmarshalJSON(public, &c); err != nil || len(c.Sharings) != 3 {
-		t.Fatalf("%d sharings, %v", len(c.Sharings), err)
-	}
-	for _, s := range c.Sharings {
-		if _, err := oprf.ParseCommitments(s.Points()); err != nil {
-			t.Error(err)
-		}
-	}
-}
-
 func TestCommandLine(t *testing.T) {
 	var stdout bytes.Buffer
-	if err := program.Run(context.Background(), []string{"-h"}, &stdout, io.Discard); err != nil || !strings.Contains(stdout.String(), "governance deal") {
+	if err := program.Run(context.Background(), []string{"-h"}, &stdout, io.Discard); err != nil || !strings.Contains(stdout.String(), "governance manifest") {
 		t.Errorf("-h: %v", err)
 	}
 	if err := program.Run(context.Background(), nil, io.Discard, io.Discard); !errors.Is(err, flag.ErrHelp) {

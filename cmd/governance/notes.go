@@ -16,7 +16,9 @@ import (
 
 	"golang.org/x/mod/sumdb/note"
 
+	"github.com/seinhuis/seinhuis/cmd/internal/command"
 	"github.com/seinhuis/seinhuis/crypto/encoding"
+	"github.com/seinhuis/seinhuis/evaluator/ceremony"
 	"github.com/seinhuis/seinhuis/keys"
 	"github.com/seinhuis/seinhuis/manifest"
 )
@@ -55,9 +57,10 @@ func writeManifest(_ context.Context, args []string, stdout, stderr io.Writer) e
 	in := fs.String("in", "", "")
 	previous := fs.String("previous", "", "")
 	out := fs.String("out", "", "")
+	draft := fs.Bool("draft", false, "")
 	var dealt []string
 	fs.Func("commitments", "", func(path string) error { dealt = append(dealt, path); return nil })
-	if err := program.Parse(fs, args, "previous", "commitments"); err != nil {
+	if err := program.Parse(fs, args, "previous", "commitments", "draft"); err != nil {
 		return err
 	}
 	m := new(manifest.Manifest)
@@ -77,14 +80,22 @@ func writeManifest(_ context.Context, args []string, stdout, stderr io.Writer) e
 		m.Version, m.Previous, m.Sharings = prev.Version+1, prev.Hash(), prev.Sharings
 	}
 	for _, path := range dealt {
-		var c commitments
-		if err := readJSON(path, &c); err != nil {
+		var made ceremony.Outcome
+		if err := readJSON(path, &made); err != nil {
 			return err
 		}
-		if c.Threshold != m.Threshold {
+		if made.Threshold != m.Threshold {
 			return fmt.Errorf("%s: dealt for another threshold than the manifest's", path)
 		}
-		m.Sharings = append(m.Sharings, c.Sharings...)
+		for _, s := range made.Sharings {
+			m.Sharings = slices.DeleteFunc(slices.Clone(m.Sharings), func(was manifest.Sharing) bool {
+				return was.Epoch == s.Epoch && was.Cohort == s.Cohort && was.Number < s.Number
+			})
+			m.Sharings = append(m.Sharings, s)
+		}
+	}
+	if *draft {
+		m.Sharings = nil
 	}
 	slices.SortStableFunc(m.Sharings, func(a, b manifest.Sharing) int {
 		return cmp.Or(cmp.Compare(a.Epoch, b.Epoch), cmp.Compare(a.Cohort, b.Cohort))
@@ -93,12 +104,19 @@ func writeManifest(_ context.Context, args []string, stdout, stderr io.Writer) e
 	if err != nil {
 		return fmt.Errorf("%s: %w", *in, err)
 	}
+	if *draft {
+		if err := command.WriteNew(*out, []byte(text)); err != nil {
+			return err
+		}
+		fmt.Fprintf(stdout, "%s\nNow sign it as governance, and have the evaluators deal for it: %s\n", m.Summary(), *out)
+		return nil
+	}
 	if prev != nil {
 		if err := m.Follows(prev); err != nil {
 			return fmt.Errorf("%s: %w", *in, err)
 		}
 	}
-	if err := writeNew(*out, []byte(text)); err != nil {
+	if err := command.WriteNew(*out, []byte(text)); err != nil {
 		return err
 	}
 	fmt.Fprintf(stdout, "%s\nNow have it signed by governance and by at least %d evaluators: %s\n", m.Summary(), m.Threshold, *out)
@@ -155,7 +173,7 @@ func writeDirectory(_ context.Context, args []string, stdout, stderr io.Writer) 
 			return fmt.Errorf("%s: %w", *in, err)
 		}
 	}
-	if err := writeNew(*out, []byte(text)); err != nil {
+	if err := command.WriteNew(*out, []byte(text)); err != nil {
 		return err
 	}
 	fmt.Fprintf(stdout, "%s\nNow sign it with the directory's key: %s\n", d.Summary(), *out)
@@ -232,7 +250,7 @@ func writePins(_ context.Context, args []string, stdout, stderr io.Writer) error
 	if err != nil {
 		return err
 	}
-	if err := writeNew(*out, append(text, '\n')); err != nil {
+	if err := command.WriteNew(*out, append(text, '\n')); err != nil {
 		return err
 	}
 	fmt.Fprintf(stdout, "%s\nThese keys are trusted from now on wherever %s is put: read them to each other first.\n", text, *out)

@@ -83,6 +83,7 @@ var (
 	ErrTooFew      = errors.New("oprf: fewer answers than the threshold")
 	ErrDuplicate   = errors.New("oprf: two answers are of one share")
 	ErrMixed       = errors.New("oprf: answers belong to different batches or sharings")
+	ErrDealing     = errors.New("oprf: a dealing is not of what its dealer holds, or a part is not of its dealing")
 	ErrIdentity    = errors.New("oprf: the combined element is the identity")
 )
 
