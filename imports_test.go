@@ -40,7 +40,7 @@ var imports = map[string]string{
 	"matcher":         "registry api manifest audit crypto/encoding",
 	"api/evaluation":  "evaluator unusual api manifest audit api/edge crypto/encoding keys",
 	"api/exchange":    "matcher registry unusual api manifest audit api/edge crypto/encoding keys",
-	"gateway":         "api manifest audit calendar crypto/... keys api/edge gateway/webhook gateway/mail gateway/oauth",
+	"gateway":         "api manifest audit calendar crypto/... disk keys api/edge gateway/webhook gateway/mail gateway/oauth",
 	"gateway/webhook": "api",
 	"gateway/mail":    "",
 	"gateway/rest":    "gateway gateway/webhook gateway/mail api api/edge crypto/encoding",

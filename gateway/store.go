@@ -16,6 +16,7 @@ import (
 	"github.com/seinhuis/seinhuis/crypto/atrest"
 	"github.com/seinhuis/seinhuis/crypto/encoding"
 	"github.com/seinhuis/seinhuis/crypto/token"
+	"github.com/seinhuis/seinhuis/disk"
 )
 
 // ErrStore says that the data folder and the storage key do not belong together,
@@ -70,7 +71,7 @@ func openStore(folder string, fs vfs.FS, root []byte) (*store, error) {
 		return nil, err
 	}
 	db, err := pebble.Open(folder, &pebble.Options{
-		FS:                 fs,
+		FS:                 disk.Strict(fs, quiet{}.Fatalf),
 		FormatMajorVersion: pebble.FormatNewest,
 		Logger:             quiet{},
 		MemTableSize:       8 << 20,

@@ -14,6 +14,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/seinhuis/seinhuis/api"
+	"github.com/seinhuis/seinhuis/disk/disktest"
 	"github.com/seinhuis/seinhuis/matcher"
 	"github.com/seinhuis/seinhuis/matcher/matchertest"
 	"github.com/seinhuis/seinhuis/registry"
@@ -412,7 +413,7 @@ func TestRow2Answers(t *testing.T) {
 		w.Ingest = int(seed % 2)
 		w.Store.Close()
 		disk := vfs.NewCrashableMem()
-		c := &camera{FS: disk, disk: disk, rng: rng}
+		c := disktest.NewCamera(disk, rng)
 		w.Open(c)
 		papers := []matchertest.Paper{w.Signal(0, matchertest.Child(1)), w.Signal(1, matchertest.Child(1)), w.Signal(2, matchertest.Child(1))}
 		type said struct {
@@ -423,21 +424,21 @@ func TestRow2Answers(t *testing.T) {
 		}
 		var all []said
 		words := []api.Answer{api.AnswerWillCall, api.AnswerContactMade, api.AnswerInContact}
-		c.turn(true)
+		c.Turn(true)
 		for i := range 12 {
 			w.Advance(time.Second)
 			s := said{from: i % 3, to: (i + 1 + i%2) % 3}
 			s.act, s.out = answer(t, w, papers[s.from], papers[s.to], words[i%3])
-			s.pictures = c.taken()
+			s.pictures = c.Taken()
 			all = append(all, s)
 		}
-		c.turn(false)
+		c.Turn(false)
 		w.Store.Close()
-		if len(c.pictures) < 24 {
-			t.Fatalf("%d pictures", len(c.pictures))
+		if len(c.Pictures()) < 24 {
+			t.Fatalf("%d pictures", len(c.Pictures()))
 		}
 		tried := 0
-		for i, picture := range c.pictures {
+		for i, picture := range c.Pictures() {
 			if soak.Race && i%8 > 0 { // all of them without it
 				continue
 			}

@@ -10,7 +10,6 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
-	"sync"
 	"testing"
 	"testing/cryptotest"
 	"time"
@@ -18,108 +17,26 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/seinhuis/seinhuis/api"
+	"github.com/seinhuis/seinhuis/disk/disktest"
 	"github.com/seinhuis/seinhuis/matcher"
 	"github.com/seinhuis/seinhuis/matcher/matchertest"
 	"github.com/seinhuis/seinhuis/registry"
 	"github.com/seinhuis/seinhuis/soak"
 )
 
-// A camera is a file system that takes a picture of its disk, as a loss of power
-// would leave it, before and after everything that is synced: with nothing, half or
-// all of what was not synced.
-type camera struct {
-	vfs.FS
-	disk *vfs.MemFS
-	rng  *rand.Rand
-
-	mu       sync.Mutex
-	on       bool
-	pictures []*vfs.MemFS
-}
-
-func (c *camera) shoot() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.on {
-		cfg := vfs.CrashCloneCfg{UnsyncedDataPercent: len(c.pictures) % 3 * 50, RNG: c.rng}
-		c.pictures = append(c.pictures, c.disk.CrashClone(cfg))
-	}
-}
-
-// taken is how many pictures there are.
-func (c *camera) taken() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return len(c.pictures)
-}
-
-func (c *camera) turn(on bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.on = on
-}
-
-type watchedFile struct {
-	vfs.File
-	c *camera
-}
-
-func (c *camera) watch(file vfs.File, err error) (vfs.File, error) {
-	if err != nil {
-		return nil, err
-	}
-	return watchedFile{file, c}, nil
-}
-
-func (c *camera) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
-	return c.watch(c.FS.Create(name, category))
-}
-
-func (c *camera) OpenReadWrite(name string, category vfs.DiskWriteCategory, o ...vfs.OpenOption) (vfs.File, error) {
-	return c.watch(c.FS.OpenReadWrite(name, category, o...))
-}
-
-func (c *camera) OpenDir(name string) (vfs.File, error) { return c.watch(c.FS.OpenDir(name)) }
-
-// Link and ReuseForWrite of a MemFS take a lock twice, and so get stuck when a
-// picture is taken in between.
-func (c *camera) Link(old, name string) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.FS.Link(old, name)
-}
-
-func (c *camera) ReuseForWrite(old, name string, category vfs.DiskWriteCategory) (vfs.File, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.watch(c.FS.ReuseForWrite(old, name, category))
-}
-
-func (f watchedFile) Sync() error {
-	f.c.shoot()
-	defer f.c.shoot()
-	return f.File.Sync()
-}
-
-func (f watchedFile) SyncData() error {
-	f.c.shoot()
-	defer f.c.shoot()
-	return f.File.SyncData()
-}
-
 // rebuiltOn opens a world's store on a disk, rebuilds it, and gives pictures of the
 // disk meanwhile.
 func rebuiltOn(t *testing.T, w *matchertest.World, disk *vfs.MemFS, rng *rand.Rand) []*vfs.MemFS {
 	t.Helper()
-	c := &camera{FS: disk, disk: disk, rng: rng}
+	c := disktest.NewCamera(disk, rng)
 	w.Open(c)
-	c.turn(true)
+	c.Turn(true)
 	_, err := w.Rebuild(t.Context())
-	c.turn(false)
+	c.Turn(false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return c.pictures
+	return c.Pictures()
 }
 
 // written is all of a store that anybody can see, in lines.
