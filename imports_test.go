@@ -111,6 +111,20 @@ func TestNeverLinked(t *testing.T) {
 	}
 }
 
+// What only tests need is linked into no program.
+func TestOnlyTestsLinkTheirTools(t *testing.T) {
+	dependOnAll(t)
+	deps := goList(t, "-deps", "./cmd/...", "./bench")
+	if !slices.Contains(deps, module+"registry") {
+		t.Fatal("go list does not list what the programs link")
+	}
+	for _, path := range deps {
+		if strings.HasPrefix(path, "github.com/anishathalye/porcupine") || path == module+"soak" {
+			t.Errorf("a program links %s", path)
+		}
+	}
+}
+
 // dependOnAll looks at every folder. The go command sees it and does not take the
 // result of an earlier run when one has changed; it cannot see what go list reads.
 func dependOnAll(t *testing.T) {

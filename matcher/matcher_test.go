@@ -589,3 +589,23 @@ func implied(t *testing.T, w *matchertest.World) {
 		t.Error(err)
 	}
 }
+
+// The clock has ended a signal and nobody has swept: what its party says of it meets
+// the tombstone that the same transaction makes. (make soak ROW=6 found it: a sid came
+// to life again, and who had met it before was not told of it twice.)
+func TestWhatTheClockHasEndedIsGoneBeforeTheSweep(t *testing.T) {
+	w := matchertest.New(t, 2)
+	tag := matchertest.Child(1)
+	w.Signal(0, tag)
+	short := w.Write(1, tag, api.NewSID(), 1, func(s *api.Statement) { s.Expires = registry.Today(w.Now()).AddDate(0, 0, 1) })
+	if _, err := w.Send(short); err != nil {
+		t.Fatal(err)
+	}
+	w.Advance(24 * time.Hour)
+	if _, err := w.Send(w.Write(1, tag, short.Statement.SID, 1)); api.CodeOf(err) != api.CodeGone {
+		t.Errorf("its sid again: %v", err)
+	}
+	if _, err := w.Act(t.Context(), matchertest.Party(1), w.Withdrawal(short)); api.CodeOf(err) != api.CodeGone {
+		t.Errorf("its withdrawal: %v", err)
+	}
+}

@@ -250,7 +250,7 @@ func (w *World) Revise(of Paper) Paper {
 // epoch if it has one; change may alter it first.
 func (w *World) Withdrawal(of Paper, change ...func(*api.Act)) api.ActRequest {
 	w.t.Helper()
-	return w.act(of, append([]func(*api.Act){func(a *api.Act) { a.Act, a.Body = api.ActWithdraw, api.ReasonEnded }}, change...))
+	return w.ActOn(of, append([]func(*api.Act){func(a *api.Act) { a.Act, a.Body = api.ActWithdraw, api.ReasonEnded }}, change...)...)
 }
 
 // Answer signs the act that answers another signal in the match of a signal; change may
@@ -258,9 +258,9 @@ func (w *World) Withdrawal(of Paper, change ...func(*api.Act)) api.ActRequest {
 func (w *World) Answer(of, other Paper, word api.Answer, change ...func(*api.Act)) api.ActRequest {
 	w.t.Helper()
 	match := w.MatchOf(of)
-	return w.act(of, append([]func(*api.Act){func(a *api.Act) {
+	return w.ActOn(of, append([]func(*api.Act){func(a *api.Act) {
 		a.Act, a.Match, a.OtherSID, a.Body = api.ActAnswer, match.ID, other.Statement.SID, string(word)
-	}}, change...))
+	}}, change...)...)
 }
 
 // MatchOf is the match that a signal is in; zero if it is in none.
@@ -274,7 +274,8 @@ func (w *World) MatchOf(of Paper) registry.Match {
 	return m
 }
 
-func (w *World) act(of Paper, change []func(*api.Act)) api.ActRequest {
+// ActOn signs an act on a signal; change says which.
+func (w *World) ActOn(of Paper, change ...func(*api.Act)) api.ActRequest {
 	w.t.Helper()
 	face := of.Statement.Faces[0]
 	if i := slices.IndexFunc(of.Statement.Faces, func(f api.Face) bool { return f.Epoch == w.oldest() }); i >= 0 {

@@ -70,6 +70,16 @@ func (r *reads) close() (err error) {
 	return err
 }
 
+// wrote gives what the transaction itself has put under a key.
+func (t *tx) wrote(key []byte) (value []byte, ok bool) {
+	for _, w := range slices.Backward(t.writes) {
+		if bytes.Equal(w.key, key) {
+			return w.value, !w.delete
+		}
+	}
+	return nil, false
+}
+
 // A write sets a key, or deletes it. Of two writes of one key the later counts.
 type write struct {
 	key, value []byte
@@ -121,9 +131,11 @@ func (t *tx) Match() (registry.Match, error) {
 // Tombstone implements registry.Tx.
 func (t *tx) Tombstone(party api.PartyID, sid api.SID) (tomb registry.Tombstone, ok bool, err error) {
 	key := tombstoneKey(t.idx, t.store.keys.Grave(party, sid))
-	sealed, ok, err := t.at.find(key)
-	if !ok || err != nil {
-		return tomb, false, err
+	sealed, ok := t.wrote(key)
+	if !ok {
+		if sealed, ok, err = t.at.find(key); !ok || err != nil {
+			return tomb, false, err
+		}
 	}
 	return tomb, true, t.store.open(tableTombstone, key, sealed, &tomb)
 }
