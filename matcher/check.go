@@ -67,11 +67,15 @@ func (m *Matcher) Check(ctx context.Context, report func(Difference)) (Checked, 
 		live    []checkedSignal
 		matches = make(map[registry.Member]api.MatchID) // who is in which
 		lapsed  = make(map[api.MatchID]bool)            // that somebody has left by the clock alone
-		today   = registry.Today(m.Now())
 	)
 	if err := m.Store.Verify(ctx); err != nil {
 		return done, err
 	}
+	now, err := m.Clock(ctx)
+	if err != nil {
+		return done, err
+	}
+	today := now.Day
 	epoch, _, err := m.Store.Epoch(ctx)
 	if err != nil {
 		return done, err

@@ -30,7 +30,10 @@ func (m *Matcher) Import(ctx context.Context, from api.PartyID, subs []api.Submi
 	if len(subs) > api.MaxImport {
 		return nil, api.Refuse(api.CodeTooLarge, nil)
 	}
-	adm := m.admission()
+	adm, err := m.admission(ctx)
+	if err != nil {
+		return nil, err
+	}
 	if err := m.ready(ctx, adm.Manifest); err != nil {
 		return nil, err
 	}
@@ -64,7 +67,7 @@ func (m *Matcher) Import(ctx context.Context, from api.PartyID, subs []api.Submi
 		rows[idx] = append(rows[idx], i)
 	}
 	var taken atomic.Int64
-	err := m.Store.UpdateAll(ctx, idxs, func(idx registry.Idx, tx registry.Tx) error {
+	err = m.Store.UpdateAll(ctx, idxs, func(idx registry.Idx, tx registry.Tx) error {
 		return m.changeIn(adm, idx, tx, func(c *change) error {
 			defer func() { taken.Add(int64(c.taken)) }()
 			for _, i := range rows[idx] {

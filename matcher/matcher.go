@@ -11,7 +11,6 @@
 package matcher
 
 import (
-	"bytes"
 	"context"
 	"crypto/ed25519"
 	"errors"
@@ -52,6 +51,7 @@ type Matcher struct {
 	ReadOnly ReadOnly
 
 	counts counts
+	clock  clock
 	epoch  atomic.Pointer[storedEpoch]
 	first  sync.Mutex // held by who looks up or sets the epoch
 }
@@ -120,22 +120,32 @@ type Outcome struct {
 	Hasty   bool
 }
 
-func (m *Matcher) admission() registry.Admission {
+func (m *Matcher) admission(ctx context.Context) (registry.Admission, error) {
 	man, dir := m.Trust()
-	return registry.Admission{Manifest: man, Directory: dir, Now: m.Now(), Restores: m.Store.Restores()}
+	now, err := m.Clock(ctx)
+	return registry.Admission{Manifest: man, Directory: dir, Clock: now, Restores: m.Store.Restores()}, err
 }
 
 // Submit takes a new signal or a revision of one from the party that sent it.
 // Refusals are *api.Error. When it returns nil the signal, its match and the
 // events to all concerned are durable.
 func (m *Matcher) Submit(ctx context.Context, from api.PartyID, sub api.Submission) (Outcome, error) {
-	adm := m.admission() // one manifest for all of it: it can change at any time
+	adm, err := m.admission(ctx) // one manifest for all of it: it can change at any time
+	if err != nil {
+		return Outcome{}, err
+	}
 	if err := m.ready(ctx, adm.Manifest); err != nil {
 		return Outcome{}, err
 	}
 	st, refusal := adm.Statement(from, sub)
 	if st.Rev == 0 {
 		return Outcome{}, refusal
+	}
+	if now, goes, err := m.heard(ctx, adm, st.Party, sub.Signed, st.KeyID, st.Issued); err != nil {
+		return Outcome{}, err
+	} else if goes {
+		adm = now
+		st, refusal = adm.Statement(from, sub)
 	}
 	if err := m.openCounts(ctx, adm); err != nil {
 		return Outcome{}, err
@@ -146,7 +156,7 @@ func (m *Matcher) Submit(ctx context.Context, from api.PartyID, sub api.Submissi
 	}
 	created := false
 	at := m.place(st)
-	err := m.Store.Update(ctx, at, func(tx registry.Tx) error {
+	err = m.Store.Update(ctx, at, func(tx registry.Tx) error {
 		c := &change{m: m, adm: adm, idx: at, tx: tx}
 		if refusal == nil {
 			c.coming = &signal.Statement
@@ -233,10 +243,19 @@ func keepsTags(stored, revised registry.Signal) bool {
 // Refusals are *api.Error. When it returns nil what it does, and the events to the
 // others, are durable.
 func (m *Matcher) Act(ctx context.Context, from api.PartyID, req api.ActRequest) (Outcome, error) {
-	adm := m.admission()
+	adm, err := m.admission(ctx)
+	if err != nil {
+		return Outcome{}, err
+	}
 	act, refusal := adm.Act(from, req.Signed)
 	if act.Rev == 0 {
 		return Outcome{}, refusal
+	}
+	if now, goes, err := m.heard(ctx, adm, act.Party, req.Signed, act.KeyID, act.Issued); err != nil {
+		return Outcome{}, err
+	} else if goes {
+		adm = now
+		act, refusal = adm.Act(from, req.Signed)
 	}
 	if refusal == nil && act.Act != api.ActWithdraw {
 		refusal = m.ReadOnly.refusal()
@@ -255,7 +274,7 @@ func (m *Matcher) Act(ctx context.Context, from api.PartyID, req api.ActRequest)
 		return err
 	}
 	at := *m.epoch.Load()
-	err := m.change(ctx, adm, m.Keys.Idx(at.number, act.Tag), take)
+	err = m.change(ctx, adm, m.Keys.Idx(at.number, act.Tag), take)
 	// What ended before an epoch was closed has its tombstone where it ended.
 	for _, e := range slices.Backward(adm.Manifest.Epochs) {
 		if errors.Is(err, errNothing) && e.State == manifest.EpochClosed {
@@ -326,52 +345,12 @@ func (c *change) isHasty(s registry.Signal) bool {
 	return (was.Others > 0 || len(c.live) > 1) && c.adm.Now.Sub(was.First) < hastyWithin
 }
 
-// sweepBatch is how many signals the sweep ends in one commit. On the first of a
-// month a twelfth of all of them ends.
-var sweepBatch = 1000
-
-// Sweep ends what has expired by the clock, and lets the store drop what nobody
-// needs any more. It returns how many idxs it visited.
-func (m *Matcher) Sweep(ctx context.Context) (int, error) {
-	if m.afterRestore(m.Now(), sweepWaits) {
-		return 0, nil
-	}
-	swept := 0
-	var last registry.Idx
-	for {
-		adm := m.admission()
-		due, err := m.Store.Due(ctx, registry.Today(adm.Now), sweepBatch)
-		if err != nil {
-			return swept, err
-		}
-		if len(due) > 0 && due[0] == last {
-			return swept, fmt.Errorf("matcher: %w: a day of expiry without its signal", registry.ErrCorrupt)
-		}
-		full := len(due) == sweepBatch
-		if len(due) > 0 {
-			last = due[0]
-		}
-		slices.SortFunc(due, func(a, b registry.Idx) int { return bytes.Compare(a[:], b[:]) })
-		due = slices.Compact(due)
-		err = m.Store.UpdateAll(ctx, due, func(idx registry.Idx, tx registry.Tx) error {
-			return m.changeIn(adm, idx, tx, func(*change) error { return nil })
-		})
-		if err != nil {
-			return swept, err
-		}
-		if swept += len(due); !full {
-			return swept, m.Store.Trim(ctx, registry.Today(adm.Now))
-		}
-	}
-}
-
 // A change is one transaction on one idx, as the rules see it.
 type change struct {
 	m     *Matcher
 	adm   registry.Admission
 	idx   registry.Idx
 	tx    registry.Tx
-	today encoding.Date
 	live  []registry.Signal
 	hasty bool // the withdrawal; see Outcome
 
@@ -389,26 +368,32 @@ func (m *Matcher) changeIn(adm registry.Admission, idx registry.Idx, tx registry
 }
 
 func (c *change) run(fn func(*change) error) error {
-	c.today = registry.Today(c.adm.Now)
-	if err := c.expire(); err != nil {
+	if err := c.expire(func(s registry.Signal) encoding.Date { return s.Expires }); err != nil {
 		return err
 	}
 	return fn(c)
 }
 
+// endIn does nothing but the clock's work, the end of the legal basis included. Other
+// changes leave that to the sweep: they can be withdrawals, which are still taken.
+func (m *Matcher) endIn(adm registry.Admission, idx registry.Idx, tx registry.Tx) error {
+	c := &change{m: m, adm: adm, idx: idx, tx: tx}
+	return c.expire(adm.EndOf)
+}
+
 // expire ends every signal whose day has come, day by day, as if the clock's work
 // had been done each midnight. Those who leave at one midnight are not told of
 // each other.
-func (c *change) expire() error {
+func (c *change) expire(end func(registry.Signal) encoding.Date) error {
 	all, err := c.tx.Signals()
 	if err != nil {
 		return err
 	}
 	c.spare(all)
-	slices.SortStableFunc(all, func(a, b registry.Signal) int { return a.Expires.Compare(b.Expires) })
+	slices.SortStableFunc(all, func(a, b registry.Signal) int { return end(a).Compare(end(b)) })
 	c.live = all
-	for len(c.live) > 0 && !c.live[0].Live(c.today) {
-		for day := c.live[0].Expires; len(c.live) > 0 && c.live[0].Expires == day; {
+	for len(c.live) > 0 && end(c.live[0]).Compare(c.adm.Day) <= 0 {
+		for day := end(c.live[0]); len(c.live) > 0 && end(c.live[0]) == day; {
 			gone := c.live[0]
 			c.live = c.live[1:]
 			if _, err := c.bury(gone, api.Hash{}, "signal.expire"); err != nil {
@@ -519,7 +504,7 @@ func (c *change) emit(e registry.Event) (err error) {
 	if err != nil {
 		return err
 	}
-	return c.tx.Emit(e, c.today.AddDate(rememberYears, 0, 0))
+	return c.tx.Emit(e, c.adm.Day.AddDate(rememberYears, 0, 0))
 }
 
 // grant logs what is done and gives what the receipt will say of it.

@@ -134,7 +134,7 @@ func (m *Matcher) KeepCounts(ctx context.Context) error {
 	if !m.counts.dirty {
 		return nil
 	}
-	oldest := utcDay(m.Now()).AddDate(0, 0, -1)
+	oldest := utcDay(m.Time()).AddDate(0, 0, -1)
 	for day, parties := range m.counts.days {
 		var changed []registry.Counts
 		for _, one := range parties {
@@ -160,7 +160,10 @@ func (m *Matcher) KeepCounts(ctx context.Context) error {
 
 // Quota is what a party may still do today.
 func (m *Matcher) Quota(ctx context.Context, party api.PartyID) (api.Quota, error) {
-	adm := m.admission()
+	adm, err := m.admission(ctx)
+	if err != nil {
+		return api.Quota{}, err
+	}
 	m.counts.mu.Lock()
 	defer m.counts.mu.Unlock()
 	today, err := m.counts.open(ctx, m.Store, utcDay(adm.Now))

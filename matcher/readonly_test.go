@@ -56,14 +56,11 @@ func TestReadOnlyTakesNothingNewButWithdrawals(t *testing.T) {
 			if n, err := w.Sweep(t.Context()); err != nil || n != 1 {
 				t.Errorf("swept %d, %v", n, err)
 			}
-			w.SetClock(w.Now().AddDate(-2, 0, 0))
 
 			if !w.ReadOnly.Set(why, false) || len(w.ReadOnly.Why()) > 0 {
 				t.Error("it stays read-only")
 			}
-			if _, err := w.Send(fresh); err != nil {
-				t.Error(err)
-			}
+			w.Signal(0, matchertest.Child(2))
 		})
 	}
 	t.Run("as_long_as_there_is_any_reason", func(t *testing.T) {

@@ -44,8 +44,11 @@ var ErrBehind = errors.New("matcher: nothing was changed: live signals have no f
 // those to which its signals go. Only then does the store say that it is of the new
 // epoch, and until then Ready keeps everybody out.
 func (m *Matcher) Rebuild(ctx context.Context) (Rebuilt, error) {
-	r := rebuilding{m: m, adm: m.admission()}
+	r := rebuilding{m: m}
 	var err error
+	if r.adm, err = m.admission(ctx); err != nil {
+		return r.done, err
+	}
 	if r.from, _, err = m.Store.Epoch(ctx); err != nil {
 		return r.done, err
 	}
@@ -90,12 +93,11 @@ type arrival struct {
 // must move. It refuses if something cannot.
 func (r *rebuilding) expire(ctx context.Context) error {
 	var due []registry.Idx
-	today := registry.Today(r.adm.Now)
 	behind := make(map[api.PartyID]int)
 	err := r.m.Store.Scan(ctx, registry.Idx{}, func(idx registry.Idx, signals []registry.Signal, _ registry.Match) error {
 		expired := false
 		for _, s := range signals {
-			if !s.Live(today) {
+			if r.adm.EndOf(s).Compare(r.adm.Day) <= 0 {
 				expired = true
 			} else if _, ok := r.m.Keys.Place(s.Statement, r.epoch); !ok {
 				behind[s.Party]++
@@ -115,7 +117,7 @@ func (r *rebuilding) expire(ctx context.Context) error {
 	}
 	for batch := range slices.Chunk(due, sweepBatch) {
 		err := r.m.Store.UpdateAll(ctx, batch, func(idx registry.Idx, tx registry.Tx) error {
-			return r.m.changeIn(r.adm, idx, tx, func(*change) error { return nil })
+			return r.m.endIn(r.adm, idx, tx)
 		})
 		if err != nil {
 			return err

@@ -125,7 +125,7 @@ func (m *Matcher) Replay(ctx context.Context, ended []registry.Ended) (done Repl
 		done.Ended += len(which)
 	}
 	slices.SortFunc(idxs, func(a, b registry.Idx) int { return bytes.Compare(a[:], b[:]) })
-	adm := m.admission()
+	adm, err := m.admission(ctx)
 	for batch := range slices.Chunk(idxs, sweepBatch) {
 		err := m.Store.UpdateAll(ctx, batch, func(at registry.Idx, tx registry.Tx) error {
 			return m.changeIn(adm, at, tx, func(c *change) error {

@@ -26,9 +26,15 @@ const (
 type Admission struct {
 	Manifest  *manifest.Manifest
 	Directory *manifest.Directory
-	Now       time.Time
+	Clock
 	Restores  []Restore // of the store
 }
+
+// ErrClock says that the clock is held; see Clock.
+var ErrClock = errors.New("registry: the clock is more than a day ahead of all that was seen; see docs/operations.md")
+
+// heldFor is when to ask again while the clock is held.
+const heldFor = time.Minute
 
 // Statement admits a submission from the party that sent it, and returns what it
 // says. Every refusal is an *api.Error. With a refusal the statement is returned all
@@ -59,8 +65,7 @@ func (a Admission) statement(s api.Statement, sub api.Submission) error {
 	if err := a.inForce(); err != nil {
 		return err
 	}
-	today := Today(a.Now)
-	if s.Expires.Compare(today) <= 0 || s.Expires.Compare(today.AddDate(2, 0, 1)) > 0 {
+	if s.Expires.Compare(a.Day) <= 0 || s.Expires.Compare(a.Day.AddDate(2, 0, 1)) > 0 {
 		return api.Refuse(api.CodeExpires, nil)
 	}
 	if !a.epochs(s, again) {
@@ -140,12 +145,39 @@ func Ends(m *manifest.Manifest) time.Time {
 	return m.NotAfter
 }
 
+// EndOf is the first day on which a signal no longer lives: its own, or that on which
+// the legal basis ends.
+func (a Admission) EndOf(s Signal) encoding.Date {
+	if ends := a.Manifest.Policy.LegalBasisEnds; !ends.IsZero() && ends.Compare(s.Expires) < 0 {
+		return ends
+	}
+	return s.Expires
+}
+
+// Sunset tells whether the legal basis has ended: no signal lives any more.
+func (a Admission) Sunset() bool { return SunsetOn(a.Manifest, a.Day) }
+
+// SunsetOn tells whether it has ended by a day.
+func SunsetOn(m *manifest.Manifest, day encoding.Date) bool {
+	ends := m.Policy.LegalBasisEnds
+	return !ends.IsZero() && day.Compare(ends) >= 0
+}
+
+// Witnesses tells whether what a party has signed shows the time that the clock shows.
+func (a Admission) Witnesses(party api.PartyID, signed api.Signed, key encoding.KeyID, issued time.Time) bool {
+	public, ok := a.Directory.SignKey(party, key, a.Now)
+	return ok && signed.Verify(public) && a.Says.Sub(issued).Abs() <= maxAhead
+}
+
 // inForce checks what must be in force for signals to come and matches to go on.
 func (a Admission) inForce() error {
+	if a.Held {
+		return api.RefuseFor(api.CodeUnavailable, ErrClock, heldFor)
+	}
 	if a.Now.After(a.Manifest.NotAfter) || a.Now.After(a.Directory.NotAfter) {
 		return api.Refuse(api.CodeUnavailable, errors.New("registry: the manifest or the directory is no longer in force"))
 	}
-	if ends := a.Manifest.Policy.LegalBasisEnds; !ends.IsZero() && Today(a.Now).Compare(ends) >= 0 {
+	if a.Sunset() {
 		return api.Refuse(api.CodeLegalBasis, nil)
 	}
 	return nil
@@ -163,9 +195,10 @@ func (a Admission) own(from api.PartyID, dep string, party api.PartyID) error {
 }
 
 // signed checks time and signature, which statements and acts have in common. What is
-// sent again to a restored store is as old as it is, and so may its key be.
+// sent again to a restored store is as old as it is, and so may its key be. While the
+// clock is held nothing is told by the time: a withdrawal is taken whenever it was signed.
 func (a Admission) signed(party api.PartyID, signed api.Signed, key [8]byte, issued time.Time, again bool) error {
-	if !again && issued.Before(a.Now.Add(-MaxAge)) || issued.After(a.Now.Add(maxAhead)) {
+	if !a.Held && (!again && issued.Before(a.Now.Add(-MaxAge)) || issued.After(a.Now.Add(maxAhead))) {
 		return api.Refuse(api.CodeIssued, nil)
 	}
 	find := a.Directory.SignKey

@@ -70,8 +70,9 @@ type Store interface {
 	Behind(ctx context.Context, party api.PartyID) (first uint64, n int, err error)
 
 	// Trim drops acknowledged events, tombstones and event ids whose time is over, and
-	// counts that are older than a week.
-	Trim(ctx context.Context, today encoding.Date) error
+	// counts that are older than a week: of tombstones and ids max at most, and then it
+	// tells that there may be more.
+	Trim(ctx context.Context, today encoding.Date, max int) (more bool, err error)
 
 	// Due lists idxs that hold a signal which has expired by today, max at most.
 	Due(ctx context.Context, today encoding.Date, max int) ([]Idx, error)
@@ -98,6 +99,11 @@ type Store interface {
 	// in a new store. What SetEpoch says is durable when it returns.
 	Epoch(ctx context.Context) (epoch uint64, since time.Time, err error)
 	SetEpoch(ctx context.Context, epoch uint64, since time.Time) error
+
+	// Day is the highest day that the registry has seen, as SetDay last said; zero in a new
+	// store. What SetDay says is durable when it returns.
+	Day(ctx context.Context) (encoding.Date, error)
+	SetDay(ctx context.Context, day encoding.Date) error
 
 	// Verify reads all that is stored, and returns an ErrCorrupt that says what is
 	// damaged, if anything is. Nothing may write to the store meanwhile.

@@ -42,6 +42,7 @@ const (
 	PartLate    = "late"
 	PartLow     = "low"  // there is little room left
 	PartHeld    = "held" // it is not believed
+	PartBehind  = "behind"
 )
 
 // Add adds a part: with code ok, or as bad as status says.

@@ -96,7 +96,7 @@ func Router(service *edge.Service, operations StrictServerInterface, admits func
 // what the listener for parties asks at every handshake.
 func (s *Server) Known(spki [32]byte) bool {
 	_, dir := s.Matcher.Trust()
-	_, ok := dir.ByTLS(spki, s.Matcher.Now())
+	_, ok := dir.ByTLS(spki, s.Matcher.Time())
 	return ok || s.isEvaluator(spki)
 }
 
@@ -140,7 +140,7 @@ func (s *Server) caller(r *http.Request, op *edge.Operation) (api.PartyID, error
 		return "", nil
 	}
 	_, dir := s.Matcher.Trust()
-	party, ok := dir.ByTLS(key, s.Matcher.Now())
+	party, ok := dir.ByTLS(key, s.Matcher.Time())
 	if !ok {
 		return "", api.Refuse(api.CodeUnauthenticated, nil)
 	}
@@ -187,7 +187,7 @@ func (o operations) ReadEvents(ctx context.Context, r ReadEventsRequestObject) (
 	}
 	o.metrics.polls.Inc()
 	defer o.metrics.polls.Dec()
-	out, err := registry.Deliver(ctx, o.Matcher.Store, PartyOf(ctx), r.Params.Cursor, limit, time.Duration(r.Params.Wait)*time.Second, o.Matcher.Now())
+	out, err := registry.Deliver(ctx, o.Matcher.Store, PartyOf(ctx), r.Params.Cursor, limit, time.Duration(r.Params.Wait)*time.Second, o.Matcher.LiveAt())
 	o.metrics.delivered.Add(float64(len(out.Items)))
 	return ReadEvents200JSONResponse{Body: out}, err
 }
@@ -225,7 +225,8 @@ var readOnlyCodes = map[matcher.Reason]string{matcher.ReasonDisk: edge.PartLow, 
 
 func (s *Server) health(ctx context.Context) (h edge.Health) {
 	man, dir := s.Matcher.Trust()
-	now := s.Matcher.Now()
+	clock, fault := s.Matcher.Clock(ctx)
+	now := clock.Now
 	switch err := s.Matcher.Ready(ctx); {
 	case errors.Is(err, matcher.ErrOtherEpoch):
 		h.Add("epoch", edge.PartOther, edge.HealthFault)
@@ -234,19 +235,22 @@ func (s *Server) health(ctx context.Context) (h edge.Health) {
 	default:
 		h.Add("epoch", edge.PartOK, edge.HealthOK)
 	}
-	day, due, err := s.Matcher.Store.OldestDue(ctx, registry.Today(now))
-	if err != nil {
+	day, due, err := s.Matcher.Store.OldestDue(ctx, clock.Day)
+	if err != nil || fault != nil {
 		h.Add("store", edge.PartFault, edge.HealthFault)
 	} else {
 		h.Add("store", edge.PartOK, edge.HealthOK)
 	}
 	why := s.Matcher.ReadOnly.Why()
 	for _, reason := range matcher.Reasons {
-		code := edge.PartOK
-		if slices.Contains(why, reason) {
-			code = readOnlyCodes[reason]
+		switch {
+		case slices.Contains(why, reason):
+			h.Add(string(reason), readOnlyCodes[reason], edge.HealthFault)
+		case reason == matcher.ReasonClock && clock.Off() < 0:
+			h.Add(string(reason), edge.PartBehind, edge.HealthWarning)
+		default:
+			h.Add(string(reason), edge.PartOK, edge.HealthOK)
 		}
-		h.Add(string(reason), code, edge.HealthFault)
 	}
 	h.AddUntil("manifest", registry.Ends(man), now)
 	h.AddUntil("directory", dir.NotAfter, now)

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/seinhuis/seinhuis/api"
+	"github.com/seinhuis/seinhuis/matcher"
 	"github.com/seinhuis/seinhuis/registry"
 )
 
@@ -26,6 +27,8 @@ type lag struct {
 	since   map[api.PartyID]waiting
 	events  int
 	expired time.Duration
+	off     time.Duration // of the clock
+	held    bool
 	looked  bool
 }
 
@@ -49,11 +52,17 @@ var (
 		"Events that parties have not acknowledged.", nil, nil)
 	expiryLag = prometheus.NewDesc("seinhuis_registry_expiry_lag_seconds",
 		"How long past their last day the oldest signals are that have not been swept; 0 if there are none. Such signals do not match.", nil, nil)
+	clockOff = prometheus.NewDesc("seinhuis_registry_clock_off_seconds",
+		"How far the clock is ahead of the registry's day, which is then held, or behind it if negative; 0 as it should be.", nil, nil)
 )
 
 // Measure measures anew; to be called about every minute.
 func (s *Server) Measure(ctx context.Context) error {
-	now := s.Matcher.Now()
+	clock, err := s.Matcher.Clock(ctx)
+	if err != nil {
+		return err
+	}
+	now := clock.Now
 	_, dir := s.Matcher.Trust()
 	s.lag.mu.Lock()
 	since := s.lag.since
@@ -74,22 +83,35 @@ func (s *Server) Measure(ctx context.Context) error {
 		}
 		next[party.ID] = w
 	}
-	day, due, err := s.Matcher.Store.OldestDue(ctx, registry.Today(now))
+	day, due, err := s.Matcher.Store.OldestDue(ctx, clock.Day)
 	if err != nil {
 		return err
 	}
 	s.lag.mu.Lock()
 	defer s.lag.mu.Unlock()
 	s.lag.since, s.lag.events, s.lag.expired, s.lag.looked = next, events, 0, true
+	if s.lag.off = clock.Off(); clock.Held != s.lag.held {
+		s.lag.held = clock.Held
+		s.tellClock(clock)
+	}
 	if due {
 		s.lag.expired = registry.Since(day, now)
 	}
 	return nil
 }
 
+// tellClock tells that the clock is held, or no longer.
+func (s *Server) tellClock(c registry.Clock) {
+	if c.Held {
+		s.Log.Error("read-only", "reason", string(matcher.ReasonClock))
+	} else {
+		s.Log.Info("no longer read-only", "reason", string(matcher.ReasonClock))
+	}
+}
+
 // Describe is of prometheus.Collector.
 func (l *lag) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{feedLag, feedsBehind, eventsWaiting, expiryLag} {
+	for _, d := range []*prometheus.Desc{feedLag, feedsBehind, eventsWaiting, expiryLag, clockOff} {
 		to <- d
 	}
 }
@@ -104,7 +126,7 @@ func (l *lag) Collect(to chan<- prometheus.Metric) {
 	gauge := func(desc *prometheus.Desc, value float64, labels ...string) {
 		to <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, labels...)
 	}
-	now, longest := l.s.Matcher.Now(), time.Duration(0)
+	now, longest := l.s.Matcher.Time(), time.Duration(0)
 	parties := make([]int, len(behind))
 	for _, w := range l.since {
 		age := now.Sub(w.since)
@@ -121,4 +143,5 @@ func (l *lag) Collect(to chan<- prometheus.Metric) {
 	}
 	gauge(eventsWaiting, float64(l.events))
 	gauge(expiryLag, l.expired.Seconds())
+	gauge(clockOff, l.off.Seconds())
 }

@@ -21,7 +21,7 @@ var errDay = errors.New("exchange: usage is kept of the last week")
 
 // ReadUsage tells an evaluator what was taken of every party.
 func (o operations) ReadUsage(ctx context.Context, r ReadUsageRequestObject) (ReadUsageResponseObject, error) {
-	day, today := r.Params.Day.Time, o.Matcher.Now().UTC().Truncate(24*time.Hour)
+	day, today := r.Params.Day.Time, o.Matcher.Time().UTC().Truncate(24*time.Hour)
 	if day.After(today) || day.Before(today.AddDate(0, 0, -7)) {
 		return nil, api.Refuse(api.CodeMalformed, errDay)
 	}
@@ -33,7 +33,7 @@ func (o operations) ReadUsage(ctx context.Context, r ReadUsageRequestObject) (Re
 func (s *Server) took(party api.PartyID, n int) {
 	_, dir := s.Matcher.Trust()
 	if p, ok := dir.Party(party); ok && n > 0 {
-		s.unusual.Count(p, n, s.Matcher.Now())
+		s.unusual.Count(p, n, s.Matcher.Time())
 	}
 }
 
@@ -65,7 +65,7 @@ func (s *Server) Keep(ctx context.Context) error {
 // look looks at the night if it is over, and at yesterday if that was not the day that
 // was looked at last; it gives the day that is now.
 func (s *Server) look(ctx context.Context, looked time.Time) (time.Time, error) {
-	now := s.Matcher.Now().UTC()
+	now := s.Matcher.Time().UTC()
 	man, dir := s.Matcher.Trust()
 	s.unusual.Night(man.Policy, now)
 	yesterday := now.Truncate(24*time.Hour).AddDate(0, 0, -1)

@@ -59,7 +59,7 @@ func (g *registry) serve(s serveAt) (url string, err error) {
 		Manifest: &manifest.Manifest{
 			Dep: s.Dep, NotAfter: s.NotAfter, Epochs: []manifest.Epoch{{Number: 1, State: manifest.EpochOpen}},
 		},
-		Directory: new(manifest.Directory), Now: s.Now,
+		Directory: new(manifest.Directory), Clock: product.Clock{Says: s.Now, Now: s.Now, Day: product.Today(s.Now)},
 	}
 	if err := json.Unmarshal(text, adm.Directory); err != nil {
 		return "", err

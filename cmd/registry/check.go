@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -43,9 +44,12 @@ func rebuild(ctx context.Context, args []string, stdout, stderr io.Writer) error
 	})
 }
 
-func onStore(name string, args []string, stderr io.Writer, do func(*matcher.Matcher) error) error {
+func onStore(name string, args []string, stderr io.Writer, do func(*matcher.Matcher) error, more ...func(*flag.FlagSet)) error {
 	fs := program.Flags(name, stderr)
 	path := fs.String("config", "", "")
+	for _, add := range more {
+		add(fs)
+	}
 	if err := program.Parse(fs, args); err != nil {
 		return err
 	}

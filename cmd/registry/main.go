@@ -43,6 +43,11 @@ const usage = `registry: the blind signal registry of Seinhuis
   registry journal -config FILE
       Begins a new journal in an empty folder, if the old one is lost and the database
       is not. Backups made before cannot be restored any more: make one at once.
+  registry clock -config FILE [-accept]
+      Prints the registry's day, and whether the clock is held: the clock of a
+      registry that was more than a day ahead of every day seen is not believed, so
+      that it cannot end signals, until three parties have shown the same time. With
+      -accept it is believed. For a stopped registry.
 
 FILE is JSON; unknown fields are refused; paths are relative to its folder:
   {
@@ -81,7 +86,7 @@ var program = command.Program{Name: "registry", Usage: usage}
 
 func init() {
 	program.Commands = map[string]command.Command{
-		"keygen": keygen, "serve": serve, "check": check, "rebuild": rebuild,
+		"keygen": keygen, "serve": serve, "check": check, "rebuild": rebuild, "clock": clock,
 		"backup": makeBackup, "restore": restore, "journal": newJournal,
 	}
 }

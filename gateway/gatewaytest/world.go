@@ -344,11 +344,13 @@ func (w *World) Now() time.Time {
 	return w.clock
 }
 
-// Advance moves the clock.
+// Advance moves the clock, and has the registry believe it.
 func (w *World) Advance(d time.Duration) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	w.clock = w.clock.Add(d)
+	w.mu.Unlock()
+	_, err := w.Matcher.AcceptClock(context.Background())
+	w.must(err)
 }
 
 func (w *World) startRegistry(receipt ed25519.PrivateKey) {

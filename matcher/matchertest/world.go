@@ -123,8 +123,18 @@ func (w *World) now() time.Time {
 	return w.clock
 }
 
-// SetClock sets the time that the registry sees.
+// SetClock sets the time that the registry sees, and has it believed, as if all of it
+// had passed.
 func (w *World) SetClock(t time.Time) {
+	w.t.Helper()
+	w.Jump(t)
+	if _, err := w.AcceptClock(context.Background()); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// Jump sets the clock of a registry that has to find out by itself.
+func (w *World) Jump(t time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.clock = t

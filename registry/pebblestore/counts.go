@@ -52,6 +52,15 @@ func (s *Store) Counts(ctx context.Context, day enc.Date) (all []registry.Counts
 
 const keepCountsDays = 7
 
+// trimCounts puts the removal of old counts into a batch, if there are any.
 func (s *Store) trimCounts(batch *pebble.Batch, today enc.Date) error {
-	return batch.DeleteRange([]byte{prefixCounts}, countsDayKey(today.AddDate(0, 0, -keepCountsDays)), nil)
+	first, end := []byte{prefixCounts}, countsDayKey(today.AddDate(0, 0, -keepCountsDays))
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: first, UpperBound: end})
+	if err != nil {
+		return err
+	}
+	if it.First() {
+		err = batch.DeleteRange(first, end, nil)
+	}
+	return errors.Join(err, it.Error(), it.Close())
 }

@@ -37,7 +37,7 @@ func TestCountsAreKept(t *testing.T) {
 	if err != nil || !slices.Equal(got, []registry.Counts{one, other}) {
 		t.Errorf("after a loss of power %v (%v)", got, err)
 	}
-	if err := after.Trim(t.Context(), day); err != nil {
+	if _, err := after.Trim(t.Context(), day, 10); err != nil {
 		t.Fatal(err)
 	}
 	for ago, want := range map[int]int{0: 2, 1: 1, 7: 1, 8: 0} {

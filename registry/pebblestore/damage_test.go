@@ -213,7 +213,7 @@ func TestNumbersOfCommitsAreForgotten(t *testing.T) {
 		s := open(t, fs, keys)
 		for i := range 10 {
 			update(t, s, idxOf(i), func(tx registry.Tx) error { return tx.PutSignal(signal(t, 1, day)) })
-			if err := s.Trim(t.Context(), day.AddDate(0, 0, -1)); err != nil {
+			if _, err := s.Trim(t.Context(), day.AddDate(0, 0, -1), 1000); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -32,6 +32,7 @@ import (
 //	u day(4) feed(16)                  counts of a party on the UTC day
 //	i                                  incarnation(16), not sealed
 //	n number(8)                        empty: of a durable commit, one of the last
+//	d                                  the highest day(4) that was seen
 //	j                                  epoch(8) of the idxs, since(8) in Unix seconds, not sealed
 //	J                                  journal id(16), groups(8) that are committed, not sealed
 //	R                                  the store's restores
@@ -48,6 +49,7 @@ const (
 	prefixEpoch     = 'j'
 	prefixJournaled = 'J'
 	prefixRestores  = 'R'
+	prefixDay       = 'd'
 
 	underMatch  = 0
 	underSignal = 1
@@ -62,6 +64,7 @@ const (
 	tableOutbox    = "outbox"
 	tableCounts    = "counts"
 	tableRestores  = "restores"
+	tableDay       = "day"
 )
 
 const idxPrefixLen = 1 + 16
@@ -105,8 +108,10 @@ func day(d encoding.Date) []byte {
 func expiryDayKey(d encoding.Date) []byte { return append([]byte{prefixExpiry}, day(d)...) }
 
 // expiryDay is the day in a key that expiryDayKey begins.
-func expiryDay(key []byte) encoding.Date {
-	n := int(binary.BigEndian.Uint32(key[1:]))
+func expiryDay(key []byte) encoding.Date { return dayOf(key[1:]) }
+
+func dayOf(b []byte) encoding.Date {
+	n := int(binary.BigEndian.Uint32(b))
 	return encoding.Date{Year: n / 10000, Month: time.Month(n / 100 % 100), Day: n % 100}
 }
 
@@ -151,4 +156,5 @@ var (
 
 	journaledKey = []byte{prefixJournaled}
 	restoresKey  = []byte{prefixRestores}
+	dayKey       = []byte{prefixDay}
 )

@@ -411,14 +411,17 @@ func (s *Store) Held(_ context.Context, party api.PartyID, id api.EventID) (bool
 }
 
 // Trim implements registry.Store.
-func (s *Store) Trim(ctx context.Context, today enc.Date) error {
+func (s *Store) Trim(ctx context.Context, today enc.Date, max int) (more bool, err error) {
 	batch := s.db.NewBatch()
 	defer batch.Close()
-	err := s.expired(today, func(key []byte) (bool, error) {
-		if target := expiryTarget(key); target[0] != prefixIdx {
-			return true, errors.Join(ctx.Err(), batch.Delete(target, nil), batch.Delete(key, nil))
+	n := 0
+	err = s.expired(today, func(key []byte) (bool, error) {
+		target := expiryTarget(key)
+		if target[0] == prefixIdx {
+			return true, ctx.Err()
 		}
-		return true, ctx.Err()
+		n++
+		return n < max, errors.Join(ctx.Err(), batch.Delete(target, nil), batch.Delete(key, nil))
 	})
 	if err == nil {
 		err = errors.Join(s.feeds.trim(batch), s.trimCounts(batch, today), s.numbers.trim(batch))
@@ -426,8 +429,8 @@ func (s *Store) Trim(ctx context.Context, today enc.Date) error {
 	if err == nil && s.journal != nil {
 		err = s.journal.Trim(today)
 	}
-	if err != nil {
-		return err
+	if err != nil || batch.Empty() {
+		return false, err
 	}
-	return s.keep(batch)
+	return n == max, s.keep(batch)
 }

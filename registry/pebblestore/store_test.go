@@ -197,7 +197,7 @@ func TestFeedIsNeverSkipped(t *testing.T) {
 				seen[e.ID] = true
 			}
 			s.Acknowledge(party(1), last)
-			if err := s.Trim(ctx, day); err != nil {
+			if _, err := s.Trim(ctx, day, 1000); err != nil {
 				return err
 			}
 			after = last
@@ -238,14 +238,14 @@ func TestFeedRemembersWhatItHeld(t *testing.T) {
 	tell(1)
 	tell(2)
 	s.Acknowledge(party(1), 2)
-	if err := s.Trim(t.Context(), day.AddDate(0, 0, -1)); err != nil {
+	if _, err := s.Trim(t.Context(), day.AddDate(0, 0, -1), 1000); err != nil {
 		t.Fatal(err)
 	}
 	tell(1) // trimmed, but told
 	if events, _, _ := s.Events(t.Context(), party(1), 0, 10); len(events) != 1 || !held(1) || held(3) {
 		t.Errorf("%d events, held %v", len(events), held(1))
 	}
-	if err := s.Trim(t.Context(), day); err != nil {
+	if _, err := s.Trim(t.Context(), day, 1000); err != nil {
 		t.Fatal(err)
 	}
 	if held(1) {
@@ -264,7 +264,7 @@ func TestPositionsGoOnAfterTrimAndRestart(t *testing.T) {
 		t.Fatal(last, err)
 	}
 	s.Acknowledge(party(1), last)
-	if err := s.Trim(t.Context(), day); err != nil {
+	if _, err := s.Trim(t.Context(), day, 1000); err != nil {
 		t.Fatal(err)
 	}
 	if events, _, _ := s.Events(t.Context(), party(1), 0, 10); len(events) != 1 {
