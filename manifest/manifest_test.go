@@ -3,6 +3,7 @@
 package manifest_test
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
@@ -56,6 +57,41 @@ func next(t testing.TB, m *manifest.Manifest) *manifest.Manifest {
 	}
 	n.Version, n.Previous = m.Version+1, m.Hash()
 	return n
+}
+
+func TestOpenDraft(t *testing.T) {
+	w := world(t)
+	whole := w.Manifest.Sharings
+	w.Manifest.Sharings = nil
+	pins := w.Pins()
+	open := func(signer note.Signer) error {
+		t.Helper()
+		text, err := w.Manifest.Note()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = pins.OpenDraft(manifesttest.Sign(t, text, signer))
+		return err
+	}
+	if err := open(w.Governance); err != nil {
+		t.Fatal(err)
+	}
+	if err := open(w.Evaluators[0]); !errors.Is(err, manifest.ErrSigner) {
+		t.Errorf("signed by an evaluator alone: %v", err)
+	}
+	w.Manifest.Sharings = whole
+	if err := open(w.Governance); !errors.Is(err, manifest.ErrDraft) {
+		t.Errorf("with sharings: %v", err)
+	}
+	w.Manifest.Sharings, w.Manifest.Dep = nil, "other"
+	if err := open(w.Governance); !errors.Is(err, manifest.ErrDeployment) {
+		t.Errorf("of another deployment: %v", err)
+	}
+	w.Manifest.Dep = pins.Dep
+	_, w.Manifest.Governance = manifesttest.Signer(t, "governance")
+	if err := open(w.Governance); !errors.Is(err, manifest.ErrGovernance) {
+		t.Errorf("that names another governance: %v", err)
+	}
 }
 
 func TestOpenManifest(t *testing.T) {
@@ -180,6 +216,7 @@ func rename(t *testing.T, vkey, name string) string {
 
 func TestContent(t *testing.T) {
 	type M = manifest.Manifest
+	box := bytes.Repeat([]byte{9}, 32)
 	for reason, c := range map[string]struct {
 		spoil func(*M)
 		want  error
@@ -210,6 +247,8 @@ func TestContent(t *testing.T) {
 		"password_in_an_address":         {func(m *M) { m.Registry.URL = "https://a:b@example.org" }, manifest.ErrURL},
 		"registry_without_a_public_url":  {func(m *M) { m.Registry.PublicURL = "" }, manifest.ErrURL},
 		"tls_pin_missing":                {func(m *M) { m.Evaluators[0].TLS = manifest.Pin{} }, manifest.ErrKey},
+		"evaluator_with_a_short_box":     {func(m *M) { m.Evaluators[1].Box = make([]byte, 31) }, manifest.ErrEvaluators},
+		"two_evaluators_one_box":         {func(m *M) { m.Evaluators[0].Box, m.Evaluators[1].Box = box, box }, manifest.ErrKeyTwice},
 		"tls_pin_twice":                  {func(m *M) { m.Evaluators[1].TLS = m.Registry.TLS }, manifest.ErrKeyTwice},
 		"one_key_under_two_names":        {func(m *M) { m.Evaluators[1].Note = rename(t, m.Evaluators[0].Note, "another") }, manifest.ErrKeyTwice},
 		"governance_is_directory_signer": {func(m *M) { m.DirectorySigner = m.Governance }, manifest.ErrKeyTwice},

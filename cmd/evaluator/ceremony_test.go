@@ -285,6 +285,23 @@ func TestCeremonies(t *testing.T) {
 	}
 	g.ceremony(2, 4)
 	kept("the third had lost its shares", 5)
+
+	text, err := g.w.Manifest.Note() // of the version in force
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := manifest.ParseManifest(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Sharings = nil
+	if text, err = m.Note(); err != nil {
+		t.Fatal(err)
+	}
+	g.write(g.at("draft.txt"), manifesttest.Sign(t, text, g.w.Governance))
+	if _, err := g.try(g.dealArgs(2, "2,4")...); !errors.Is(err, manifest.ErrVersion) {
+		t.Errorf("a draft of the version in force: %v", err)
+	}
 }
 
 func withNumber(shares []evaluator.Share, number uint64) []evaluator.Share {

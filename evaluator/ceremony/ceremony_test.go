@@ -5,6 +5,7 @@ package ceremony_test
 import (
 	"bytes"
 	"crypto/ecdh"
+	"crypto/hpke"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 
 	"golang.org/x/mod/sumdb/note"
 
+	"github.com/seinhuis/seinhuis/crypto/encoding"
 	"github.com/seinhuis/seinhuis/crypto/oprf"
 	"github.com/seinhuis/seinhuis/evaluator"
 	"github.com/seinhuis/seinhuis/evaluator/ceremony"
@@ -28,6 +30,7 @@ type table struct {
 	boxes   map[int]*ecdh.PrivateKey
 	signers map[int]note.Signer
 	held    map[int][]evaluator.Share
+	older   map[int][]evaluator.Share // that are not destroyed yet
 }
 
 func newTable(t *testing.T, threshold, n int) *table {
@@ -70,7 +73,7 @@ func (s *table) round(dealers ...int) ceremony.Round {
 func (s *table) deal(r ceremony.Round) (msgs [][]byte) {
 	s.t.Helper()
 	for _, dealer := range r.Dealers {
-		d, err := r.Deal(dealer, s.held[dealer])
+		d, err := r.Deal(dealer, slices.Concat(s.older[dealer], s.held[dealer]))
 		if err != nil {
 			s.t.Fatal(err)
 		}
@@ -117,7 +120,7 @@ func (s *table) hold(r ceremony.Round) {
 		next.Sharings = out.Sharings
 		slices.Reverse(msgs) // in whatever order they come
 	}
-	s.held, s.current = held, &next
+	s.older, s.held, s.current = s.held, held, &next
 	if _, err := next.Note(); err != nil {
 		s.t.Fatal(err)
 	}
@@ -130,6 +133,24 @@ func (s *table) hold(r ceremony.Round) {
 
 func same(a, b manifest.Sharing) bool {
 	return a.Epoch == b.Epoch && a.Cohort == b.Cohort && a.Number == b.Number && slices.EqualFunc(a.Points(), b.Points(), bytes.Equal)
+}
+
+// seal puts a part into a dealing by the words of docs/spec.md 10.4: what it holds, the
+// draft and the dealer that it is bound to.
+func (s *table) seal(d *ceremony.Dealing, part int, draft [32]byte, dealer uint64, plain []byte) {
+	s.t.Helper()
+	receiver := d.Parts[part].Receiver
+	box, err := hpke.DHKEM(ecdh.X25519()).NewPublicKey(s.boxes[receiver].PublicKey().Bytes())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	info, err := encoding.E("seinhuis/1/part", []byte(d.Dep), draft[:], encoding.Int(dealer), encoding.Int(uint64(receiver)))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if d.Parts[part].Sealed, err = hpke.Seal(box, hpke.HKDFSHA256(), hpke.AES256GCM(), info, plain); err != nil {
+		s.t.Fatal(err)
+	}
 }
 
 // c0 are the public keys of the sharings in force.
@@ -159,6 +180,7 @@ func TestCeremonies(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 		for index, shares := range was {
+			shares = slices.Clone(shares)
 			for i := range shares {
 				shares[i].Sharing = s.current.Sharings[0].Number // an old share for a new one
 			}
@@ -239,6 +261,7 @@ func TestGatherNamesTheDealer(t *testing.T) {
 			return d
 		}
 		last := len(msgs) - 1
+		plain := func(scalars int) []byte { return bytes.Repeat(append([]byte{1}, make([]byte, 31)...), scalars) }
 		for reason, v := range map[string]struct {
 			spoil func(d *ceremony.Dealing)
 			want  error
@@ -246,6 +269,11 @@ func TestGatherNamesTheDealer(t *testing.T) {
 		}{
 			"part_of_another_receiver": {func(d *ceremony.Dealing) { d.Parts[1].Sealed = d.Parts[0].Sealed }, ceremony.ErrPart, true},
 			"no_part":                  {func(d *ceremony.Dealing) { d.Parts[1].Receiver = 9 }, ceremony.ErrPart, true},
+			"a_part_cut_short":         {func(d *ceremony.Dealing) { s.seal(d, 1, d.Draft, 3, plain(2)) }, ceremony.ErrPart, true},
+			"a_part_too_long":          {func(d *ceremony.Dealing) { s.seal(d, 1, d.Draft, 3, plain(4)) }, ceremony.ErrPart, true},
+			"a_part_of_zeros":          {func(d *ceremony.Dealing) { s.seal(d, 1, d.Draft, 3, make([]byte, 96)) }, ceremony.ErrPart, true},
+			"a_part_for_another_draft": {func(d *ceremony.Dealing) { s.seal(d, 1, manifesttest.Random32(), 3, plain(3)) }, ceremony.ErrPart, true},
+			"another_dealers_dealing":  {func(d *ceremony.Dealing) { d.Sharings, d.Parts = dealing(0).Sharings, dealing(0).Parts }, ceremony.ErrPart, true},
 			"a_flipped_bit":            {func(d *ceremony.Dealing) { d.Parts[1].Sealed[40] ^= 1 }, ceremony.ErrPart, true},
 			"commitments_swapped": {func(d *ceremony.Dealing) {
 				d.Sharings[0].Commitments, d.Sharings[1].Commitments = d.Sharings[1].Commitments, d.Sharings[0].Commitments
@@ -299,6 +327,33 @@ func TestGatherNamesTheDealer(t *testing.T) {
 				t.Errorf("none: %v", err)
 			}
 		})
+	}
+}
+
+// TestPartsByTheSpec opens a part with the spec's words alone, and seals it again so.
+func TestPartsByTheSpec(t *testing.T) {
+	s := newTable(t, 2, 3)
+	r := s.round(1, 2)
+	msgs := s.deal(r)
+	d, err := ceremony.OpenDealing(msgs[1], r.Draft, r.Current)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := hpke.NewDHKEMPrivateKey(s.boxes[2])
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := encoding.E("seinhuis/1/part", []byte("test"), d.Draft[:], []byte("2"), []byte("2"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain, err := hpke.Open(key, hpke.HKDFSHA256(), hpke.AES256GCM(), info, d.Parts[1].Sealed)
+	if err != nil || len(plain) != 3*32 {
+		t.Fatalf("a part of %d bytes, %v", len(plain), err)
+	}
+	s.seal(d, 1, d.Draft, 2, plain)
+	if _, _, err := s.gather(r, 2, [][]byte{msgs[0], s.sign(d)}); err != nil {
+		t.Error(err)
 	}
 }
 
