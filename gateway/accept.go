@@ -499,7 +499,7 @@ func (p *Party) Renew(id ID, s Subject, t Terms) (Status, error) {
 func (q *queue) renewing(sid api.SID) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return slices.ContainsFunc(q.on[sid], func(pl *place) bool { return !pl.withdraws && !pl.answers })
+	return slices.ContainsFunc(q.on[sid], func(pl *place) bool { return pl.renews })
 }
 
 // once is a request under an idempotency key, or under none.

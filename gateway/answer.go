@@ -153,6 +153,9 @@ func (p *Party) prepareAnswer(m *manifest.Manifest, job Job) (*Job, error) {
 	}
 	now := p.g.now()
 	match, signal, fault, err := p.answerable(job)
+	if err == nil && job.Again && p.saidSince(match, job, now) {
+		fault = CodeMatchOver
+	}
 	switch {
 	case err != nil:
 		return nil, err
@@ -188,6 +191,9 @@ func (p *Party) receiptedAnswer(job Job) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.endAnswer(job, "done", func(o *Member) {
+		if job.Again {
+			return
+		}
 		o.Ours = Said{Word: job.Answer, At: p.g.now().UTC()}
 		if o.Asked.Job == job.ID {
 			o.Asked = Asked{}
@@ -228,6 +234,13 @@ func (p *Party) endAnswer(job Job, outcome string, change func(*Member)) error {
 // that a withdrawal waits through, an answer that nobody waits for is given up.
 func (p *Party) answerRefused(ctx context.Context, began time.Time, job Job, code api.Code, wait *waitError) error {
 	fault := CodeRegistryRefused
+	switch code {
+	case api.CodeGone, api.CodeUnknownSignal, api.CodeMatch:
+		if job.Again { // the other's signal, or ours, may still be on its way there
+			job.Prepared = nil
+			return errors.Join(p.keepPrepared(job), wait)
+		}
+	}
 	switch code {
 	case api.CodeIssued, api.CodeSignature:
 		return p.anew(job, wait)

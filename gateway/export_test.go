@@ -170,7 +170,7 @@ func Meet(t testing.TB, p *Party, n int, owners ...string) {
 			t.Fatal(err)
 		}
 		b.close()
-		if err := p.keep(list, "cursor"); err != nil {
+		if err := p.keep(list, "cursor", time.Time{}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -53,6 +53,11 @@ func (p *Party) poll(ctx context.Context) error {
 	if err != nil && !errors.Is(err, errAbsent) {
 		return err
 	}
+	if !at.Lacks.IsZero() {
+		if err := p.sendAgain(at.Lacks); err != nil {
+			return err
+		}
+	}
 	ctx, cancel := context.WithTimeout(ctx, (feedWait+20)*time.Second)
 	defer cancel()
 	path := fmt.Sprintf("/v1/events?cursor=%s&wait=%d&limit=%d", url.QueryEscape(at.Cursor), feedWait, api.MaxEvents)
@@ -78,7 +83,7 @@ func (p *Party) poll(ctx context.Context) error {
 			}
 		}
 	}
-	return p.keep(messages, got.Next)
+	return p.keep(messages, got.Next, got.Lacks)
 }
 
 func (p *Party) readEvents(m *manifest.Manifest, d *manifest.Directory, events []api.Event) []Message {
@@ -133,6 +138,7 @@ func (p *Party) readEvent(m *manifest.Manifest, d *manifest.Directory, e api.Eve
 		msg.Problem = CodeOtherCard
 		return msg
 	}
+	msg.Rev = e.Other.Rev
 	code, err := seal.ReadOutCode(box.Token.Seal, e.Own.SID, e.Other.SID)
 	if err != nil {
 		msg.Problem = CodeOtherCard
@@ -165,9 +171,9 @@ func (p *Party) ownKeybox(m *manifest.Manifest, d *manifest.Directory, e api.Eve
 }
 
 // keep stores messages, what they make of their matches, and the cursor behind them in
-// one batch. An event that came
-// before is not kept again.
-func (p *Party) keep(messages []Message, cursor string) error {
+// one batch. An event that came before is not kept again, nor one that says nothing new;
+// see retold. lacks is what a registry may lack that was restored, zero for nothing.
+func (p *Party) keep(messages []Message, cursor string, lacks time.Time) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	at, err := get[feedState](p.g.store.view, p.key.feed())
@@ -180,11 +186,15 @@ func (p *Party) keep(messages []Message, cursor string) error {
 	var kept []Message
 	for _, msg := range messages {
 		_, err := get[uint64](p.g.store.view, p.key.event(msg.ID))
-		if err == nil || seen[msg.ID] {
-			continue
-		}
-		if !errors.Is(err, errAbsent) {
+		if err != nil && !errors.Is(err, errAbsent) {
 			return err
+		}
+		known, fault := p.retold(b, &msg, err == nil || seen[msg.ID])
+		if fault != nil {
+			return fault
+		}
+		if known {
+			continue
 		}
 		seen[msg.ID] = true
 		at.Seq++
@@ -207,7 +217,9 @@ func (p *Party) keep(messages []Message, cursor string) error {
 	if err := p.addressMail(b, kept); err != nil {
 		return err
 	}
-	at.Cursor = cursor
+	if at.Cursor = cursor; at.Lacks.IsZero() || !lacks.IsZero() && lacks.Before(at.Lacks) {
+		at.Lacks = lacks
+	}
 	b.put(p.key.feed(), at)
 	if err := p.commit(b); err != nil {
 		return err

@@ -36,6 +36,7 @@ type Member struct {
 	Present bool      `json:"present,omitempty"`
 	Since   time.Time `json:"since"`           // present, or gone
 	Last    time.Time `json:"last"`            // its last message
+	Rev     uint64    `json:"rev,omitempty"`   // of its signal, whose card this is; zero when that was not kept
 	Theirs  Said      `json:"theirs,omitzero"` // what it last answered us
 	Ours    Said      `json:"ours,omitzero"`   // what we last answered it, receipted
 	Asked   Asked     `json:"asked,omitzero"`  // what we want to answer, not receipted
@@ -101,17 +102,28 @@ func (p *Party) follow(b *batch, msg Message) error {
 		}
 		b.put(p.key.matchOn(msg.SID, m.ID), struct{}{})
 	}
-	if msg.Match != m.Match { // two matches have met, or one has parted: the network goes on
-		if !slices.Contains(m.Was, m.Match) {
-			m.Was = append(m.Was, m.Match)
-		}
-		m.Match = msg.Match
+	// Of one that left, an earlier name can be told late.
+	if gone := msg.Kind == api.EventLeft || msg.Kind == api.EventEnded; !gone || !slices.Contains(m.Was, msg.Match) {
+		p.rename(b, m, msg.Match)
 	}
 	b.put(p.key.matchID(msg.Match), m.ID)
 	m.Last, m.Owners = msg.Received, msg.Owners
 	m.hear(msg)
 	b.put(p.key.match(m.ID), *m)
 	return nil
+}
+
+// rename has a match go on under another name: two have met, one has parted, or it has
+// formed again at a registry that was restored.
+func (p *Party) rename(b *batch, m *Match, name api.MatchID) {
+	if name == m.Match {
+		return
+	}
+	if !slices.Contains(m.Was, m.Match) {
+		m.Was = append(m.Was, m.Match)
+	}
+	m.Match = name
+	b.put(p.key.matchID(name), m.ID)
 }
 
 // hear changes a match by a message.
@@ -129,7 +141,7 @@ func (m *Match) hear(msg Message) {
 		} else if !other.Present {
 			other.Since = msg.Received
 		}
-		other.Other, other.Present, other.Last = msg.Other, true, msg.Received
+		other.Other, other.Rev, other.Present, other.Last = msg.Other, msg.Rev, true, msg.Received
 	case api.EventLeft:
 		if other != nil && other.Present {
 			other.Present, other.Since, other.Last = false, msg.Received, msg.Received
@@ -273,7 +285,7 @@ func (s MatchStatus) Settled() bool {
 // matchStatus completes a row: its owners are those at the time and those of now, and
 // it is over when our signal is, swept or not.
 func (p *Party) matchStatus(v view, m Match) (MatchStatus, error) {
-	s := MatchStatus{Match: m, Over: !m.Ended.IsZero()}
+	s := MatchStatus{Match: m, Over: !m.Ended.IsZero() || m.Present() == 0}
 	var err error
 	if s.Owners, err = p.ownersNow(v, m.SID, m.Owners); err != nil {
 		return s, err

@@ -253,10 +253,15 @@ func (p *Party) ended(job Job, outcome string) error {
 func (p *Party) refuse(job Job, state State, fault Fault) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	return p.refuseHeld(job, state, fault)
+}
+
+// refuseHeld is refuse while p.mu is held.
+func (p *Party) refuseHeld(job Job, state State, fault Fault) error {
 	ids := []ID{job.Registration}
 	b := p.g.store.batch()
 	defer b.close()
-	if job.Kind == JobRenew {
+	if job.Kind == JobRenew || job.Kind == JobResend {
 		owners, err := p.owners(p.g.store.view, job.SID)
 		if err != nil {
 			return err

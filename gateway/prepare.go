@@ -180,7 +180,7 @@ func (p *Party) act(m *manifest.Manifest, s Signal, act api.Act, now time.Time) 
 func (pr *Prepared) faces() []Face {
 	list := make([]Face, len(pr.Faces))
 	for i, f := range pr.Faces {
-		list[i] = Face{Epoch: pr.Epochs[i], SID: pr.SID, Rev: pr.Rev, Keybox: f.Keybox}
+		list[i] = Face{Epoch: pr.Epochs[i], SID: pr.SID, Rev: pr.Rev, Keybox: f.Keybox, Card: f.Card}
 	}
 	return list
 }
@@ -376,6 +376,8 @@ func (p *Party) prepareAct(ctx context.Context, job Job) (prepared *Job, err err
 		prepared, err = p.prepareRenewal(m, job, nil)
 	case JobAnswer:
 		prepared, err = p.prepareAnswer(m, job)
+	case JobResend:
+		prepared, err = p.prepareResend(m, job)
 	default:
 		prepared, err = p.prepareWithdrawal(m, job)
 	}

@@ -68,7 +68,8 @@ type place struct {
 	lane      lane
 	at        int32 // in the lane; -1 for not
 	withdraws bool
-	answers   bool
+	renews    bool
+	resends   bool
 	prepared  bool
 	turn      *turn // whose hands it is in
 }
@@ -119,7 +120,7 @@ func (q *queue) put(job Job) {
 	at, known := laneOf(job), false
 	pl := q.jobs[job.ID]
 	if known = pl != nil; !known {
-		pl = &place{id: job.ID, sid: job.SID, at: -1, withdraws: job.Kind == JobWithdraw, answers: job.Kind == JobAnswer}
+		pl = &place{id: job.ID, sid: job.SID, at: -1, withdraws: job.Kind == JobWithdraw, renews: job.Kind == JobRenew, resends: job.Kind == JobResend}
 		q.jobs[pl.id] = pl
 		q.came++
 		if !pl.sid.IsZero() {

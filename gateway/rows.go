@@ -145,6 +145,8 @@ type Face struct {
 	SID    api.SID         `json:"sid"`
 	Rev    uint64          `json:"rev"`
 	Keybox encoding.Base64 `json:"keybox"`
+	// Card as it was sent, sealed; absent where it was not kept, or another was sent.
+	Card encoding.Base64 `json:"card,omitempty"`
 }
 
 // A JobKind says what is still to be done.
@@ -156,6 +158,7 @@ const (
 	JobRenew    JobKind = "renew"
 	JobWithdraw JobKind = "withdraw"
 	JobAnswer   JobKind = "answer"
+	JobResend   JobKind = "resend" // what stood at a registry that was restored since
 )
 
 // act tells whether the job sends an act, and not a statement.
@@ -167,7 +170,7 @@ type Job struct {
 	ID           ID        `json:"id"` // of a JobSignal: its registration's
 	Kind         JobKind   `json:"kind"`
 	Created      time.Time `json:"created"`
-	Registration ID        `json:"registration"`    // zero of a JobAnswer
+	Registration ID        `json:"registration"`    // zero of a JobAnswer and a JobResend
 	Import       ID        `json:"import,omitzero"` // the import that it comes from: single acts go first
 	Report       ID        `json:"report,omitzero"` // the report that it comes from
 	SID          api.SID   `json:"sid,omitzero"`    // of the signal, where it stands already
@@ -181,6 +184,11 @@ type Job struct {
 	Other  api.SID    `json:"other,omitzero"`
 	Answer api.Answer `json:"answer,omitempty"`
 	After  ID         `json:"after,omitzero"`
+
+	// Again says of a JobAnswer that nobody asked for it: the registry was restored. Of a
+	// JobResend it says that the very bytes were not taken, and of a JobWithdraw that the
+	// signal was sent again, to be withdrawn.
+	Again bool `json:"again,omitempty"`
 
 	// Identity and Cohort are there while the job waits for the evaluators, and are
 	// erased in the batch that stores Prepared.
@@ -277,8 +285,9 @@ type replay struct {
 
 // feedState is how far a party's feed has been kept.
 type feedState struct {
-	Cursor string `json:"cursor"`
-	Seq    uint64 `json:"seq"` // of the last message
+	Cursor string    `json:"cursor"`
+	Seq    uint64    `json:"seq"`            // of the last message
+	Lacks  time.Time `json:"lacks,omitzero"` // what the registry may lack is still to be sent from
 }
 
 // A Message is an event of the feed as the inbox keeps it.
@@ -293,6 +302,7 @@ type Message struct {
 	Other    Other         `json:"other"`
 	Answer   api.Answer    `json:"answer,omitempty"`  // the other's last one; absent when it or we have left since
 	Number   uint64        `json:"number,omitempty"`  // of the answer
+	Rev      uint64        `json:"rev,omitempty"`     // of the other's signal, whose card this is
 	Problem  Code          `json:"problem,omitempty"` // why it was not verified or opened
 }
 

@@ -56,6 +56,8 @@ func (p *Party) send(ctx context.Context, job Job) error {
 		return p.receiptedAnswer(job)
 	case JobRenew:
 		return p.renewed(job, accepted, receipt)
+	case JobResend:
+		return p.resent(job, accepted, receipt)
 	default:
 		return p.settle([]answered{{job, accepted, receipt}})[0]
 	}
@@ -104,6 +106,9 @@ func (p *Party) verify(m *manifest.Manifest, job Job, a api.Accepted) (api.Recei
 			return r, errReceipt
 		}
 		return r, nil
+	}
+	if job.Kind == JobResend {
+		return r, nil // resent sees to it
 	}
 	if job.Kind != JobSignal {
 		return r, errReceipt
@@ -155,6 +160,10 @@ func (p *Party) notTaken(ctx context.Context, began time.Time, job Job, err erro
 	switch {
 	case job.Kind == JobAnswer:
 		return p.answerRefused(ctx, began, job, code, wait)
+	case job.Kind == JobResend:
+		return p.resendRefused(ctx, began, job, code, wait)
+	case job.Kind == JobWithdraw && code == api.CodeUnknownSignal && !job.Again:
+		return p.bringBack(ctx, job)
 	case job.Kind == JobWithdraw && (code == api.CodeGone || code == api.CodeUnknownSignal):
 		p.mu.Lock()
 		defer p.mu.Unlock()

@@ -314,7 +314,7 @@ func (p *Party) cardsDue(b *batch, sid api.SID, signal *Signal, but, except ID, 
 func (q *queue) renewingBut(sid api.SID, but ID) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return slices.ContainsFunc(q.on[sid], func(pl *place) bool { return !pl.withdraws && !pl.answers && pl.id != but })
+	return slices.ContainsFunc(q.on[sid], func(pl *place) bool { return pl.renews && pl.id != but })
 }
 
 // moveReports gives a professional's reports to a colleague.

@@ -50,6 +50,8 @@ var Events = map[string]Fields{
 	"evaluator not used":                          {"evaluator": Number, "reason": Word, "cause": Failure},
 	"registry refused":                            {"party": PartyID, "job": ID, "code": Word},
 	"registry does not know this party's tls key": {"party": PartyID, "code": Word},
+	"registry was restored":                       {"party": PartyID, "jobs": Number},
+	"resend not taken":                            {"party": PartyID, "job": ID, "code": Word},
 	"receipt refused":                             {"party": PartyID, "job": ID, "cause": Failure},
 	"import refused; signals go one by one":       {"party": PartyID, "code": Word},
 	"feed not read":                               {"party": PartyID, "code": Word, "cause": Failure},

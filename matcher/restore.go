@@ -25,9 +25,6 @@ const (
 	// lackFor is how long after a restore a match may lack members of whom it does not
 	// know: as long as a statement may lie in a queue.
 	lackFor = registry.MaxAge
-	// numbersOf is how far the numbers of answers go on after a restore, so that none is
-	// given that was given before.
-	numbersOf = 1 << 32
 )
 
 // afterRestore tells whether the store was restored less than d ago.
@@ -79,7 +76,7 @@ func (c *change) hasEnded(s api.Statement) (bool, error) {
 }
 
 // firstNumber is behind what number answers begin.
-func (c *change) firstNumber() uint64 { return uint64(len(c.adm.Restores)) * numbersOf }
+func (c *change) firstNumber() uint64 { return uint64(len(c.adm.Restores)) * api.AnswerNumbers }
 
 // Replayed counts what a replay of the journal has done.
 type Replayed struct {

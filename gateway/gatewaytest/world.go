@@ -33,7 +33,6 @@ import (
 	"github.com/seinhuis/seinhuis/api"
 	"github.com/seinhuis/seinhuis/api/edge"
 	"github.com/seinhuis/seinhuis/api/evaluation"
-	"github.com/seinhuis/seinhuis/api/exchange"
 	"github.com/seinhuis/seinhuis/crypto/encoding"
 	"github.com/seinhuis/seinhuis/crypto/oprf"
 	"github.com/seinhuis/seinhuis/evaluator"
@@ -43,8 +42,6 @@ import (
 	"github.com/seinhuis/seinhuis/manifest"
 	"github.com/seinhuis/seinhuis/manifest/manifesttest"
 	"github.com/seinhuis/seinhuis/matcher"
-	"github.com/seinhuis/seinhuis/registry"
-	"github.com/seinhuis/seinhuis/registry/pebblestore"
 )
 
 // Threshold of Evaluators evaluators are needed.
@@ -73,6 +70,8 @@ type World struct {
 	engines []*evaluator.Evaluator
 	shares  [Evaluators][]evaluator.Share
 	secrets map[evaluator.Key][]byte // the keys undivided, to share them anew
+
+	registry registryRun
 
 	mu      sync.Mutex
 	clock   time.Time
@@ -351,18 +350,6 @@ func (w *World) Advance(d time.Duration) {
 	w.mu.Unlock()
 	_, err := w.Matcher.AcceptClock(context.Background())
 	w.must(err)
-}
-
-func (w *World) startRegistry(receipt ed25519.PrivateKey) {
-	secrets, err := registry.ParseKeys(registry.NewKeyFile())
-	w.must(err)
-	store, err := pebblestore.Open("db", secrets, pebblestore.Options{FS: vfs.NewMem(), Logger: quiet{}})
-	w.must(err)
-	w.t.Cleanup(func() { store.Close() })
-	w.Matcher = &matcher.Matcher{Store: store, Keys: secrets, ReceiptKey: receipt, Trust: w.trust, Now: w.Now}
-	server := exchange.New(w.Matcher, w.Log.Logger(), w.served)
-	w.operations = append(w.operations, server.Operations())
-	w.Manifest.Registry.URL, w.Manifest.Registry.TLS = w.listen("registry", w.Registry.wrap(server.Parties(), "signature"), server.Known)
 }
 
 func (w *World) startEvaluator(i int) {

@@ -1,0 +1,331 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package gateway
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/seinhuis/seinhuis/api"
+	"github.com/seinhuis/seinhuis/crypto/identity"
+	"github.com/seinhuis/seinhuis/manifest"
+)
+
+// A registry that was restored from a backup says from when on it may lack what it gave
+// receipts for. What that is stands here: of every signal that lives the statement, byte
+// for byte, with its sealed cards and keyboxes, and what was answered last in every match.
+// Nobody is asked for anything, and nobody is told twice.
+
+const (
+	resendAtOnce = 500                // jobs in one commit
+	clocksApart  = time.Hour          // ours and the registry's
+	resayFor     = 7 * 24 * time.Hour // how long an answer waits for the other's signal
+)
+
+// sendAgain makes the jobs that send what the registry may lack. A crash on the way has
+// it done again, which does no harm.
+func (p *Party) sendAgain(since time.Time) error {
+	v, release := p.g.store.snapshot()
+	defer release()
+	now := p.g.now()
+	var jobs []Job
+	made := 0
+	keep := func() error {
+		err := p.keepAgain(jobs)
+		made, jobs = made+len(jobs), jobs[:0]
+		return err
+	}
+	add := func(job Job) error {
+		job.ID, job.Created = newID(now), now.UTC()
+		if jobs = append(jobs, job); len(jobs) < resendAtOnce {
+			return nil
+		}
+		return keep()
+	}
+	err := scan(v, p.key.table(tableSignal), nil, false, func(_ []byte, s Signal) (bool, error) {
+		if r, err := api.ParseReceipt(s.Receipt.Signed); err == nil && r.Time.Before(since) || !s.Live(identity.Today(now)) {
+			return true, nil
+		}
+		return true, add(Job{Kind: JobResend, SID: s.SID})
+	})
+	if err != nil {
+		return err
+	}
+	err = scan(v, p.key.table(tableMatch), nil, false, func(_ []byte, m Match) (bool, error) {
+		for _, o := range m.Others {
+			if !m.Ended.IsZero() || !o.Present || o.Ours.Word == "" || o.Ours.At.Before(since.Add(-clocksApart)) {
+				continue
+			}
+			if err := add(Job{Kind: JobAnswer, SID: m.SID, Match: m.ID, Other: o.SID, Answer: o.Ours.Word, Again: true}); err != nil {
+				return false, err
+			}
+		}
+		return true, nil
+	})
+	if err := errors.Join(err, keep()); err != nil {
+		return err
+	}
+	p.g.log.Warn("registry was restored", "party", string(p.id), "jobs", made)
+	return p.sentAgain(since)
+}
+
+// keepAgain stores jobs, but for those that there are already.
+func (p *Party) keepAgain(jobs []Job) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	b := p.g.store.batch()
+	defer b.close()
+	for _, job := range jobs {
+		if job.Kind == JobResend && p.queue.resending(job.SID) {
+			continue
+		}
+		b.put(p.key.job(job.ID), job)
+		b.then = append(b.then, func() { p.took(job.Kind) })
+	}
+	return p.commit(b)
+}
+
+// sentAgain notes that the jobs are there, unless the registry has been restored again
+// meanwhile.
+func (p *Party) sentAgain(since time.Time) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	at, err := get[feedState](p.g.store.view, p.key.feed())
+	if err != nil || !at.Lacks.Equal(since) {
+		return err
+	}
+	at.Lacks = time.Time{}
+	b := p.g.store.batch()
+	defer b.close()
+	b.put(p.key.feed(), at)
+	return p.commit(b)
+}
+
+// resending tells whether a signal is still to be sent again.
+func (q *queue) resending(sid api.SID) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return slices.ContainsFunc(q.on[sid], func(pl *place) bool { return pl.resends })
+}
+
+// exact is a signal's last statement as it was sent; nil when not all of it is kept.
+func (s Signal) exact() *Prepared {
+	pr := &Prepared{SID: s.SID, Rev: s.Rev, Signed: s.Statement, Expires: s.Expires}
+	for _, f := range s.Faces {
+		if len(f.Card) == 0 || f.SID != s.SID || f.Rev != s.Rev {
+			return nil
+		}
+		pr.Epochs = append(pr.Epochs, f.Epoch)
+		pr.Faces = append(pr.Faces, api.SealedFace{Card: f.Card, Keybox: f.Keybox})
+	}
+	if len(s.Statement.Signed) == 0 {
+		return nil
+	}
+	return pr
+}
+
+// prepareResend takes a signal's last statement, or makes a revision of it where that is
+// not kept or was not taken. p.mu is held.
+func (p *Party) prepareResend(m *manifest.Manifest, job Job) (*Job, error) {
+	signal, err := get[Signal](p.g.store.view, p.key.signal(job.SID))
+	if errors.Is(err, errAbsent) || err == nil && !signal.Live(identity.Today(p.g.now())) {
+		return nil, p.resentHeld(job, nil, "gone")
+	}
+	if err != nil {
+		return nil, err
+	}
+	if job.Prepared = signal.exact(); job.Prepared != nil && !job.Again {
+		return &job, nil
+	}
+	child, err := p.openFaces(m, signal.Faces)
+	if errors.Is(err, errNewEpoch) {
+		return nil, p.refuseHeld(job, StateRefused, Fault{"", CodeNewEpoch})
+	}
+	if err != nil {
+		return nil, err
+	}
+	if job.Card = signal.Card; job.Card.IsZero() {
+		job.Card = p.card
+	}
+	expires := signal.Expires
+	if expires.IsZero() { // of a revision that is not known
+		expires = expiry(identity.Today(p.g.now()), term(0, m.Policy.TermDays), child.birthday23)
+	}
+	job.Prepared, err = p.statementUntil(m, child, signal.SID, signal.Rev+1, job.Card, expires, p.g.now())
+	return &job, err
+}
+
+// resent stores the receipt for what was sent again. For the most the registry had it,
+// and gives the receipt that it gave before.
+func (p *Party) resent(job Job, a api.Accepted, r api.Receipt) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if a.SID != job.Prepared.SID { // it knows the child by another signal of ours
+		p.g.log.Error("resend not taken", "party", string(p.id), "job", job.ID.String(), "code", api.CodeUnknownSignal)
+		return p.resentHeld(job, nil, "elsewhere")
+	}
+	known, err := get[Signal](p.g.store.view, p.key.signal(job.SID))
+	switch {
+	case errors.Is(err, errAbsent):
+		return p.resentHeld(job, nil, "gone")
+	case err != nil:
+		return err
+	case a.Rev == known.Rev:
+		known.Receipt, known.Others = a.Receipt, r.Others
+	default:
+		if known, err = p.receipted(p.g.store.view, answered{job, a, r}, true); err != nil {
+			return err
+		}
+	}
+	return p.resentHeld(job, &known, "resent")
+}
+
+// resentHeld ends a job that sends a signal again. p.mu is held.
+func (p *Party) resentHeld(job Job, signal *Signal, outcome string) error {
+	b := p.g.store.batch()
+	defer b.close()
+	if signal != nil {
+		b.put(p.key.signal(signal.SID), *signal)
+	}
+	b.delete(p.key.job(job.ID))
+	if err := p.commit(b); err != nil {
+		return err
+	}
+	p.finished(job, outcome)
+	return nil
+}
+
+// resendRefused sorts the registry's refusals of what is sent again, as notTaken does.
+func (p *Party) resendRefused(ctx context.Context, began time.Time, job Job, code api.Code, wait *waitError) error {
+	switch code {
+	case api.CodeGone:
+		return p.refuse(job, StateWithdrawn, Fault{"", CodeRegistryGone})
+	case api.CodeEpoch, api.CodeFaces, api.CodeIssued, api.CodeSignature:
+		// What was right when it was signed is not taken as it is: then a revision of it.
+		if err := p.g.roots.refresh(ctx, p, began); err != nil || job.Again {
+			return wait
+		}
+		job.Prepared, job.Again = nil, true
+		return p.keepPrepared(job)
+	}
+	outcome := "known" // a later revision, or it has expired there
+	if code != api.CodeRevision && code != api.CodeExpires {
+		outcome = "refused"
+		p.g.log.Error("resend not taken", "party", string(p.id), "job", job.ID.String(), "code", code)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.resentHeld(job, nil, outcome)
+}
+
+// bringBack sends a signal again that is to be withdrawn and that the registry does not
+// have: those who were told that it joined are to be told that it left.
+func (p *Party) bringBack(ctx context.Context, job Job) error {
+	gone := func() error {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return p.ended(job, "gone")
+	}
+	m, err := p.manifestFor(ctx, job)
+	if err != nil {
+		return &waitError{For: WaitRegistry, Err: err}
+	}
+	signal, err := get[Signal](p.g.store.view, p.key.signal(job.SID))
+	if errors.Is(err, errAbsent) {
+		return gone()
+	}
+	if err != nil {
+		return err
+	}
+	statement := signal.exact()
+	if statement == nil || !signal.Live(identity.Today(p.g.now())) {
+		return gone()
+	}
+	var accepted api.Accepted
+	again := Job{Prepared: statement}
+	err = p.call(ctx, endpoint{m.Registry.URL, m.Registry.TLS}, http.MethodPost, "/v1/signals", submission(again), &accepted, maxAccepted)
+	switch code := api.CodeOf(err); {
+	case err != nil && code.Refusal().Status < http.StatusInternalServerError && code != api.CodeBudget && code != api.CodeUnauthenticated:
+		return gone()
+	case err != nil:
+		return &waitError{For: WaitRegistry, Alone: true, Err: err}
+	case accepted.SID != signal.SID:
+		return gone()
+	}
+	job.Prepared, job.Again = nil, true
+	return p.keepPrepared(job)
+}
+
+// retold puts into a batch what a message says that came before, or that tells what is
+// known. Such come from a registry that was restored: its matches form again, under
+// other names, and what was answered is answered again. Nobody is told, but the match
+// goes on as it is there now.
+func (p *Party) retold(b *batch, msg *Message, before bool) (bool, error) {
+	if msg.Problem != "" {
+		return before, nil
+	}
+	m, err := p.currentMatch(b.view(), msg.SID)
+	if err != nil || m == nil {
+		return before, err
+	}
+	other := m.member(msg.Other.SID)
+	if other == nil {
+		return before, nil
+	}
+	if !before && !m.knows(*other, *msg) {
+		if msg.Kind == api.EventJoined && other.Present {
+			msg.Kind = api.EventCard // all that is new about it
+		}
+		return false, nil
+	}
+	if !m.Ended.IsZero() || !other.Present {
+		return true, nil
+	}
+	switch msg.Kind {
+	case api.EventJoined, api.EventCard:
+		if msg.Other.Card.IsZero() {
+			return true, nil
+		}
+		if msg.Rev >= other.Rev {
+			other.Other, other.Rev = msg.Other, msg.Rev
+		}
+	case api.EventAnswer:
+		if msg.Answer == "" {
+			return true, nil
+		}
+		if msg.Number > other.Theirs.Number {
+			other.Theirs.Word, other.Theirs.Number = msg.Answer, msg.Number
+		}
+	default:
+		return true, nil
+	}
+	// Both signals live, so this is the match that they are in.
+	p.rename(b, m, msg.Match)
+	b.put(p.key.match(m.ID), *m)
+	return true, nil
+}
+
+// knows tells whether a message about a member says what is known of it.
+func (m *Match) knows(other Member, msg Message) bool {
+	switch msg.Kind {
+	case api.EventJoined:
+		return other.Present && !msg.Other.Card.IsZero() && (msg.Rev <= other.Rev || msg.Other.Card == other.Card)
+	case api.EventCard:
+		return other.Present && !msg.Other.Card.IsZero() && (msg.Rev <= other.Rev || other.Rev == 0 && msg.Other.Card == other.Card)
+	case api.EventLeft:
+		return !other.Present
+	case api.EventAnswer: // the first after a restore repeats the last before it
+		return msg.Answer == other.Theirs.Word && msg.Number/api.AnswerNumbers != other.Theirs.Number/api.AnswerNumbers
+	}
+	return false
+}
+
+// saidSince tells whether an answer that is to be given again need not be: something
+// else was answered, or the other's signal did not come back.
+func (p *Party) saidSince(m Match, job Job, now time.Time) bool {
+	o := m.member(job.Other)
+	return o == nil || !o.Asked.Job.IsZero() || o.Ours.Word != job.Answer || o.Ours.At.After(job.Created) || now.Sub(job.Created) > resayFor
+}
