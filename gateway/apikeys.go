@@ -114,10 +114,14 @@ func checkRoles(roles []Role, reach Reach) (faults []Fault) {
 func (p *Party) keepKey(a *Access, event LogEvent, k APIKey) error {
 	b := p.g.store.batch()
 	defer b.close()
+	p.putKey(b, a, event, k)
+	return p.commit(b)
+}
+
+func (p *Party) putKey(b *batch, a *Access, event LogEvent, k APIKey) {
 	b.put(p.key.apiKey(k.ID), k)
 	p.logAccess(b, a, Touch{Event: event, ObjectType: ObjectKey, ObjectID: k.ID.String()})
 	b.then = append(b.then, func() { p.door.setKey(k) })
-	return p.commit(b)
 }
 
 // Keys lists the API keys, the newest first, those that are revoked or have ended too.

@@ -31,6 +31,17 @@ func (p *Party) Alone(job ID) bool {
 // Sweep is what the gateway does every hour.
 func (p *Party) Sweep() error { return p.sweep() }
 
+// SweepAround is the sweep of registrations, with what happens between finding them and
+// forgetting them.
+func (p *Party) SweepAround(between func()) error {
+	ids, err := p.outlived()
+	if err != nil {
+		return err
+	}
+	between()
+	return p.forget(ids)
+}
+
 // FirstAct tells which of some jobs a worker would take first.
 func (p *Party) FirstAct(jobs ...Job) ID {
 	q := newQueue()

@@ -192,6 +192,7 @@ func (p *Party) addRows(by *Access, id ID, first int, rows []Row) ([]RowStatus, 
 			}
 			o.Registration = reg.ID
 			s.State, s.Warnings, s.owner = reg.State, reg.Warnings, reg.Owner
+			p.logAct(b, by, LogSignalMade, reg)
 			counts.Queued++
 		}
 		chunk.Rows[i], s.Outcome = o, o

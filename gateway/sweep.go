@@ -3,6 +3,7 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"slices"
@@ -39,6 +40,13 @@ func (p *Party) sweep() error {
 	if err := p.sweepSignals(); err != nil {
 		return err
 	}
+	outlived, err := p.outlived()
+	if err != nil {
+		return err
+	}
+	if err := p.forget(outlived); err != nil {
+		return err
+	}
 	if err := p.sweepRest(); err != nil {
 		return err
 	}
@@ -46,7 +54,7 @@ func (p *Party) sweep() error {
 		return err
 	}
 	v, release := p.g.store.snapshot()
-	err := p.sweepMatches(v)
+	err = p.sweepMatches(v)
 	release()
 	if err != nil {
 		return err
@@ -119,39 +127,78 @@ func (p *Party) expire(sids []api.SID) error {
 	return p.commit(b)
 }
 
-// sweepRest reads without keeping anybody waiting: what has ended stays so.
-func (p *Party) sweepRest() error {
+// outlived finds the registrations that are kept no longer, without keeping anybody
+// waiting: what has ended stays so.
+func (p *Party) outlived() (ids []ID, err error) {
 	v, release := p.g.store.snapshot()
 	defer release()
 	old := p.g.now().Add(-keepEnded)
-	b := p.g.store.batch()
-	defer b.close()
 	imports, err := p.keptImports(v)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	err = scan(v, p.key.table(tableRegistration), nil, false, func(key []byte, reg Registration) (bool, error) {
-		if imports[reg.Import] { // its rows say what became of them as long as they are kept
-			return true, nil
-		}
-		if reg.State.Ended() && reg.Ended.Before(old) {
-			b.delete(key)
-			b.delete(p.ownerRow(reg.Owner, reg.ID))
-		}
-		if !reg.Into.IsZero() { // a repeat goes when what it repeats is gone
-			if _, err := p.original(v, reg.ID); err == ErrNotFound {
-				b.delete(key)
-				b.delete(p.ownerRow(reg.Owner, reg.ID))
+		switch {
+		case imports[reg.Import]: // its rows say what became of them as long as they are kept
+		case reg.State.Ended() && reg.Ended.Before(old):
+			ids = append(ids, reg.ID)
+		case !reg.Into.IsZero(): // a repeat goes when what it repeats is gone
+			_, err := p.original(v, reg.ID)
+			if err == ErrNotFound {
+				ids = append(ids, reg.ID)
 			} else if err != nil {
 				return false, err
 			}
 		}
 		return true, nil
 	})
+	return ids, err
+}
+
+// forget deletes registrations a few at a time, each from him who owns it by then: a
+// repeat can have gone to a colleague since it was found.
+func (p *Party) forget(ids []ID) error {
+	some := func(ids []ID) error {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		b := p.g.store.batch()
+		defer b.close()
+		for _, id := range ids {
+			reg, err := get[Registration](p.g.store.view, p.key.registration(id))
+			if errors.Is(err, errAbsent) {
+				continue
+			} else if err != nil {
+				return err
+			}
+			b.delete(p.key.registration(id))
+			b.delete(p.ownerRow(reg.Owner, id))
+		}
+		return p.commit(b)
+	}
+	for chunk := range slices.Chunk(ids, expireAtOnce) {
+		if err := some(chunk); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sweepRest destroys the rest of what is kept no longer.
+func (p *Party) sweepRest() error {
+	v, release := p.g.store.snapshot()
+	defer release()
+	old := p.g.now().Add(-keepEnded)
+	b := p.g.store.batch()
+	defer b.close()
+	reports, err := p.oldReports(v)
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(p.sweepReports(b, v), p.sweepLog(b, v), p.sweepLastOwners(b, v)); err != nil {
+	replays, err := p.oldReplays(v)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(p.sweepLog(b, v), p.sweepLastOwners(b, v)); err != nil {
 		return err
 	}
 	delivered, err := p.deliveredUpTo(v)
@@ -178,30 +225,47 @@ func (p *Party) sweepRest() error {
 	if err != nil {
 		return err
 	}
-	forgotten := p.g.now().Add(-keepReplays)
-	err = scan(v, p.key.table(tableReplay), nil, false, func(key []byte, row replay) (bool, error) {
-		if row.Created.Before(forgotten) {
-			b.delete(key)
-		}
-		return true, nil
-	})
-	if err != nil {
-		return err
-	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if err := errors.Join(p.sweepImports(b), p.sweepTransfers(b), p.putLapses(b, lapsed)); err != nil {
+	if err := errors.Join(p.forgetReports(b, reports), p.forgetReplays(b, replays), p.sweepImports(b), p.sweepTransfers(b), p.putLapses(b, lapsed)); err != nil {
 		return err
 	}
 	return p.commit(b)
 }
 
-// sweepReports forgets a report when all its registrations are forgotten and
-// nobody in it may still be signalled, or else when it is too old for that.
-func (p *Party) sweepReports(b *batch, v view) error {
+// oldReplays finds idempotency keys of which it is forgotten what they led to.
+func (p *Party) oldReplays(v view) (keys [][]byte, err error) {
+	forgotten := p.g.now().Add(-keepReplays)
+	err = scan(v, p.key.table(tableReplay), nil, false, func(key []byte, row replay) (bool, error) {
+		if row.Created.Before(forgotten) {
+			keys = append(keys, bytes.Clone(key))
+		}
+		return true, nil
+	})
+	return keys, err
+}
+
+// forgetReplays deletes what idempotency keys led to, unless one was used again
+// meanwhile. p.mu is held.
+func (p *Party) forgetReplays(b *batch, keys [][]byte) error {
+	forgotten := p.g.now().Add(-keepReplays)
+	for _, key := range keys {
+		row, err := get[replay](p.g.store.view, key)
+		if err == nil && row.Created.Before(forgotten) {
+			b.delete(key)
+		} else if err != nil && !errors.Is(err, errAbsent) {
+			return err
+		}
+	}
+	return nil
+}
+
+// oldReports finds the reports of which all registrations are forgotten and nobody may
+// still be signalled, or that are too old for that.
+func (p *Party) oldReports(v view) (list []Report, err error) {
 	tooOld := p.g.now().AddDate(-keepReportYears, 0, 0)
 	recent := p.g.now().Add(-keepEnded)
-	return scan(v, p.key.table(tableReport), nil, false, func(key []byte, r Report) (bool, error) {
+	err = scan(v, p.key.table(tableReport), nil, false, func(key []byte, r Report) (bool, error) {
 		if r.Created.After(recent) {
 			return true, nil
 		}
@@ -213,16 +277,27 @@ func (p *Party) sweepReports(b *batch, v view) error {
 		for _, s := range status.Status {
 			inUse = inUse || s != nil
 		}
-		if inUse {
-			return true, nil
-		}
-		b.delete(key)
-		for _, use := range []string{"report", "report last"} {
-			named := p.key.reportKey(p.g.store.index.of(use, p.key, r.Reference))
-			if id, err := get[ID](v, named); err == nil && id == r.ID {
-				b.delete(named)
-			}
+		if !inUse {
+			list = append(list, r)
 		}
 		return true, nil
 	})
+	return list, err
+}
+
+// forgetReports deletes reports, and their names unless they have become another's. p.mu
+// is held.
+func (p *Party) forgetReports(b *batch, list []Report) error {
+	for _, r := range list {
+		b.delete(p.key.report(r.ID))
+		for _, use := range []string{"report", "report last"} {
+			named := p.key.reportKey(p.g.store.index.of(use, p.key, r.Reference))
+			if id, err := get[ID](p.g.store.view, named); err == nil && id == r.ID {
+				b.delete(named)
+			} else if err != nil && !errors.Is(err, errAbsent) {
+				return err
+			}
+		}
+	}
+	return nil
 }

@@ -23,6 +23,7 @@ type Transfer struct {
 	From    string    `json:"from"`
 	To      string    `json:"to"`
 	Card    Card      `json:"card"`
+	Former  bool      `json:"former,omitempty"` // From was deleted since: whoever is called so now is another
 }
 
 // A TransferStatus is a transfer and how it gets on.
@@ -337,7 +338,7 @@ func (p *Party) transferLike(v view, from, to string, card Card) (Transfer, bool
 	if errors.Is(err, ErrNotFound) {
 		return Transfer{}, false, nil
 	}
-	return t, err == nil && t.To == to && t.Card == card, err
+	return t, err == nil && t.To == to && t.Card == card && !t.Former, err
 }
 
 func (p *Party) latestTransfer(v view, from string) (t Transfer, err error) {
@@ -378,7 +379,7 @@ func (a *Access) TransferOf(from string) (TransferStatus, error) {
 	if err != nil {
 		return TransferStatus{}, err
 	}
-	if !a.Has(MayAdminister) && !a.Sees(from) {
+	if !a.Has(MayAdminister) && (t.Former || !a.Sees(from)) {
 		return TransferStatus{}, ErrNotFound
 	}
 	return p.transferStatus(v, t)

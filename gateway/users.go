@@ -3,6 +3,7 @@
 package gateway
 
 import (
+	"bytes"
 	"errors"
 	"net/mail"
 	"slices"
@@ -96,7 +97,9 @@ func (p *Party) keepUsers(a *Access, event LogEvent, users ...User) error {
 }
 
 // DeleteUser forgets a user; ErrUserOwns as long as he owns signals that have not ended.
-// He is nobody's deputy any more. Doing it again gives ErrNotFound.
+// He is nobody's deputy any more, his keys are revoked, and what is still kept of him is
+// nobody's: somebody else who gets the id has nothing to do with it. Doing it again gives
+// ErrNotFound.
 func (p *Party) DeleteUser(a *Access, id string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -112,6 +115,9 @@ func (p *Party) DeleteUser(a *Access, id string) error {
 	}
 	b := p.g.store.batch()
 	defer b.close()
+	if err := errors.Join(p.disclaim(b, id), p.revokeKeysOf(b, a, id)); err != nil {
+		return err
+	}
 	b.delete(p.userRow(id))
 	p.logAccess(b, a, Touch{Event: LogUserDeleted, ObjectType: ObjectUser, ObjectID: id})
 	b.then = append(b.then, func() { p.door.forgetUser(id) })
@@ -124,6 +130,66 @@ func (p *Party) DeleteUser(a *Access, id string) error {
 		}
 	}
 	return p.commit(b)
+}
+
+// disclaim makes what is kept of a professional nobody's. p.mu is held.
+func (p *Party) disclaim(b *batch, id string) error {
+	v := p.g.store.view
+	err := scan(v, p.key.ownedBy(p.g.store.index.of("owner", p.key, id)), nil, false, func(key []byte, _ struct{}) (bool, error) {
+		reg, err := get[Registration](v, p.key.registration(idAt(key)))
+		if err != nil {
+			return false, err
+		}
+		reg.Owner = ""
+		b.put(p.key.registration(reg.ID), reg)
+		b.delete(bytes.Clone(key))
+		return true, nil
+	})
+	if err != nil {
+		return err
+	}
+	if err := p.moveReports(b, id, ""); err != nil {
+		return err
+	}
+	err = scan(v, p.key.table(tableImport), nil, false, func(key []byte, row Import) (bool, error) {
+		if row.Owner != id && row.Of != id {
+			return true, nil
+		}
+		if row.Of == id {
+			b.delete(p.importKey(row.Of, row.Reference))
+			row.Of = ""
+		}
+		if row.Owner == id {
+			row.Owner = ""
+		}
+		b.put(bytes.Clone(key), row)
+		return true, nil
+	})
+	if err != nil {
+		return err
+	}
+	err = scan(v, p.key.table(tableTransfer), nil, false, func(key []byte, t Transfer) (bool, error) {
+		if t.From == id && !t.Former {
+			t.Former = true
+			b.put(bytes.Clone(key), t)
+		}
+		return true, nil
+	})
+	mail := p.mailTarget(Target{User: id})
+	b.delete(p.key.target(mail))
+	b.deleteAll(p.key.deadLetters(mail))
+	return err
+}
+
+// revokeKeysOf ends the keys that are bound to a professional. p.mu is held.
+func (p *Party) revokeKeysOf(b *batch, a *Access, id string) error {
+	return scan(p.g.store.view, p.key.table(tableAPIKey), nil, false, func(_ []byte, k APIKey) (bool, error) {
+		if k.Person == id && k.Revoked.IsZero() {
+			k.Revoked = p.g.now().UTC()
+			p.putKey(b, a, LogKeyRevoked, k)
+		}
+		return true, nil
+	})
 }
 
 func (p *Party) checkUser(u User) (faults []Fault) {

@@ -2662,7 +2662,9 @@ type ClientInterface interface {
 
 	// VerwijderGebruiker Een gebruiker verwijderen
 	//
-	// Dat kan pas als hij geen signalen meer heeft; anders is het antwoord 409. Draag ze eerst over.
+	// Dat kan pas als hij geen signalen meer heeft; anders is het antwoord 409. Draag ze eerst over. De sleutels die bij hem
+	// horen zijn daarna ingetrokken. Wat er van hem nog bewaard wordt is van niemand meer (`hulpverlener` is leeg), ook niet
+	// van wie later hetzelfde id krijgt.
 	//
 	// Corresponds with DELETE /gebruikers/{id} (the `VerwijderGebruiker` operationId).
 	VerwijderGebruiker(ctx context.Context, id GebruikerId, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -3393,7 +3395,9 @@ func (c *Client) MaakGebruiker(ctx context.Context, body MaakGebruikerJSONReques
 
 // VerwijderGebruiker Een gebruiker verwijderen
 //
-// Dat kan pas als hij geen signalen meer heeft; anders is het antwoord 409. Draag ze eerst over.
+// Dat kan pas als hij geen signalen meer heeft; anders is het antwoord 409. Draag ze eerst over. De sleutels die bij hem
+// horen zijn daarna ingetrokken. Wat er van hem nog bewaard wordt is van niemand meer (`hulpverlener` is leeg), ook niet
+// van wie later hetzelfde id krijgt.
 //
 // Corresponds with DELETE /gebruikers/{id} (the `VerwijderGebruiker` operationId).
 func (c *Client) VerwijderGebruiker(ctx context.Context, id GebruikerId, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6858,7 +6862,9 @@ type ClientWithResponsesInterface interface {
 
 	// VerwijderGebruikerWithResponse Een gebruiker verwijderen
 	//
-	// Dat kan pas als hij geen signalen meer heeft; anders is het antwoord 409. Draag ze eerst over.
+	// Dat kan pas als hij geen signalen meer heeft; anders is het antwoord 409. Draag ze eerst over. De sleutels die bij hem
+	// horen zijn daarna ingetrokken. Wat er van hem nog bewaard wordt is van niemand meer (`hulpverlener` is leeg), ook niet
+	// van wie later hetzelfde id krijgt.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -9719,7 +9725,9 @@ func (c *ClientWithResponses) MaakGebruikerWithResponse(ctx context.Context, bod
 
 // VerwijderGebruikerWithResponse Een gebruiker verwijderen
 //
-// Dat kan pas als hij geen signalen meer heeft; anders is het antwoord 409. Draag ze eerst over.
+// Dat kan pas als hij geen signalen meer heeft; anders is het antwoord 409. Draag ze eerst over. De sleutels die bij hem
+// horen zijn daarna ingetrokken. Wat er van hem nog bewaard wordt is van niemand meer (`hulpverlener` is leeg), ook niet
+// van wie later hetzelfde id krijgt.
 //
 // Returns a wrapper object for the known response body format(s).
 //
