@@ -23,7 +23,7 @@ type clock struct {
 	seen  encoding.Date // the highest day; in the store before anything goes by it
 	known bool          // whether seen was read from the store
 
-	held  bool          // whether the clock was, when it was read last
+	held bool // whether the clock was, when it was read last
 
 	// While it is: what day it last showed, and who has shown its time since
 	// it began to. A clock that jumps again begins anew.

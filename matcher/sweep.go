@@ -136,3 +136,13 @@ func (s *sweep) end(ctx context.Context, idxs []registry.Idx) error {
 	}
 	return err
 }
+
+// Scrub takes a step in what brings destroyed rows off the disk within a week; to be
+// called every few minutes. It needs room, and waits where there is little.
+func (m *Matcher) Scrub(ctx context.Context) error {
+	if slices.Contains(m.ReadOnly.Why(), ReasonDisk) {
+		return nil
+	}
+	_, err := m.Store.Scrub(ctx, m.Now())
+	return err
+}

@@ -27,7 +27,7 @@ type Admission struct {
 	Manifest  *manifest.Manifest
 	Directory *manifest.Directory
 	Clock
-	Restores  []Restore // of the store
+	Restores []Restore // of the store
 }
 
 // ErrClock says that the clock is held; see Clock.

@@ -74,6 +74,12 @@ type Store interface {
 	// tells that there may be more.
 	Trim(ctx context.Context, today encoding.Date, max int) (more bool, err error)
 
+	// Scrub sees to it that what is deleted leaves the disk within a week, as long as it
+	// is called every few minutes: it rewrites a part of what is stored if that is due by
+	// now, and tells whether it did. Scrubbed is since when no part has been left.
+	Scrub(ctx context.Context, now time.Time) (bool, error)
+	Scrubbed(ctx context.Context, now time.Time) (time.Time, error)
+
 	// Due lists idxs that hold a signal which has expired by today, max at most.
 	Due(ctx context.Context, today encoding.Date, max int) ([]Idx, error)
 

@@ -29,6 +29,7 @@ type lag struct {
 	expired time.Duration
 	off     time.Duration // of the clock
 	held    bool
+	scrub   time.Duration // since when all of the store has been rewritten
 	looked  bool
 }
 
@@ -52,6 +53,8 @@ var (
 		"Events that parties have not acknowledged.", nil, nil)
 	expiryLag = prometheus.NewDesc("seinhuis_registry_expiry_lag_seconds",
 		"How long past their last day the oldest signals are that have not been swept; 0 if there are none. Such signals do not match.", nil, nil)
+	scrubAge = prometheus.NewDesc("seinhuis_registry_scrub_age_seconds",
+		"How long ago the part of the store was rewritten that was left longest: what was destroyed before that is in no file of it.", nil, nil)
 	clockOff = prometheus.NewDesc("seinhuis_registry_clock_off_seconds",
 		"How far the clock is ahead of the registry's day, which is then held, or behind it if negative; 0 as it should be.", nil, nil)
 )
@@ -87,8 +90,13 @@ func (s *Server) Measure(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	scrubbed, err := s.Matcher.Store.Scrubbed(ctx, clock.Says)
+	if err != nil {
+		return err
+	}
 	s.lag.mu.Lock()
 	defer s.lag.mu.Unlock()
+	s.lag.scrub = clock.Says.Sub(scrubbed)
 	s.lag.since, s.lag.events, s.lag.expired, s.lag.looked = next, events, 0, true
 	if s.lag.off = clock.Off(); clock.Held != s.lag.held {
 		s.lag.held = clock.Held
@@ -111,7 +119,7 @@ func (s *Server) tellClock(c registry.Clock) {
 
 // Describe is of prometheus.Collector.
 func (l *lag) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{feedLag, feedsBehind, eventsWaiting, expiryLag, clockOff} {
+	for _, d := range []*prometheus.Desc{feedLag, feedsBehind, eventsWaiting, expiryLag, clockOff, scrubAge} {
 		to <- d
 	}
 }
@@ -144,4 +152,5 @@ func (l *lag) Collect(to chan<- prometheus.Metric) {
 	gauge(eventsWaiting, float64(l.events))
 	gauge(expiryLag, l.expired.Seconds())
 	gauge(clockOff, l.off.Seconds())
+	gauge(scrubAge, l.scrub.Seconds())
 }

@@ -120,6 +120,9 @@ func sweep(ctx context.Context, m *matcher.Matcher, server *exchange.Server, eve
 		case n > 0:
 			log.Info("swept", "children", n)
 		}
+		if err := m.Scrub(ctx); err != nil && ctx.Err() == nil {
+			return err
+		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():

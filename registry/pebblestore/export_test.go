@@ -31,3 +31,20 @@ func (s *Store) Keys() (all [][]byte, err error) {
 
 // Delete removes a row.
 func (s *Store) Delete(key []byte) error { return s.db.Delete(key, pebble.Sync) }
+
+// Slices is how many there are.
+var Slices = len(bounds) - 1
+
+// Rows are all rows, as they are stored.
+func (s *Store) Rows() (map[string][]byte, error) {
+	it, err := s.db.NewIter(nil)
+	if err != nil {
+		return nil, err
+	}
+	defer it.Close()
+	all := map[string][]byte{}
+	for it.First(); it.Valid(); it.Next() {
+		all[string(it.Key())] = append([]byte(nil), it.Value()...)
+	}
+	return all, it.Error()
+}

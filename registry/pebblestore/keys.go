@@ -33,6 +33,7 @@ import (
 //	i                                  incarnation(16), not sealed
 //	n number(8)                        empty: of a durable commit, one of the last
 //	d                                  the highest day(4) that was seen
+//	c slice(2)                         when the slice was last rewritten(8), not sealed
 //	j                                  epoch(8) of the idxs, since(8) in Unix seconds, not sealed
 //	J                                  journal id(16), groups(8) that are committed, not sealed
 //	R                                  the store's restores
@@ -50,6 +51,7 @@ const (
 	prefixJournaled = 'J'
 	prefixRestores  = 'R'
 	prefixDay       = 'd'
+	prefixScrub     = 'c'
 
 	underMatch  = 0
 	underSignal = 1
@@ -158,3 +160,7 @@ var (
 	restoresKey  = []byte{prefixRestores}
 	dayKey       = []byte{prefixDay}
 )
+
+func scrubKey(slice int) []byte {
+	return binary.BigEndian.AppendUint16([]byte{prefixScrub}, uint16(slice))
+}

@@ -24,6 +24,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -58,6 +59,7 @@ type Store struct {
 	locks       idxLocks
 	feeds       feeds
 	numbers     numbers
+	opened      time.Time
 
 	commits   chan *commit
 	stop      chan struct{} // closed by Close, once
@@ -83,6 +85,7 @@ func Open(folder string, keys registry.Keys, o Options) (*Store, error) {
 		Logger:             o.Logger,
 		MemTableSize:       32 << 20, // and logs of as much, up to four
 		CacheSize:          256 << 20,
+		Cleaner:            remover{},
 	}
 	for i := range opts.Levels {
 		opts.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
@@ -99,7 +102,7 @@ func Open(folder string, keys registry.Keys, o Options) (*Store, error) {
 	s := &Store{
 		db: db, fs: opts.FS, folder: folder, logger: opts.Logger, tables: opts.MakeWriterOptions(0, db.TableFormat()),
 		readers: opts.MakeReaderOptions(), keys: keys,
-		ingestAbove: cmp.Or(o.Ingest, ingestAbove), journal: o.Journal,
+		ingestAbove: cmp.Or(o.Ingest, ingestAbove), journal: o.Journal, opened: time.Now(),
 		commits: make(chan *commit, 256), stop: make(chan struct{}), committed: make(chan struct{}),
 	}
 	s.feeds.init(db)

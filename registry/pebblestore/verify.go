@@ -94,6 +94,7 @@ var (
 		prefixEventID:   {key: 1 + 16 + 16, table: "event ids"},
 		prefixNumber:    {key: 1 + 8, table: "numbers"},
 		prefixRestores:  {key: 1, table: tableRestores, row: func() encoding.BinaryUnmarshaler { return new(restores) }},
+		prefixScrub:     {key: 1 + 2, table: "slices", value: 8},
 		prefixDay:       {key: 1, table: tableDay, row: func() encoding.BinaryUnmarshaler { return new(seenDay) }},
 		prefixMeta:      {key: 1, table: "incarnation", value: 16},
 		prefixJournaled: {key: 1, table: "journal", value: 16 + 8},

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package pebblestore
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/seinhuis/seinhuis/registry"
+)
+
+// What is deleted from Pebble stays in its files until a compaction meets it there,
+// which may be never. So the store is rewritten, slice by slice of its keys: of what was
+// deleted before, a slice that has been compacted down to the lowest level holds nothing,
+// and the tables and logs from which it came are removed. When each slice was last done
+// is a row of the store.
+
+// bounds are of the slices, ranges of keys: each begins where the one before it ends. Signals are almost
+// all there is, and uniform, and so many slices keep each small.
+var bounds = func() (list [][]byte) {
+	from := func(prefix byte, n int) {
+		for i := range n {
+			list = append(list, []byte{prefix, byte(i * 256 / n)})
+		}
+	}
+	from(0, 1)
+	from(prefixEventID, 16)
+	from(prefixFeed, 16)
+	from(prefixFeed+1, 1)
+	from(prefixIdx, 256)
+	from(prefixTombstone, 16)
+	from(prefixTombstone+1, 1)
+	return append(list, []byte{0xff})
+}()
+
+const (
+	// scrubEvery is how long after it a slice is due again, and scrubLate when it is no
+	// longer left for later.
+	scrubEvery = 6 * 24 * time.Hour
+	scrubLate  = scrubEvery + 12*time.Hour
+)
+
+// Scrub implements registry.Store.
+func (s *Store) Scrub(ctx context.Context, now time.Time) (bool, error) {
+	marks, err := s.scrubbed(now)
+	if err != nil {
+		return false, err
+	}
+	oldest, newest := 0, time.Time{}
+	for i, at := range marks {
+		if at.Before(marks[oldest]) {
+			oldest = i
+		}
+		if at.After(newest) {
+			newest = at
+		}
+	}
+	// One at a time, so that all take as long as they may.
+	step := scrubEvery / time.Duration(len(marks))
+	if now.Sub(newest) < step && now.Sub(marks[oldest]) < scrubLate {
+		return false, nil
+	}
+	if err := s.db.Compact(ctx, bounds[oldest], bounds[oldest+1], false); err != nil {
+		return false, err
+	}
+	if s.db.Metrics().Snapshots.Count > 0 { // for whoever holds it, old rows were kept
+		return false, nil
+	}
+	batch := s.db.NewBatch()
+	defer batch.Close()
+	mark := binary.BigEndian.AppendUint64(nil, uint64(now.Unix()))
+	return true, errors.Join(batch.Set(scrubKey(oldest), mark, nil), s.keep(batch))
+}
+
+// Scrubbed implements registry.Store.
+func (s *Store) Scrubbed(_ context.Context, now time.Time) (oldest time.Time, err error) {
+	marks, err := s.scrubbed(now)
+	oldest = now
+	for _, at := range marks {
+		if at.IsZero() {
+			at = s.opened
+		}
+		if at.Before(oldest) {
+			oldest = at
+		}
+	}
+	return oldest, err
+}
+
+// scrubbed is when each slice was last done; zero of one that was not, or at a time that
+// has yet to come.
+func (s *Store) scrubbed(now time.Time) ([]time.Time, error) {
+	marks := make([]time.Time, len(bounds)-1)
+	for i := range marks {
+		value, closer, err := s.db.Get(scrubKey(i))
+		if errors.Is(err, pebble.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if len(value) != 8 {
+			return nil, errors.Join(registry.ErrCorrupt, closer.Close())
+		}
+		if at := time.Unix(int64(binary.BigEndian.Uint64(value)), 0); !at.After(now) {
+			marks[i] = at
+		}
+		if err := closer.Close(); err != nil {
+			return nil, err
+		}
+	}
+	return marks, nil
+}
+
+// remover removes what Pebble needs no more. Logs are not written anew over what they
+// held, as Pebble would unless its cleaner needed their contents: the end of one could
+// keep a row for ever. An archiver needs them; what it would do itself lies deeper than
+// what removes, and so is not what is called.
+type remover struct {
+	pebble.DeleteCleaner
+	needsContents
+}
+
+type needsContents struct{ pebble.ArchiveCleaner }
