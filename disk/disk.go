@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: EUPL-1.2
 
-// Package disk stands between a database and its disk, and knows two rules.
+// Package disk stands between a database and its disk, and knows some rules.
 //
 // [Strict] ends the process when a sync fails. After that nobody knows what is on
 // disk, and a second try would hide it: the kernel may have dropped what it could
@@ -13,7 +13,12 @@
 // again, the ballast is filled again, and what stopped can go on.
 package disk
 
-import "github.com/cockroachdb/pebble/v2/vfs"
+import (
+	"errors"
+	"strings"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
 
 // Strict is a file system on which a sync that fails is the end: it is given to end,
 // which must not return. The files that are only read are as they were.
@@ -36,7 +41,19 @@ func (s *strict) file(f vfs.File, err error) (vfs.File, error) {
 	return &strictFile{f, s.end}, nil
 }
 
+// Create syncs the folder before it makes a marker of Pebble's, which points to another
+// file there. Pebble leaves it to the file system that, after a loss of power, the
+// marker is not there without that file: a database that nobody can open.
 func (s *strict) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	if strings.HasPrefix(s.PathBase(name), "marker.") {
+		folder, err := s.OpenDir(s.PathDir(name))
+		if err != nil {
+			return nil, err
+		}
+		if err := errors.Join(folder.Sync(), folder.Close()); err != nil {
+			return nil, err
+		}
+	}
 	return s.file(s.FS.Create(name, c))
 }
 

@@ -16,6 +16,9 @@ type Camera struct {
 	vfs.FS // a MemFS that can crash
 	// Shot, when there is one, is called with how many pictures there are now.
 	Shot func(n int)
+	// Kept is how much there is, in per cent, of what was not synced: in turn, from
+	// picture to picture. 0, 50 and 100 when there is nothing.
+	Kept []int
 
 	disk *vfs.MemFS
 	rng  *rand.Rand
@@ -37,7 +40,11 @@ func (c *Camera) Shoot() {
 	if !c.on {
 		return
 	}
-	cfg := vfs.CrashCloneCfg{UnsyncedDataPercent: len(c.pictures) % 3 * 50, RNG: c.rng}
+	kept := c.Kept
+	if kept == nil {
+		kept = []int{0, 50, 100}
+	}
+	cfg := vfs.CrashCloneCfg{UnsyncedDataPercent: kept[len(c.pictures)%len(kept)], RNG: c.rng}
 	c.pictures = append(c.pictures, c.disk.CrashClone(cfg))
 	if c.Shot != nil {
 		c.Shot(len(c.pictures))

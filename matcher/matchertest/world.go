@@ -7,6 +7,7 @@
 package matchertest
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
@@ -17,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/seinhuis/seinhuis/api"
@@ -35,8 +37,9 @@ type World struct {
 	*matcher.Matcher
 	Manifest  *manifest.Manifest
 	Directory *manifest.Directory
-	FS        vfs.FS // under the store
-	Ingest    int    // option of the store, in force from the next Open
+	FS        vfs.FS        // under the store
+	Ingest    int           // option of the store, in force from the next Open
+	Logger    pebble.Logger // likewise; if nil, one that panics where the process would end
 
 	t       testing.TB
 	parties map[api.PartyID]ed25519.PrivateKey
@@ -73,7 +76,11 @@ func New(t testing.TB, parties int) *World {
 	_, receipt := newKey(t)
 	w.Matcher = &matcher.Matcher{Keys: keys, ReceiptKey: receipt}
 	w.Open(w.FS)
-	t.Cleanup(func() { w.Store.Close() })
+	t.Cleanup(func() {
+		if w.Store != nil {
+			w.Store.Close()
+		}
+	})
 	return w
 }
 
@@ -89,9 +96,22 @@ func newKey(t testing.TB) (ed25519.PublicKey, ed25519.PrivateKey) {
 // Open opens the store in a file system, as after a restart.
 func (w *World) Open(fs vfs.FS) {
 	w.t.Helper()
-	store, err := pebblestore.Open("db", w.Keys, pebblestore.Options{FS: fs, Logger: quiet{}, Ingest: w.Ingest})
-	if err != nil {
+	if err := w.TryOpen(fs); err != nil {
 		w.t.Fatal(err)
+	}
+}
+
+// Abandon forgets a store that is closed, or whose process has ended.
+func (w *World) Abandon() {
+	w.Matcher = &matcher.Matcher{Keys: w.Keys, ReceiptKey: w.ReceiptKey}
+}
+
+// TryOpen is Open where it may fail.
+func (w *World) TryOpen(fs vfs.FS) error {
+	store, err := pebblestore.Open("db", w.Keys, pebblestore.Options{FS: fs, Logger: cmp.Or[pebble.Logger](w.Logger, quiet{}), Ingest: w.Ingest})
+	if err != nil {
+		w.Abandon()
+		return err
 	}
 	w.FS = fs
 	w.Matcher = &matcher.Matcher{
@@ -99,6 +119,7 @@ func (w *World) Open(fs vfs.FS) {
 		Trust: func() (*manifest.Manifest, *manifest.Directory) { return w.Manifest, w.Directory },
 		Now:   w.now,
 	}
+	return nil
 }
 
 // Reopen closes the store and opens it again.

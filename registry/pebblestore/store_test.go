@@ -369,46 +369,6 @@ func TestDamagedRowIsRefused(t *testing.T) {
 	}
 }
 
-// TestPowerLoss cuts the power after every acknowledged step of a script, with
-// none, half or all of what was not synced left on disk: what was acknowledged is
-// there, and no transaction is there by half.
-//
-// With ingest set, every commit becomes a table of its own.
-func TestPowerLoss(t *testing.T) {
-	t.Run("log", func(t *testing.T) { powerLoss(t, 0) })
-	t.Run("ingest", func(t *testing.T) { powerLoss(t, 1) })
-}
-
-func powerLoss(t *testing.T, ingest int) {
-	keys := newKeys(t)
-	for _, kept := range []int{0, 50, 100} {
-		for seed := range uint64(4) {
-			r := rand.New(rand.NewPCG(seed, uint64(kept)))
-			fs := vfs.NewCrashableMem()
-			s := openWith(t, keys, pebblestore.Options{FS: fs, Ingest: ingest})
-			steps := 1 + r.IntN(60)
-			for n := range steps {
-				update(t, s, idxOf(n), func(tx registry.Tx) error {
-					return errors.Join(tx.PutSignal(signal(t, 1, day)), tx.Emit(event(1, n), day))
-				})
-			}
-			crashed := fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: kept, RNG: r})
-			s.Close()
-			after := open(t, crashed, keys)
-			events, _, err := after.Events(t.Context(), party(1), 0, steps+1)
-			if err != nil || len(events) != steps {
-				t.Fatalf("kept %d %%, seed %d: %d of %d acknowledged events are there (%v)", kept, seed, len(events), steps, err)
-			}
-			for n := range steps {
-				if _, ok, err := after.Signal(t.Context(), idxOf(n), party(1)); !ok || err != nil {
-					t.Fatalf("kept %d %%, seed %d: acknowledged signal %d is gone (%v)", kept, seed, n, err)
-				}
-			}
-			after.Close()
-		}
-	}
-}
-
 // TestUpdateAll has transactions on many idxs, in shuffled order and overlapping
 // with others, end all together or not at all.
 func TestUpdateAll(t *testing.T) {
