@@ -9,6 +9,7 @@
 #   make fuzz FUZZTIME=1000000x       each fuzz target for longer than make test does
 #   make soak ROW=2 COUNT=100000 SEED=7
 #                                     a row of the table of faults for as long as that takes
+#   make mutants                      planted faults, each of which a test must catch
 #   make bench                        ours beside its peers (FULL=1 at full size, WHAT=join
 #                                     these rows only); bench/README.md explains
 #
@@ -33,7 +34,7 @@ RACE :=
 endif
 
 .DELETE_ON_ERROR:
-.PHONY: demo build test lint fmt vet staticcheck generated unit population fuzz short-fuzz bench alerts soak
+.PHONY: demo build test lint fmt vet staticcheck generated unit population fuzz short-fuzz bench alerts soak mutants
 
 demo: build
 	@exec bin/demo $(ARGS)
@@ -92,6 +93,29 @@ soak: build
 	    $(CURDIR)/bin/soak.test -test.run '^TestRow$(ROW)[A-Z]' -test.timeout 0) || status=1; \
 	done; \
 	test -e bin/soak.lines || { echo "no test tries row $(ROW)"; exit 2; }; exit $$status
+
+# Small wrong patches, each of which some test must catch: it is applied in a copy of
+# what is here, and the test that its second line names is run. MUTANT=skip-fsync tries
+# that one only.
+MUTANT ?= *
+mutants:
+	@copy=$$(mktemp -d) && trap 'rm -rf "$$copy"' EXIT; \
+	git ls-files -co --exclude-standard -z | tar -c --null --ignore-failed-read -T - 2>/dev/null | tar -x -C "$$copy"; \
+	cd "$$copy"; caught=0; missed=0; \
+	for patch in mutants/$(MUTANT).patch; do \
+	  name=$$(basename $$patch .patch); promise=$$(sed -n 's/^Promise: //p' $$patch); \
+	  set -- $$(sed -n 's/^Fails: //p' $$patch); test="$(PURE) $(GO) test -trimpath -run ^($$2)$$ $$1"; bad=; \
+	  env $$test >mutant.log 2>&1 || bad="the test fails without it"; \
+	  grep -q 'no tests to run' mutant.log && bad="there is no such test"; \
+	  test -n "$$bad" || git apply -C1 $$patch || bad="it does not apply any more"; \
+	  test -n "$$bad" || ! env $$test >mutant.log 2>&1 || bad=SURVIVED; \
+	  ! grep -q 'build failed' mutant.log || bad="it does not build"; \
+	  git apply -C1 -R $$patch 2>/dev/null || :; \
+	  by=$$(grep -oE -- '--- FAIL: [A-Za-z0-9_]+|panic: .*' mutant.log | head -n 1); \
+	  if test -n "$$bad"; then missed=$$((missed+1)); echo "$$name: $$bad ($$1 $$2): $$promise"; \
+	  else caught=$$((caught+1)); echo "$$name: caught by $$1 $${by#--- FAIL: }: $$promise"; fi; \
+	done; \
+	echo "mutants: $$caught caught, $$missed not"; test $$missed = 0 && test $$caught -gt 0
 
 # A small population through the real processes, on another seed each time; the
 # last line says which.
