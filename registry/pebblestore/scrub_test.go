@@ -4,6 +4,7 @@ package pebblestore_test
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"testing"
 	"time"
@@ -186,5 +187,44 @@ func TestScrubTakesItsTime(t *testing.T) {
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// Trim takes so many at a time, and what has yet to come and signals not at all.
+func TestTrimTakesSoManyAtATime(t *testing.T) {
+	disk, keys := vfs.NewMem(), newKeys(t)
+	s := open(t, disk, keys)
+	defer s.Close()
+	for i := range 25 {
+		update(t, s, idxOf(i), func(tx registry.Tx) error {
+			sig := signal(t, 1, day)
+			until := day
+			if i >= 20 {
+				until = day.AddDate(0, 0, 1)
+			}
+			return errors.Join(tx.PutSignal(signal(t, 2, day)), tx.PutSignal(sig), tx.EndSignal(sig, registry.Tombstone{Rev: 1, Until: until}))
+		})
+	}
+	count := func() (signals, tombstones int) {
+		rows, err := s.Rows()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for key := range rows {
+			switch key[0] {
+			case 's':
+				signals++
+			case 't':
+				tombstones++
+			}
+		}
+		return signals, tombstones
+	}
+	for _, left := range []int{17, 9, 5} {
+		more, err := s.Trim(t.Context(), day, 8)
+		signals, tombstones := count()
+		if err != nil || more != (left > 5) || tombstones != left || signals != 25 {
+			t.Errorf("%d tombstones and %d signals are left, want %d and 25; more is %v (%v)", tombstones, signals, left, more, err)
+		}
 	}
 }
