@@ -61,9 +61,6 @@ func Open(c Config, o Options) (*Gateway, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	if o.FS == nil {
-		o.FS = vfs.Default
-	}
 	g := &Gateway{config: c, parties: map[api.PartyID]*Party{}, log: o.Log, metrics: newMetrics(o.Metrics), now: o.Now}
 
 	o.Metrics.MustRegister(newUndelivered(g), ages{g})
@@ -103,9 +100,10 @@ func Open(c Config, o Options) (*Gateway, error) {
 	}
 
 	if o.FS == nil {
-		if err := os.MkdirAll(c.Data, 0o700); err != nil {
+		if err := os.MkdirAll(c.Data, 0o700); err != nil { // nobody else's to list
 			return nil, err
 		}
+		o.FS = vfs.Default
 	}
 	if g.store, err = openStore(c.Data, o.FS, root); err != nil {
 		return nil, err

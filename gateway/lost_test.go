@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -248,4 +249,20 @@ func TestAFailingDiskEndsTheProcess(t *testing.T) {
 		a.Signal(child(1), terms("jansen", "A-1"))
 	}()
 	os.Stdout.WriteString("went on\n")
+}
+
+// What lies in the data folder is sealed, and how much there is of it is nobody else's
+// to see either.
+func TestTheDataFolderIsTheOwnersAlone(t *testing.T) {
+	w := gatewaytest.New(t, 1)
+	c := w.Configure(0)
+	c.Data = filepath.Join(t.TempDir(), "data")
+	g, err := gateway.Open(c, gateway.Options{Now: w.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Close()
+	if info, err := os.Stat(c.Data); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("%v %v", info.Mode(), err)
+	}
 }

@@ -33,6 +33,9 @@ const asGateway = "SEINHUIS_TEST_AS_GATEWAY"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asGateway) != "" {
+		if fault := os.Getenv(withFault); fault != "" {
+			disk = faulty(fault)
+		}
 		main()
 	}
 	os.Exit(m.Run())

@@ -16,6 +16,7 @@ import (
 	"github.com/seinhuis/seinhuis/gateway"
 	"github.com/seinhuis/seinhuis/gateway/gatewaytest"
 	"github.com/seinhuis/seinhuis/gateway/rest"
+	"github.com/seinhuis/seinhuis/soak"
 )
 
 // client is the API of a gateway, as party i.
@@ -37,8 +38,15 @@ func (c *counter) client(t *testing.T, i int) *rest.ClientWithResponses {
 
 // A gateway that is killed at any point between the registry's feed and the case
 // system loses no event, and none overtakes another.
-func TestNoEventIsLostWhoeverKillsTheGateway(t *testing.T) {
-	const rounds = 5
+func TestRow1LastMile(t *testing.T) {
+	soak.Row(t, 1, "kill -9 of a gateway on the last mile", 1, killedOnTheLastMile)
+}
+
+func killedOnTheLastMile(t *testing.T, _ uint64) soak.Found {
+	rounds := 1
+	if soak.Long() {
+		rounds = 5
+	}
 	r := gatewaytest.NewReceiver(t)
 	c := configureWorldWith(t, func(config *gateway.Config) {
 		config.Webhooks = gateway.WebhooksConfig{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}, Roots: r.RootFile}
@@ -122,6 +130,7 @@ func TestNoEventIsLostWhoeverKillsTheGateway(t *testing.T) {
 	if !slices.Equal(first, order) {
 		t.Errorf("arrived in the order %v, the inbox has %v", first, order)
 	}
+	return soak.Found{"kills": want, "events": len(order)}
 }
 
 func when(holds bool, do func()) {

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -21,6 +22,9 @@ import (
 	"github.com/seinhuis/seinhuis/keys"
 	"github.com/seinhuis/seinhuis/logging"
 )
+
+// disk is what the store lies on; nil is the machine's. A test puts a bad one there.
+var disk vfs.FS
 
 // serve runs a gateway until ctx ends.
 func serve(ctx context.Context, args []string, stderr io.Writer) (err error) {
@@ -38,7 +42,7 @@ func serve(ctx context.Context, args []string, stderr io.Writer) (err error) {
 	log := logging.New(stderr, slog.LevelInfo)
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	g, err := gateway.Open(config, gateway.Options{Log: log, Metrics: metrics})
+	g, err := gateway.Open(config, gateway.Options{Log: log, Metrics: metrics, FS: disk})
 	if err != nil {
 		return err
 	}
