@@ -181,7 +181,8 @@ type serving struct {
 	t     *testing.T
 	cmd   *exec.Cmd
 	lines *bufio.Scanner
-	ops   string
+
+	ops, exchange string // where it listens
 }
 
 func (o *operator) serve() *serving {
@@ -195,7 +196,8 @@ func (o *operator) serve() *serving {
 	if err := s.cmd.Start(); err != nil {
 		o.t.Fatal(err)
 	}
-	s.ops = s.await("listening")["operations"].(string)
+	listening := s.await("listening")
+	s.ops, s.exchange = listening["operations"].(string), listening["exchange"].(string)
 	return s
 }
 
