@@ -5,7 +5,6 @@ package gateway
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/seinhuis/seinhuis/api"
@@ -102,7 +101,6 @@ func (p *Party) answer(by *Access, name api.MatchID, other api.PartyID, word api
 
 // toAnswer finds who is to be answered.
 func (m *Match) toAnswer(other api.PartyID, over bool) (*Member, error) {
-	m.Others = slices.Clone(m.Others)
 	var found *Member
 	for i := range m.Others {
 		o := &m.Others[i]

@@ -604,3 +604,26 @@ func TestWhoIsNoOwnerAnyMoreDoesNotAnswer(t *testing.T) {
 		t.Errorf("the colleague: %v", err)
 	}
 }
+
+// A match that somebody may not see is not there for him to answer in either; who may
+// is in the log of access.
+func TestAnAnswerIsWithinReachAndInTheLog(t *testing.T) {
+	h, _ := meet(t, gatewaytest.New(t, 2), 2)
+	a := h.Of(0)
+	m := match(t, a, func(m gateway.MatchStatus) bool { return m.Present() == 1 })
+	as := func(person string) *gateway.Access {
+		return &gateway.Access{Party: a, Who: "test", Roles: gateway.Roles, Reach: gateway.ReachOwn, Person: person}
+	}
+	if _, err := as("visser").Answer(m.Match.Match, "", api.AnswerWillCall, ""); !errors.Is(err, gateway.ErrNotFound) {
+		t.Errorf("who does not see it gets %v", err)
+	}
+	if a.Logged(gateway.LogAnswered, m.Match.Match.String()) {
+		t.Error("what was not done is in the log")
+	}
+	if _, err := as("jansen").Answer(m.Match.Match, "", api.AnswerWillCall, ""); err != nil {
+		t.Error(err)
+	}
+	if !a.Logged(gateway.LogAnswered, m.Match.Match.String()) {
+		t.Error("the answer is not in the log")
+	}
+}
