@@ -47,6 +47,7 @@ var suites = []suite{
 	{"bulk", benchBulk},
 	{"evaluator", benchEvaluator},
 	{"gateway", benchGateway},
+	{"sweep", benchSweep},
 	{"growth", benchGrowth},
 	{"size", benchSize},
 }
