@@ -44,13 +44,14 @@ func rebuild(ctx context.Context, args []string, stdout, stderr io.Writer) error
 	})
 }
 
-func onStore(name string, args []string, stderr io.Writer, do func(*matcher.Matcher) error, more ...func(*flag.FlagSet)) error {
-	fs := program.Flags(name, stderr)
+func onStore(name string, args []string, stderr io.Writer, do func(*matcher.Matcher) error) error {
+	return withFlags(program.Flags(name, stderr), args, stderr, do)
+}
+
+// withFlags is onStore for a command with flags of its own, that are optional.
+func withFlags(fs *flag.FlagSet, args []string, stderr io.Writer, do func(*matcher.Matcher) error, optional ...string) error {
 	path := fs.String("config", "", "")
-	for _, add := range more {
-		add(fs)
-	}
-	if err := program.Parse(fs, args); err != nil {
+	if err := program.Parse(fs, args, optional...); err != nil {
 		return err
 	}
 	c, err := readConfig(*path)

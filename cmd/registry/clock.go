@@ -5,7 +5,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"flag"
 	"io"
 	"time"
 
@@ -22,8 +21,9 @@ type clockState struct {
 
 // clock prints how the clock stands, and has it believed if whoever asks says so.
 func clock(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	var accept *bool
-	return onStore("clock", args, stderr, func(m *matcher.Matcher) error {
+	fs := program.Flags("clock", stderr)
+	accept := fs.Bool("accept", false, "")
+	return withFlags(fs, args, stderr, func(m *matcher.Matcher) error {
 		read := m.Clock
 		if *accept {
 			read = m.AcceptClock
@@ -33,5 +33,5 @@ func clock(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 			return err
 		}
 		return json.NewEncoder(stdout).Encode(clockState{c.Says.UTC().Truncate(time.Second), c.Day, c.Held})
-	}, func(fs *flag.FlagSet) { accept = fs.Bool("accept", false, "") })
+	}, "accept")
 }
