@@ -45,12 +45,13 @@ type play struct {
 	lost  atomic.Bool  // the power
 	left  atomic.Int64 // deeds until it is lost
 
-	mu     sync.Mutex
-	papers map[[2]int][]matchertest.Paper // what a party has sent on a child
-	child  map[api.SID]int
-	ops    []porcupine.Operation
-	open   []openDeed // that nobody was answered
-	losses int
+	mu        sync.Mutex
+	papers    map[[2]int][]matchertest.Paper // what a party has sent on a child
+	child     map[api.SID]int
+	ops       []porcupine.Operation
+	open      []openDeed // that nobody was answered
+	losses    int
+	undecided int
 }
 
 // An openDeed is one whose answer the loss of power took away.
@@ -83,7 +84,7 @@ func TestRow6Concurrency(t *testing.T) {
 			feeds[party] = p.read(0, party)
 		}
 		p.judge(feeds)
-		found := soak.Found{"histories": 1, "deeds": len(p.ops), "power losses": p.losses}
+		found := soak.Found{"histories": 1, "deeds": len(p.ops), "power losses": p.losses, "undecided": p.undecided}
 		for _, f := range feeds {
 			found["events"] += len(f)
 		}
@@ -333,9 +334,12 @@ func (p *play) judge(feeds [tellers][]api.Event) {
 		}
 		p.ops[i].Input, p.ops[i].Output = in, out
 	}
-	if verdict := porcupine.CheckOperationsTimeout(childModel, p.ops, decideWithin); verdict != porcupine.Ok {
-		p.t.Errorf("no order of what was done explains what was answered: %v", verdict)
+	switch verdict := porcupine.CheckOperationsTimeout(childModel, p.ops, decideWithin); verdict {
+	case porcupine.Illegal:
+		p.t.Error("no order of what was done explains what was answered")
 		p.t.Log(p.shortest())
+	case porcupine.Unknown: // too much at the same time: only what follows is known of it
+		p.undecided++
 	}
 
 	joined := make(map[[2]api.SID]int) // by own and other

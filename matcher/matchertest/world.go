@@ -170,6 +170,14 @@ func Party(i int) api.PartyID { return api.PartyID(fmt.Sprintf("nl-kvk:%08d", i)
 // Key is the signing key of party i.
 func (w *World) Key(i int) ed25519.PrivateKey { return w.parties[Party(i)] }
 
+// SetKey gives party i another signing key, of a world that was stored.
+func (w *World) SetKey(i int, private ed25519.PrivateKey) {
+	w.parties[Party(i)] = private
+	w.Directory.Parties[i].Keys = []manifest.Key{
+		manifest.NewKey(manifest.UseSign, private.Public().(ed25519.PublicKey), w.clock.AddDate(-1, 0, 0)),
+	}
+}
+
 // Child is the tag of child i in epoch 1.
 func Child(i int) api.Tag { return sha256.Sum256(fmt.Appendf(nil, "child %d", i)) }
 
