@@ -222,12 +222,11 @@ func (c *client) holds(t *testing.T, found soak.Found) {
 	}
 }
 
-// TestRow1Kill kills the registry at a random moment, while real clients talk to it.
-func TestRow1Kill(t *testing.T) {
-	const parties = 4
-	o := newOperator(t, parties)
-	pairs := make([]*http.Client, parties)
-	for p := range parties {
+// connected gives every party of an operator a key for TLS, and a client with it.
+func connected(t *testing.T, o *operator) []*http.Client {
+	t.Helper()
+	pairs := make([]*http.Client, len(o.keys))
+	for p := range pairs {
 		cert, key := filepath.Join(o.folder, fmt.Sprint(p, ".crt")), filepath.Join(o.folder, fmt.Sprint(p, ".pem"))
 		if err := keys.WriteTLS(cert, key, "party", nil); err != nil {
 			t.Fatal(err)
@@ -244,6 +243,14 @@ func TestRow1Kill(t *testing.T) {
 	o.w.Manifest.Policy.DailySignals, o.w.Manifest.Policy.DailyActs = 1e6, 1e6
 	o.write("manifest.txt", o.w.SignedManifest(t))
 	o.write("directory.txt", o.w.SignedDirectory(t))
+	return pairs
+}
+
+// TestRow1Kill kills the registry at a random moment, while real clients talk to it.
+func TestRow1Kill(t *testing.T) {
+	const parties = 4
+	o := newOperator(t, parties)
+	pairs := connected(t, o)
 	short := 20
 	if soak.Race {
 		short = 6
