@@ -26,9 +26,10 @@ const (
 	MaxImportBody = 32 << 20 // bytes of a body of an import
 )
 
-// AnswerNumbers is how far the numbers of answers go on when the registry is restored
-// from a backup: to the next multiple of it, so that none is given that was given before.
-const AnswerNumbers = 1 << 32
+// AnswerNumbers is of what the numbers of answers begin at a multiple when the registry was
+// restored from a backup: as many times as seconds since 1970 had passed by then. So none
+// is given that was given before, even by a restored registry that was restored again.
+const AnswerNumbers = 1 << 20
 
 // Evaluate asks an evaluator to evaluate blinded elements under its share of one
 // cohort's key in one epoch.

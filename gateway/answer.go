@@ -190,6 +190,7 @@ func (p *Party) receiptedAnswer(job Job) error {
 	defer p.mu.Unlock()
 	return p.endAnswer(job, "done", func(o *Member) {
 		if job.Again {
+			o.Again = ID{}
 			return
 		}
 		o.Ours = Said{Word: job.Answer, At: p.g.now().UTC()}

@@ -181,7 +181,7 @@ func Meet(t testing.TB, p *Party, n int, owners ...string) {
 			t.Fatal(err)
 		}
 		b.close()
-		if err := p.keep(list, "cursor", time.Time{}); err != nil {
+		if err := p.keep(list, func(at *feedState) { at.Cursor = "cursor" }, time.Time{}); err != nil {
 			t.Fatal(err)
 		}
 	}

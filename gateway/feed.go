@@ -83,7 +83,11 @@ func (p *Party) poll(ctx context.Context) error {
 			}
 		}
 	}
-	return p.keep(messages, got.Next, got.Lacks)
+	return p.keep(messages, func(at *feedState) {
+		if at.Cursor = got.Next; at.Lacks.IsZero() || !got.Lacks.IsZero() && got.Lacks.Before(at.Lacks) {
+			at.Lacks = got.Lacks
+		}
+	}, got.Lacks)
 }
 
 func (p *Party) readEvents(m *manifest.Manifest, d *manifest.Directory, events []api.Event) []Message {
@@ -170,10 +174,11 @@ func (p *Party) ownKeybox(m *manifest.Manifest, d *manifest.Directory, e api.Eve
 	return box, ""
 }
 
-// keep stores messages, what they make of their matches, and the cursor behind them in
-// one batch. An event that came before is not kept again, nor one that says nothing new;
-// see retold. lacks is what a registry may lack that was restored, zero for nothing.
-func (p *Party) keep(messages []Message, cursor string, lacks time.Time) error {
+// keep stores messages, what they make of their matches, and how far the feed was read
+// then, in one batch. An event that came before is not kept again, nor one that says
+// nothing new; see retold. lacks is from when on a registry that was restored may lack
+// what it knew, zero for never.
+func (p *Party) keep(messages []Message, read func(*feedState), lacks time.Time) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	at, err := get[feedState](p.g.store.view, p.key.feed())
@@ -182,6 +187,11 @@ func (p *Party) keep(messages []Message, cursor string, lacks time.Time) error {
 	}
 	b := p.g.store.indexed() // messages of one match follow on each other
 	defer b.close()
+	if !lacks.IsZero() {
+		if err := p.doubt(b, lacks); err != nil {
+			return err
+		}
+	}
 	seen := map[api.EventID]bool{}
 	var kept []Message
 	for _, msg := range messages {
@@ -217,9 +227,7 @@ func (p *Party) keep(messages []Message, cursor string, lacks time.Time) error {
 	if err := p.addressMail(b, kept); err != nil {
 		return err
 	}
-	if at.Cursor = cursor; at.Lacks.IsZero() || !lacks.IsZero() && lacks.Before(at.Lacks) {
-		at.Lacks = lacks
-	}
+	read(&at)
 	b.put(p.key.feed(), at)
 	if err := p.commit(b); err != nil {
 		return err

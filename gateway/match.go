@@ -40,6 +40,8 @@ type Member struct {
 	Theirs  Said      `json:"theirs,omitzero"` // what it last answered us
 	Ours    Said      `json:"ours,omitzero"`   // what we last answered it, receipted
 	Asked   Asked     `json:"asked,omitzero"`  // what we want to answer, not receipted
+	Again   ID        `json:"again,omitzero"`  // the job that gives ours once more; see sendAgain
+	Doubt   time.Time `json:"doubt,omitzero"`  // since when the registry may not know of it any more; see retold
 }
 
 // Said is an answer that was given.
@@ -141,10 +143,10 @@ func (m *Match) hear(msg Message) {
 		} else if !other.Present {
 			other.Since = msg.Received
 		}
-		other.Other, other.Rev, other.Present, other.Last = msg.Other, msg.Rev, true, msg.Received
+		other.Other, other.Rev, other.Present, other.Last, other.Doubt = msg.Other, msg.Rev, true, msg.Received, time.Time{}
 	case api.EventLeft:
 		if other != nil && other.Present {
-			other.Present, other.Since, other.Last = false, msg.Received, msg.Received
+			other.Present, other.Since, other.Last, other.Doubt = false, msg.Received, msg.Received, time.Time{}
 		}
 	case api.EventAnswer:
 		if other != nil && msg.Answer != "" && msg.Number >= other.Theirs.Number {

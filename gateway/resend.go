@@ -23,6 +23,7 @@ const (
 	resendAtOnce = 500                // jobs in one commit
 	clocksApart  = time.Hour          // ours and the registry's
 	resayFor     = 7 * 24 * time.Hour // how long an answer waits for the other's signal
+	doubtFor     = 24 * time.Hour     // how long the others in a match have for coming back
 )
 
 // sendAgain makes the jobs that send what the registry may lack. A crash on the way has
@@ -45,8 +46,13 @@ func (p *Party) sendAgain(since time.Time) error {
 		}
 		return keep()
 	}
-	err := scan(v, p.key.table(tableSignal), nil, false, func(_ []byte, s Signal) (bool, error) {
-		if r, err := api.ParseReceipt(s.Receipt.Signed); err == nil && r.Time.Before(since) || !s.Live(identity.Today(now)) {
+	doubtful, err := p.doubtful(v)
+	if err != nil {
+		return err
+	}
+	err = scan(v, p.key.table(tableSignal), nil, false, func(_ []byte, s Signal) (bool, error) {
+		r, err := api.ParseReceipt(s.Receipt.Signed)
+		if err == nil && r.Time.Before(since) && !doubtful[s.SID] || !s.Live(identity.Today(now)) {
 			return true, nil
 		}
 		return true, add(Job{Kind: JobResend, SID: s.SID})
@@ -76,11 +82,23 @@ func (p *Party) sendAgain(since time.Time) error {
 func (p *Party) keepAgain(jobs []Job) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	b := p.g.store.batch()
+	b := p.g.store.indexed() // several of one match
 	defer b.close()
 	for _, job := range jobs {
 		if job.Kind == JobResend && p.queue.resending(job.SID) {
 			continue
+		}
+		if job.Kind == JobAnswer { // in the place of one that still waits
+			m, err := get[Match](b.view(), p.key.match(job.Match))
+			if errors.Is(err, errAbsent) {
+				continue
+			} else if err != nil {
+				return err
+			}
+			if o := m.member(job.Other); o != nil {
+				o.Again = job.ID
+				b.put(p.key.match(m.ID), m)
+			}
 		}
 		b.put(p.key.job(job.ID), job)
 		b.then = append(b.then, func() { p.took(job.Kind) })
@@ -281,38 +299,101 @@ func (p *Party) retold(b *batch, msg *Message, before bool) (bool, error) {
 		}
 		return false, nil
 	}
-	if !m.Ended.IsZero() || !other.Present {
+	live := msg.Answer != "" || !msg.Other.Card.IsZero() // both signals
+	if !m.Ended.IsZero() || !live {
 		return true, nil
+	}
+	if !other.Present {
+		return msg.Kind == api.EventAnswer, nil // it was taken for gone, and is not
 	}
 	switch msg.Kind {
 	case api.EventJoined, api.EventCard:
-		if msg.Other.Card.IsZero() {
-			return true, nil
-		}
 		if msg.Rev >= other.Rev {
 			other.Other, other.Rev = msg.Other, msg.Rev
 		}
 	case api.EventAnswer:
-		if msg.Answer == "" {
-			return true, nil
-		}
-		if msg.Number > other.Theirs.Number {
-			other.Theirs.Word, other.Theirs.Number = msg.Answer, msg.Number
+		if !before { // else it comes with the word of a later one, which follows
+			other.Theirs.Number = msg.Number
 		}
 	default:
 		return true, nil
 	}
+	other.Doubt = time.Time{}
 	// Both signals live, so this is the match that they are in.
 	p.rename(b, m, msg.Match)
 	b.put(p.key.match(m.ID), *m)
 	return true, nil
 }
 
+// doubt marks, in a batch that can be read, the members that the registry may not know of
+// any more: who met us at a time from which on it may lack signals. It is the batch in
+// which that becomes known, before what the registry has told since. p.mu is held.
+func (p *Party) doubt(b *batch, since time.Time) error {
+	var marked []Match
+	err := scan(p.g.store.view, p.key.table(tableMatch), nil, false, func(_ []byte, m Match) (bool, error) {
+		any := false
+		for i, o := range m.Others {
+			if m.Ended.IsZero() && o.Present && !o.Since.Before(since.Add(-clocksApart)) {
+				m.Others[i].Doubt, any = p.g.now().UTC(), true
+			}
+		}
+		if any {
+			marked = append(marked, m)
+		}
+		return true, nil
+	})
+	for _, m := range marked {
+		b.put(p.key.match(m.ID), m)
+	}
+	return err
+}
+
+// doubtful gives our signals in matches with a member that is in doubt. Where such a
+// signal is sent again the registry says who is in its match.
+func (p *Party) doubtful(v view) (map[api.SID]bool, error) {
+	of := map[api.SID]bool{}
+	err := scan(v, p.key.table(tableMatch), nil, false, func(_ []byte, m Match) (bool, error) {
+		if slices.ContainsFunc(m.Others, func(o Member) bool { return !o.Doubt.IsZero() }) {
+			of[m.SID] = true
+		}
+		return true, nil
+	})
+	return of, err
+}
+
+// sweepDoubts takes those for gone of whom the registry has said nothing for a day since
+// it was restored: their signal was withdrawn before ours was there again, or has not
+// come back. Should it come back, they are told of as new.
+func (p *Party) sweepDoubts(v view) error {
+	now := p.g.now()
+	var gone []Message
+	err := scan(v, p.key.table(tableMatch), nil, false, func(_ []byte, m Match) (bool, error) {
+		for _, o := range m.Others {
+			if !m.Ended.IsZero() || !o.Present || o.Doubt.IsZero() || now.Sub(o.Doubt) < doubtFor {
+				continue
+			}
+			id, err := api.EventIDOf(p.id, m.SID, o.Party, o.SID, api.EventLeft, 0)
+			if err != nil {
+				return false, err
+			}
+			gone = append(gone, Message{
+				ID: id, Received: now.UTC(), Kind: api.EventLeft, Match: m.Match, SID: m.SID,
+				Other: Other{Party: o.Party, Name: o.Name, Kind: o.Kind, SID: o.SID},
+			})
+		}
+		return true, nil
+	})
+	if err != nil || len(gone) == 0 {
+		return err
+	}
+	return p.keep(gone, func(*feedState) {}, time.Time{})
+}
+
 // knows tells whether a message about a member says what is known of it.
 func (m *Match) knows(other Member, msg Message) bool {
 	switch msg.Kind {
-	case api.EventJoined:
-		return other.Present && !msg.Other.Card.IsZero() && (msg.Rev <= other.Rev || msg.Other.Card == other.Card)
+	case api.EventJoined: // without a card it has left since, which is told next
+		return other.Present && (msg.Other.Card.IsZero() || msg.Rev <= other.Rev || msg.Other.Card == other.Card)
 	case api.EventCard:
 		return other.Present && !msg.Other.Card.IsZero() && (msg.Rev <= other.Rev || other.Rev == 0 && msg.Other.Card == other.Card)
 	case api.EventLeft:
@@ -324,8 +405,8 @@ func (m *Match) knows(other Member, msg Message) bool {
 }
 
 // saidSince tells whether an answer that is to be given again need not be: something
-// else was answered, or the other's signal did not come back.
+// else was answered, another job is to do it, or the other's signal did not come back.
 func (p *Party) saidSince(m Match, job Job, now time.Time) bool {
 	o := m.member(job.Other)
-	return o == nil || !o.Asked.Job.IsZero() || o.Ours.Word != job.Answer || o.Ours.At.After(job.Created) || now.Sub(job.Created) > resayFor
+	return o == nil || o.Again != job.ID || !o.Asked.Job.IsZero() || o.Ours.Word != job.Answer || o.Ours.At.After(job.Created) || now.Sub(job.Created) > resayFor
 }

@@ -54,7 +54,7 @@ func (p *Party) sweep() error {
 		return err
 	}
 	v, release := p.g.store.snapshot()
-	err = p.sweepMatches(v)
+	err = errors.Join(p.sweepMatches(v), p.sweepDoubts(v))
 	release()
 	if err != nil {
 		return err

@@ -189,7 +189,7 @@ func (c *change) submit(signal *registry.Signal, refusal error) (created bool, e
 	stored, found := c.find(signal.Party)
 	if found && stored.SID == signal.SID && signal.Signed.Hash() == stored.Signed.Hash() {
 		*signal = stored
-		return false, nil
+		return false, c.tellAgain(stored)
 	}
 	if refusal != nil {
 		return false, refusal
@@ -201,7 +201,7 @@ func (c *change) submit(signal *registry.Signal, refusal error) (created bool, e
 		case !keepsTags(stored, *signal):
 			return false, api.Refuse(api.CodeTag, nil)
 		}
-		if err := c.takeSignal(signal.Statement); err != nil {
+		if err := errors.Join(c.takeSignal(signal.Statement), c.tellAgain(stored)); err != nil {
 			return false, err
 		}
 		signal.Before = stored.History()

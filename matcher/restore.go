@@ -42,6 +42,32 @@ func (c *change) lacking(s registry.Signal) bool {
 	return len(c.adm.Restores) > 0 && s.Granted.Incarnation != c.m.Store.Incarnation()
 }
 
+// tellAgain tells a party who is in the match with its signal, of which the store may
+// lack what was said since: so it knows who is not.
+func (c *change) tellAgain(stored registry.Signal) error {
+	if !c.lacking(stored) {
+		return nil
+	}
+	match, err := c.tx.Match()
+	if err != nil {
+		return err
+	}
+	for _, other := range c.live {
+		if other.Party == stored.Party || !slices.Contains(match.Members, member(other)) {
+			continue
+		}
+		e := registry.Event{Kind: api.EventJoined, Match: match.ID, Recipient: member(stored), Other: member(other), Rev: other.Rev}
+		e.Idx, e.Epoch = c.idx, c.m.Keys.EpochAt(c.idx, stored.Statement)
+		if e.ID, err = api.EventIDOf(e.Recipient.Party, e.Recipient.SID, e.Other.Party, e.Other.SID, e.Kind, e.Rev); err != nil {
+			return err
+		}
+		if err := c.tx.Repeat(e, c.adm.Day.AddDate(rememberYears, 0, 0)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // spare keeps the clock from ending a signal that the coming statement has renewed,
 // which the store lacks.
 func (c *change) spare(all []registry.Signal) {
@@ -76,7 +102,12 @@ func (c *change) hasEnded(s api.Statement) (bool, error) {
 }
 
 // firstNumber is behind what number answers begin.
-func (c *change) firstNumber() uint64 { return uint64(len(c.adm.Restores)) * api.AnswerNumbers }
+func (c *change) firstNumber() uint64 {
+	if n := len(c.adm.Restores); n > 0 {
+		return uint64(c.adm.Restores[n-1].At.Unix()) * api.AnswerNumbers
+	}
+	return 0
+}
 
 // Replayed counts what a replay of the journal has done.
 type Replayed struct {
@@ -123,6 +154,9 @@ func (m *Matcher) Replay(ctx context.Context, ended []registry.Ended) (done Repl
 	}
 	slices.SortFunc(idxs, func(a, b registry.Idx) int { return bytes.Compare(a[:], b[:]) })
 	adm, err := m.admission(ctx)
+	if err != nil {
+		return done, err
+	}
 	for batch := range slices.Chunk(idxs, sweepBatch) {
 		err := m.Store.UpdateAll(ctx, batch, func(at registry.Idx, tx registry.Tx) error {
 			return m.changeIn(adm, at, tx, func(c *change) error {
@@ -188,7 +222,7 @@ func (m *Matcher) tellLeft(ctx context.Context, adm registry.Admission, ended []
 				}
 				told++
 				event := registry.Event{ID: id, Kind: api.EventLeft, Match: e.Match, Epoch: epoch, Recipient: to, Other: e.Member}
-				if err := tx.Emit(event, registry.Today(adm.Now).AddDate(rememberYears, 0, 0)); err != nil {
+				if err := tx.Emit(event, adm.Day.AddDate(rememberYears, 0, 0)); err != nil {
 					return err
 				}
 			}

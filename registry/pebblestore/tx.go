@@ -223,7 +223,12 @@ func (t *tx) Emit(e registry.Event, remember enc.Date) error {
 	if held || err != nil {
 		return err
 	}
-	t.events = append(t.events, feedEvent{feed, e, remember})
+	return t.Repeat(e, remember)
+}
+
+// Repeat implements registry.Tx.
+func (t *tx) Repeat(e registry.Event, remember enc.Date) error {
+	t.events = append(t.events, feedEvent{t.store.keys.Feed(e.Recipient.Party), e, remember})
 	return nil
 }
 
