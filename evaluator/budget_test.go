@@ -184,3 +184,24 @@ func TestFailedSync(t *testing.T) {
 		t.Errorf("it goes on after a failed sync (%v)", err)
 	}
 }
+
+// Requests at the same time spend a budget once each, and no more than there is.
+func TestDebitsAtTheSameTime(t *testing.T) {
+	b := newBudgets(t)
+	l := Limits{Day: 100, Month: 1000}
+	var taken atomic.Int64
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 20 {
+				if b.Debit(Debit{Party: party, N: 1}, l, manifesttest.Now) == nil {
+					taken.Add(1)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if got, err := b.Balance(party, l, manifesttest.Now); err != nil || taken.Load() != 100 || got.Day.Spent != 100 {
+		t.Errorf("%d taken, %d spent (%v), want 100", taken.Load(), got.Day.Spent, err)
+	}
+}

@@ -96,6 +96,30 @@ func FuzzCountsRow(f *testing.F) {
 	fuzzRow[Counts, *Counts](f, Counts{Party: someMembers[1].Party, Signals: 7, Acts: 1})
 }
 
+func FuzzEndedRow(f *testing.F) {
+	fuzzRow[Ended, *Ended](f, Ended{
+		Member: someMembers[0], Shard: [2]byte{1, 2}, Match: api.MatchID{3}, Others: someMembers,
+		Tombstone: Tombstone{Rev: 2, Granted: someGrant, Until: enc.Date{Year: 2028, Month: 4, Day: 1}},
+	})
+}
+
+func FuzzRestoresRow(f *testing.F) {
+	row, err := MarshalRestores([]Restore{{Incarnation: [16]byte{1}, Backup: someTime, At: someTime}})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(row)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		list, err := UnmarshalRestores(b)
+		if err != nil {
+			return
+		}
+		if again, err := MarshalRestores(list); err != nil || !bytes.Equal(again, b) {
+			t.Errorf("a row decodes but does not encode to the same bytes (%v)", err)
+		}
+	})
+}
+
 func FuzzCursor(f *testing.F) {
 	incarnation := [16]byte{1, 2, 3}
 	f.Add(formatCursor(incarnation, 7))
