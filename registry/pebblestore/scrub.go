@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -44,24 +45,31 @@ const (
 	scrubLate  = scrubEvery + 12*time.Hour
 )
 
+// A scrub knows when each slice was last done: zero of one that was not.
+type scrub struct {
+	mu    sync.Mutex
+	marks []time.Time // nil until they are read
+}
+
 // Scrub implements registry.Store.
 func (s *Store) Scrub(ctx context.Context, now time.Time) (bool, error) {
-	marks, err := s.scrubbed(now)
-	if err != nil {
+	s.scrub.mu.Lock()
+	defer s.scrub.mu.Unlock()
+	if err := s.loadMarks(); err != nil {
 		return false, err
 	}
 	oldest, newest := 0, time.Time{}
-	for i, at := range marks {
-		if at.Before(marks[oldest]) {
+	for i := range s.scrub.marks {
+		if s.doneBy(i, now).Before(s.doneBy(oldest, now)) {
 			oldest = i
 		}
-		if at.After(newest) {
+		if at := s.doneBy(i, now); at.After(newest) {
 			newest = at
 		}
 	}
 	// One at a time, so that all take as long as they may.
-	step := scrubEvery / time.Duration(len(marks))
-	if now.Sub(newest) < step && now.Sub(marks[oldest]) < scrubLate {
+	step := scrubEvery / time.Duration(len(s.scrub.marks))
+	if now.Sub(newest) < step && now.Sub(s.doneBy(oldest, now)) < scrubLate {
 		return false, nil
 	}
 	if err := s.db.Compact(ctx, bounds[oldest], bounds[oldest+1], false); err != nil {
@@ -73,14 +81,32 @@ func (s *Store) Scrub(ctx context.Context, now time.Time) (bool, error) {
 	batch := s.db.NewBatch()
 	defer batch.Close()
 	mark := binary.BigEndian.AppendUint64(nil, uint64(now.Unix()))
-	return true, errors.Join(batch.Set(scrubKey(oldest), mark, nil), s.keep(batch))
+	if err := errors.Join(batch.Set(scrubKey(oldest), mark, nil), s.keep(batch)); err != nil {
+		return false, err
+	}
+	s.scrub.marks[oldest] = time.Unix(now.Unix(), 0)
+	return true, nil
+}
+
+// doneBy is when a slice was last done; zero if that is yet to come by the clock, which
+// was wrong then.
+func (s *Store) doneBy(slice int, now time.Time) time.Time {
+	if at := s.scrub.marks[slice]; !at.After(now) {
+		return at
+	}
+	return time.Time{}
 }
 
 // Scrubbed implements registry.Store.
 func (s *Store) Scrubbed(_ context.Context, now time.Time) (oldest time.Time, err error) {
-	marks, err := s.scrubbed(now)
+	s.scrub.mu.Lock()
+	defer s.scrub.mu.Unlock()
+	if err := s.loadMarks(); err != nil {
+		return now, err
+	}
 	oldest = now
-	for _, at := range marks {
+	for i := range s.scrub.marks {
+		at := s.doneBy(i, now)
 		if at.IsZero() {
 			at = s.opened
 		}
@@ -88,12 +114,13 @@ func (s *Store) Scrubbed(_ context.Context, now time.Time) (oldest time.Time, er
 			oldest = at
 		}
 	}
-	return oldest, err
+	return oldest, nil
 }
 
-// scrubbed is when each slice was last done; zero of one that was not, or at a time that
-// has yet to come.
-func (s *Store) scrubbed(now time.Time) ([]time.Time, error) {
+func (s *Store) loadMarks() error {
+	if s.scrub.marks != nil {
+		return nil
+	}
 	marks := make([]time.Time, len(bounds)-1)
 	for i := range marks {
 		value, closer, err := s.db.Get(scrubKey(i))
@@ -101,19 +128,18 @@ func (s *Store) scrubbed(now time.Time) ([]time.Time, error) {
 			continue
 		}
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if len(value) != 8 {
-			return nil, errors.Join(registry.ErrCorrupt, closer.Close())
+			return errors.Join(registry.ErrCorrupt, closer.Close())
 		}
-		if at := time.Unix(int64(binary.BigEndian.Uint64(value)), 0); !at.After(now) {
-			marks[i] = at
-		}
+		marks[i] = time.Unix(int64(binary.BigEndian.Uint64(value)), 0)
 		if err := closer.Close(); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return marks, nil
+	s.scrub.marks = marks
+	return nil
 }
 
 // remover removes what Pebble needs no more. Logs are not written anew over what they

@@ -60,6 +60,7 @@ type Store struct {
 	feeds       feeds
 	numbers     numbers
 	opened      time.Time
+	scrub       scrub
 
 	commits   chan *commit
 	stop      chan struct{} // closed by Close, once
