@@ -4,8 +4,6 @@ package evaluator
 
 import (
 	"errors"
-	"fmt"
-	"math/rand/v2"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -106,41 +104,6 @@ func TestDamagedRow(t *testing.T) {
 	}
 	if err := b.Debit(Debit{Party: party, N: 1}, limits, manifesttest.Now); !errors.Is(err, ErrCorrupt) {
 		t.Errorf("got %v, want ErrCorrupt", err)
-	}
-}
-
-// A loss of power takes back nothing that Debit has acknowledged.
-func TestPowerLoss(t *testing.T) {
-	random := rand.New(rand.NewPCG(7, 7))
-	for _, unsynced := range []int{0, 50, 100} {
-		t.Run(fmt.Sprintf("unsynced_kept_%d", unsynced), func(t *testing.T) {
-			fs := vfs.NewCrashableMem()
-			b, err := OpenBudgets("", BudgetOptions{FS: fs, Logger: quiet{t}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			var wg sync.WaitGroup
-			for range 20 {
-				wg.Go(func() {
-					if err := b.Debit(Debit{Party: party, N: 1}, limits, manifesttest.Now); err != nil {
-						if _, over := errors.AsType[*BudgetError](err); !over {
-							t.Error(err)
-						}
-					}
-				})
-			}
-			wg.Wait()
-			after := fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: unsynced, RNG: random})
-			b.Close()
-			b, err = OpenBudgets("", BudgetOptions{FS: after, Logger: quiet{t}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer b.Close()
-			if err := b.Room(Debit{Party: party, N: 1}, limits, manifesttest.Now); err == nil {
-				t.Error("an acknowledged debit is gone")
-			}
-		})
 	}
 }
 

@@ -4,15 +4,11 @@ package evaluator
 
 import (
 	"errors"
-	"fmt"
 	"maps"
-	"math/rand/v2"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
-	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/seinhuis/seinhuis/manifest"
 	"github.com/seinhuis/seinhuis/manifest/manifesttest"
@@ -153,43 +149,6 @@ func TestWhatWasSpentOnADay(t *testing.T) {
 	got, err := b.On(now)
 	if err != nil || !maps.Equal(got, map[string]int{party: 113, otherParty: 7}) {
 		t.Errorf("%v, %v", got, err)
-	}
-}
-
-// A loss of power takes nothing back of grant and reserve either, and never a part of
-// a debit.
-func TestPowerLossOfGrantAndReserve(t *testing.T) {
-	random := rand.New(rand.NewPCG(7, 8))
-	l := Limits{Day: 5, Month: 50, Reserve: 10, Grants: []manifest.Grant{{From: manifesttest.Now, Daily: 5, Monthly: 5}}}
-	for _, unsynced := range []int{0, 50, 100} {
-		t.Run(fmt.Sprintf("unsynced_kept_%d", unsynced), func(t *testing.T) {
-			fs := vfs.NewCrashableMem()
-			b, err := OpenBudgets("", BudgetOptions{FS: fs, Logger: quiet{t}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			var wg sync.WaitGroup
-			for range 10 { // two of them reach over the edges of the pools
-				wg.Go(func() {
-					if err := b.Debit(Debit{party, 2, true}, l, manifesttest.Now); err != nil {
-						t.Error(err)
-					}
-				})
-			}
-			wg.Wait()
-			after := fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: unsynced, RNG: random})
-			b.Close()
-			if b, err = OpenBudgets("", BudgetOptions{FS: after, Logger: quiet{t}}); err != nil {
-				t.Fatal(err)
-			}
-			defer b.Close()
-			if got, err := b.On(manifesttest.Now); err != nil || got[party] != 20 {
-				t.Errorf("%d elements are known of 20 that were paid: %v", got[party], err)
-			}
-			if err := b.Room(Debit{party, 1, true}, l, manifesttest.Now); err == nil {
-				t.Error("an acknowledged debit is gone")
-			}
-		})
 	}
 }
 
