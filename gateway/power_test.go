@@ -54,7 +54,7 @@ func newPowered(t *testing.T, rng *rand.Rand, cut int) *powered {
 	t.Helper()
 	disk := vfs.NewCrashableMem()
 	x := &powered{
-		World: gatewaytest.New(t, 2), t: t, rng: rng, camera: disktest.NewCamera(disk, rng), answered: map[api.MatchID]api.Answer{},
+		World: gatewaytest.New(t, 2), t: t, rng: rng, camera: disktest.NewCamera(disk, rand.New(rand.NewPCG(rng.Uint64(), 0))), answered: map[api.MatchID]api.Answer{},
 		receiver: gatewaytest.NewReceiver(t), post: gatewaytest.NewPostOffice(t, false, false),
 	}
 	x.camera.Shot = func(n int) {

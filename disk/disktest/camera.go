@@ -28,7 +28,8 @@ type Camera struct {
 	pictures []*vfs.MemFS
 }
 
-// NewCamera makes one that is off. What is kept of what was not synced comes from rng.
+// NewCamera makes one that is off. What is kept of what was not synced comes from rng,
+// which is the camera's alone from now on: pictures are taken on any goroutine.
 func NewCamera(disk *vfs.MemFS, rng *rand.Rand) *Camera {
 	return &Camera{FS: disk, disk: disk, rng: rng}
 }
