@@ -135,4 +135,6 @@ type Events struct {
 	// Lacks is there when the registry was restored from a backup since the cursor was
 	// given: what its receipts date from then on it may not have any more.
 	Lacks time.Time `json:"lacks,omitzero"`
+	// Incarnation is the registry's now, as in the receipts that it gives; 16 bytes.
+	Incarnation encoding.Base64 `json:"incarnation"`
 }

@@ -185,15 +185,16 @@ func (p *Party) answerable(job Job) (m Match, s Signal, fault Code, err error) {
 }
 
 // receiptedAnswer stores that an answer was taken.
-func (p *Party) receiptedAnswer(job Job) error {
+func (p *Party) receiptedAnswer(job Job, r api.Receipt) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.endAnswer(job, "done", func(o *Member) {
+		o.Ours.Incarnation = r.Incarnation[:]
 		if job.Again {
 			o.Again = ID{}
 			return
 		}
-		o.Ours = Said{Word: job.Answer, At: p.g.now().UTC()}
+		o.Ours.Word, o.Ours.At = job.Answer, p.g.now().UTC()
 		if o.Asked.Job == job.ID {
 			o.Asked = Asked{}
 		}

@@ -54,7 +54,7 @@ func (p *Party) poll(ctx context.Context) error {
 		return err
 	}
 	if !at.Lacks.IsZero() {
-		if err := p.sendAgain(at.Lacks); err != nil {
+		if err := p.sendAgain(at); err != nil {
 			return err
 		}
 	}
@@ -87,6 +87,7 @@ func (p *Party) poll(ctx context.Context) error {
 		if at.Cursor = got.Next; at.Lacks.IsZero() || !got.Lacks.IsZero() && got.Lacks.Before(at.Lacks) {
 			at.Lacks = got.Lacks
 		}
+		at.Incarnation = got.Incarnation
 	}, got.Lacks)
 }
 
@@ -116,6 +117,9 @@ func (p *Party) readEvent(m *manifest.Manifest, d *manifest.Directory, e api.Eve
 		msg.Problem = CodeEventKind
 		return msg
 	}
+	if e.Kind == api.EventAnswer {
+		msg.Number = e.Other.Rev
+	}
 	if len(e.Own.Signed.Signed) == 0 { // our signal has ended since: there is nothing to open with
 		return msg
 	}
@@ -126,7 +130,7 @@ func (p *Party) readEvent(m *manifest.Manifest, d *manifest.Directory, e api.Eve
 	}
 	if e.Kind == api.EventAnswer {
 		// The word is the registry's: the other's signature does not travel with it.
-		if msg.Answer, msg.Number = e.Answer, e.Other.Rev; e.Answer != "" && !e.Answer.Known() {
+		if msg.Answer = e.Answer; e.Answer != "" && !e.Answer.Known() {
 			msg.Answer, msg.Problem = "", CodeEventKind
 		}
 		return msg

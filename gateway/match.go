@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/seinhuis/seinhuis/api"
+	"github.com/seinhuis/seinhuis/crypto/encoding"
 	"github.com/seinhuis/seinhuis/crypto/identity"
 )
 
@@ -49,6 +50,8 @@ type Said struct {
 	Word   api.Answer `json:"word,omitempty"`
 	At     time.Time  `json:"at,omitzero"`
 	Number uint64     `json:"number,omitempty"` // of theirs
+
+	Incarnation encoding.Base64 `json:"incarnation,omitempty"` // the registry's that gave the receipt for ours
 }
 
 // Asked is an answer on its way, or one that was given up.
@@ -150,7 +153,7 @@ func (m *Match) hear(msg Message) {
 		}
 	case api.EventAnswer:
 		if other != nil && msg.Answer != "" && msg.Number >= other.Theirs.Number {
-			other.Theirs, other.Last = Said{msg.Answer, msg.Received, msg.Number}, msg.Received
+			other.Theirs, other.Last = Said{Word: msg.Answer, At: msg.Received, Number: msg.Number}, msg.Received
 		}
 	case api.EventEnded:
 		for i := range m.Others {

@@ -3,6 +3,7 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net/http"
@@ -28,7 +29,8 @@ const (
 
 // sendAgain makes the jobs that send what the registry may lack. A crash on the way has
 // it done again, which does no harm.
-func (p *Party) sendAgain(since time.Time) error {
+func (p *Party) sendAgain(feed feedState) error {
+	since := feed.Lacks
 	v, release := p.g.store.snapshot()
 	defer release()
 	now := p.g.now()
@@ -52,7 +54,7 @@ func (p *Party) sendAgain(since time.Time) error {
 	}
 	err = scan(v, p.key.table(tableSignal), nil, false, func(_ []byte, s Signal) (bool, error) {
 		r, err := api.ParseReceipt(s.Receipt.Signed)
-		if err == nil && r.Time.Before(since) && !doubtful[s.SID] || !s.Live(identity.Today(now)) {
+		if err == nil && (r.Time.Before(since) && !doubtful[s.SID] || bytes.Equal(r.Incarnation[:], feed.Incarnation)) || !s.Live(identity.Today(now)) {
 			return true, nil
 		}
 		return true, add(Job{Kind: JobResend, SID: s.SID})
@@ -62,7 +64,8 @@ func (p *Party) sendAgain(since time.Time) error {
 	}
 	err = scan(v, p.key.table(tableMatch), nil, false, func(_ []byte, m Match) (bool, error) {
 		for _, o := range m.Others {
-			if !m.Ended.IsZero() || !o.Present || o.Ours.Word == "" || o.Ours.At.Before(since.Add(-clocksApart)) {
+			if !m.Ended.IsZero() || !o.Present || o.Ours.Word == "" || o.Ours.At.Before(since.Add(-clocksApart)) ||
+				bytes.Equal(o.Ours.Incarnation, feed.Incarnation) {
 				continue
 			}
 			if err := add(Job{Kind: JobAnswer, SID: m.SID, Match: m.ID, Other: o.SID, Answer: o.Ours.Word, Again: true}); err != nil {
@@ -399,7 +402,7 @@ func (m *Match) knows(other Member, msg Message) bool {
 	case api.EventLeft:
 		return !other.Present
 	case api.EventAnswer: // the first after a restore repeats the last before it
-		return msg.Answer == other.Theirs.Word && msg.Number/api.AnswerNumbers != other.Theirs.Number/api.AnswerNumbers
+		return (msg.Answer == other.Theirs.Word || msg.Answer == "") && msg.Number/api.AnswerNumbers != other.Theirs.Number/api.AnswerNumbers
 	}
 	return false
 }

@@ -288,6 +288,8 @@ type feedState struct {
 	Cursor string    `json:"cursor"`
 	Seq    uint64    `json:"seq"`            // of the last message
 	Lacks  time.Time `json:"lacks,omitzero"` // what the registry may lack is still to be sent from
+
+	Incarnation encoding.Base64 `json:"incarnation,omitempty"` // the registry's
 }
 
 // A Message is an event of the feed as the inbox keeps it.

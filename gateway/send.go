@@ -53,7 +53,7 @@ func (p *Party) send(ctx context.Context, job Job) error {
 		defer p.mu.Unlock()
 		return p.ended(job, "done")
 	case JobAnswer:
-		return p.receiptedAnswer(job)
+		return p.receiptedAnswer(job, receipt)
 	case JobRenew:
 		return p.renewed(job, accepted, receipt)
 	case JobResend:

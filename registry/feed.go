@@ -39,7 +39,7 @@ func Deliver(ctx context.Context, store Store, party api.PartyID, cursor string,
 	if err != nil {
 		return api.Events{}, err
 	}
-	out := api.Events{Items: make([]api.Event, 0, len(events)), Next: formatCursor(incarnation, last), Lacks: lacks}
+	out := api.Events{Items: make([]api.Event, 0, len(events)), Next: formatCursor(incarnation, last), Lacks: lacks, Incarnation: incarnation[:]}
 	for _, e := range events {
 		item, err := present(ctx, store, e, Today(now))
 		if err != nil {
