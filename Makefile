@@ -22,7 +22,7 @@ FUZZTIME ?= 1000x
 # Only the race detector needs a C compiler; without one go turns cgo off. All else
 # is built without, and Pebble's compression with its Go code, so that nothing is
 # compiled twice: a fresh machine spends its time on that. What only computes (curves,
-# hashes) or only reads YAML is not instrumented, for it takes a third of the gateway's
+# hashes) or only reads YAML is not instrumented, for it takes over a quarter of the gateway's
 # tests. Nothing that uses sync.Map or an atomic pointer may be among it: the linker keeps
 # one copy of such code for all, and races would be seen where there are none.
 PURE := CGO_ENABLED=0
