@@ -295,7 +295,7 @@ func TestImportInChunks(t *testing.T) {
 // An import in which one row in ten is signalled by another party: both inboxes
 // hold what they would if each signal had been sent alone.
 func TestImportMeetsAnotherParty(t *testing.T) {
-	const children = 60
+	const children = 30
 	told := func(alone bool) (toA, toB map[string]string) {
 		w := gatewaytest.New(t, 2)
 		h := w.Run(0, 1)
@@ -309,8 +309,8 @@ func TestImportMeetsAnotherParty(t *testing.T) {
 			}
 		} else {
 			s := begin(t, a, children)
-			for i := 0; i < children; i += 20 {
-				addRows(t, a, s.ID, i+1, rowsOf(i, 20))
+			for i := 0; i < children; i += 15 {
+				addRows(t, a, s.ID, i+1, rowsOf(i, 15))
 			}
 			if s = imported(t, a, s.ID, complete); s.Counts != (gateway.Counts{Registered: children}) {
 				t.Fatalf("%+v", s.Counts)

@@ -88,7 +88,11 @@ func (q *queue) check(jobs map[ID]Job) error {
 // A queue that is told of random changes knows where each job stands, whatever turns
 // do with them meanwhile.
 func TestQueueFollowsTheRows(t *testing.T) {
-	for seed := range uint64(20) {
+	for seed := range uint64(40) {
+		steps := 300
+		if seed == 0 { // and once a queue that is long
+			steps = 2000
+		}
 		rng := rand.New(rand.NewPCG(seed, 1))
 		q, tr := newQueue(), &trouble{}
 		jobs := map[ID]Job{}
@@ -103,7 +107,7 @@ func TestQueueFollowsTheRows(t *testing.T) {
 			jobs[job.ID] = job
 			q.put(job)
 		}
-		for step := range 3000 {
+		for step := range steps {
 			switch rng.IntN(10) {
 			case 0, 1, 2: // a new job
 				job := Job{ID: newID(time.Now()), Kind: JobSignal, Identity: []byte{1}, Cohort: 2010 + rng.IntN(3)}
