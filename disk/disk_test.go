@@ -5,6 +5,7 @@ package disk_test
 import (
 	"errors"
 	"io/fs"
+	"math/rand/v2"
 	"slices"
 	"syscall"
 	"testing"
@@ -155,5 +156,38 @@ func TestAFailedSyncIsTheEnd(t *testing.T) {
 				t.Errorf("%s, %s: %d ends, %v", name, how, ends, err)
 			}
 		}
+	}
+}
+
+// A marker of Pebble's points to a file by its name. It is made where that file's own
+// name may not be on disk yet.
+func TestAMarkerIsNotOnDiskWithoutItsFile(t *testing.T) {
+	fs := vfs.NewCrashableMem()
+	strict := disk.Strict(fs, t.Errorf)
+	f, err := strict.Create("MANIFEST-000001", vfs.WriteCategoryUnspecified)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	marker, err := strict.Create("marker.manifest.000001.MANIFEST-000001", vfs.WriteCategoryUnspecified)
+	if err != nil {
+		t.Fatal(err)
+	}
+	marker.Close()
+	lost := 0
+	for seed := range uint64(40) {
+		after := fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 50, RNG: rand.New(rand.NewPCG(seed, 0))})
+		_, noFile := after.Stat("MANIFEST-000001")
+		_, noMarker := after.Stat("marker.manifest.000001.MANIFEST-000001")
+		if noMarker != nil {
+			lost++
+		} else if noFile != nil {
+			t.Fatal("the marker is there, and its file is not")
+		}
+	}
+	if lost == 0 || lost == 40 {
+		t.Errorf("the marker was lost %d times of 40: nothing was tried", lost)
 	}
 }

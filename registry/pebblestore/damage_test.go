@@ -83,6 +83,13 @@ func kept(t *testing.T, keys registry.Keys) *vfs.MemFS {
 			t.Fatal(err)
 		}
 	}
+	folder, err := fs.OpenDir("db") // so that what was removed is
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(folder.Sync(), folder.Close()); err != nil {
+		t.Fatal(err)
+	}
 	return fs
 }
 
