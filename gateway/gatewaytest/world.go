@@ -63,7 +63,7 @@ type World struct {
 	Log      *Log                  // of all gateways
 	Change   func(*gateway.Config) // what a test wants otherwise
 
-	operations []http.Handler // of registry and evaluators
+	operations []http.Handler // of evaluators
 
 	t       testing.TB
 	folder  string
@@ -369,7 +369,9 @@ func (w *World) startEvaluator(i int) {
 // Measured is what registry and evaluators tell at /metrics.
 func (w *World) Measured() string {
 	var text strings.Builder
-	for _, of := range w.operations {
+	w.registry.up.RLock()
+	defer w.registry.up.RUnlock()
+	for _, of := range append(w.operations[:len(w.operations):len(w.operations)], w.registry.server.Operations()) {
 		got := httptest.NewRecorder()
 		of.ServeHTTP(got, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 		text.Write(got.Body.Bytes())
