@@ -139,12 +139,10 @@ func (p *play) sayAgain() {
 			o.say()
 			said[in.hash] = p.ops[len(p.ops)-1].Output.(deedOut)
 		}
-		switch got := said[in.hash]; {
-		case o.say == nil || got.code != "": // it may have happened, or never will
-			o.op.Return = neverReturned
-		case got.created || got.sid != in.sid:
-			continue // it had not, or changed nothing
-		default:
+		// Where it had not happened it may still have done the clock's work, as what
+		// changes nothing does; or it never will.
+		o.op.Return = neverReturned
+		if got := said[in.hash]; o.say != nil && got.code == "" && !got.created && got.sid == in.sid {
 			o.op.Return = reopened
 		}
 		p.ops = append(p.ops, o.op)
