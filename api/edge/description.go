@@ -10,8 +10,11 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/getkin/kin-openapi/openapi3"
+
+	"github.com/seinhuis/seinhuis/api"
 )
 
 // ErrDescription says that an OpenAPI file is not one, or not as this package
@@ -67,6 +70,16 @@ func Load(file []byte) (*Description, error) {
 	}
 	return d, nil
 }
+
+// Ours is the API of registry and evaluators. It is read once, however many of them a
+// process has.
+var Ours = sync.OnceValue(func() *Description {
+	d, err := Load(api.OpenAPI)
+	if err != nil { // it is compiled in
+		panic(err)
+	}
+	return d
+})
 
 // JSON is the file, to be served to whoever asks.
 func (d *Description) JSON() json.RawMessage { return d.json }

@@ -64,11 +64,7 @@ func New(e *evaluator.Evaluator, directory func() *manifest.Directory, now func(
 	s.gather.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "seinhuis_evaluator_shares_missing", Help: "Keys in force of which this evaluator has no share.",
 	}, func() float64 { return float64(len(e.Missing())) }))
-	description, err := edge.Load(api.OpenAPI)
-	if err != nil { // it is compiled in
-		panic(err)
-	}
-	s.service = &edge.Service{Description: description, Log: log, Who: s.caller, More: s.countMalformed}
+	s.service = &edge.Service{Description: edge.Ours(), Log: log, Who: s.caller, More: s.countMalformed}
 	return s
 }
 

@@ -163,7 +163,7 @@ var mentions = map[string]int{
 // other party, and change nothing at it.
 func TestNoOperationReachesAnotherParty(t *testing.T) {
 	d := newDesk(t, 3, true)
-	spec := described(t)
+	spec := described()
 	a := d.fill(t, 0, "aaaa", "900000016")
 	before := d.reads(t, spec, a)
 	b := d.fill(t, 1, "bbbb", "900000028")

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -94,11 +95,10 @@ func (d *desk) client(t testing.TB, party int) *ClientWithResponses {
 }
 
 // described is what openapi.yaml says, with whole paths.
-func described(t testing.TB) *openapi3.T {
-	t.Helper()
+var described = sync.OnceValue(func() *openapi3.T {
 	description, err := edge.Load(openapi)
 	if err != nil {
-		t.Fatal(err)
+		panic(err)
 	}
 	spec, whole := description.Doc(), openapi3.NewPaths()
 	for path, item := range spec.Paths.Map() {
@@ -110,7 +110,7 @@ func described(t testing.TB) *openapi3.T {
 	}
 	spec.Paths, spec.Servers = whole, nil
 	return spec
-}
+})
 
 // contract is a transport that validates answers.
 type contract struct {
@@ -118,14 +118,15 @@ type contract struct {
 	router routers.Router
 }
 
-func newContract(t testing.TB) *contract {
-	t.Helper()
-	router, err := gorillamux.NewRouter(described(t))
+var describedRouter = sync.OnceValue(func() routers.Router {
+	router, err := gorillamux.NewRouter(described())
 	if err != nil {
-		t.Fatal(err)
+		panic(err)
 	}
-	return &contract{t, router}
-}
+	return router
+})
+
+func newContract(t testing.TB) *contract { return &contract{t, describedRouter()} }
 
 func (c *contract) RoundTrip(r *http.Request) (*http.Response, error) {
 	route, params, err := c.router.FindRoute(r)

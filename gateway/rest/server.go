@@ -7,6 +7,7 @@ import (
 	_ "embed"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/gorilla/mux"
@@ -22,6 +23,9 @@ var openapi []byte
 // system can be behind a slow line.
 const bodyTime = time.Minute
 
+// description is read once, however many handlers there are.
+var description = sync.OnceValues(func() (*edge.Description, error) { return edge.Load(openapi) })
+
 type server struct {
 	gateway *gateway.Gateway
 	log     *slog.Logger
@@ -34,7 +38,7 @@ type server struct {
 // NewHandler makes the handler that serves the API of a gateway. When ctx ends, what waits for news answers
 // at once.
 func NewHandler(ctx context.Context, g *gateway.Gateway, log *slog.Logger) (http.Handler, error) {
-	description, err := edge.Load(openapi)
+	description, err := description()
 	if err != nil {
 		return nil, err
 	}
