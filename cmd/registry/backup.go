@@ -160,7 +160,7 @@ func (c *config) askBackup(ctx context.Context, to string) (done backup.Summary,
 		return done, true, err
 	}
 	if resp.StatusCode != http.StatusOK {
-		return done, true, errors.New(string(bytes.TrimSpace(answer)))
+		return done, true, fmt.Errorf("the registry that serves did not make it: %s", bytes.TrimSpace(answer))
 	}
 	return done, true, json.Unmarshal(answer, &done)
 }
