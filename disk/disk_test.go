@@ -17,7 +17,7 @@ import (
 	"github.com/seinhuis/seinhuis/disk/disktest"
 )
 
-const mib = 1 << 20
+const mib = 1 << 14 // of a small scale
 
 func TestADiskIsLowUnderTheMarkAndNotAgainBeforeThereIsEnough(t *testing.T) {
 	small := disktest.New(100 * mib)

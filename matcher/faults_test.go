@@ -4,6 +4,7 @@ package matcher_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -21,6 +22,7 @@ import (
 	"github.com/seinhuis/seinhuis/matcher"
 	"github.com/seinhuis/seinhuis/matcher/matchertest"
 	"github.com/seinhuis/seinhuis/registry"
+	"github.com/seinhuis/seinhuis/registry/pebblestore"
 	"github.com/seinhuis/seinhuis/soak"
 )
 
@@ -38,7 +40,7 @@ const players, playersChildren = 4, 3
 
 // A deed is one thing that was said to the registry. Saying it again is allowed.
 type deed struct {
-	say   func(*matchertest.World) error // nil for the clock
+	send  func(*matcher.Matcher) ([]matcher.Outcome, error) // one of each ask; nil for the clock
 	means func(*model)
 	asks  []ask
 	now   time.Time
@@ -47,7 +49,7 @@ type deed struct {
 // An ask is something that was acknowledged, and what was answered. As long as it
 // stands, by the model, the same answer must come again.
 type ask struct {
-	again  func(*matchertest.World) (matcher.Outcome, error)
+	again  func(*matcher.Matcher) (matcher.Outcome, error)
 	stands func(*model, time.Time) bool
 	got    *matcher.Outcome
 }
@@ -99,25 +101,27 @@ func (p *player) next() deed {
 				all = append(all, paper)
 			}
 		}
-		d.say = func(w *matchertest.World) error {
+		d.send = func(m *matcher.Matcher) ([]matcher.Outcome, error) {
 			var subs []api.Submission
 			for _, paper := range all {
 				subs = append(subs, paper.Submission)
 			}
-			out, err := w.Import(context.Background(), matchertest.Party(who), subs)
+			out, err := m.Import(context.Background(), matchertest.Party(who), subs)
+			outs := make([]matcher.Outcome, len(out))
 			for i := range out {
-				if err == nil {
-					*d.asks[i].got, err = out[i].Outcome, out[i].Refused
-				}
+				outs[i], err = out[i].Outcome, errors.Join(err, out[i].Refused)
 			}
-			return err
+			return outs, err
 		}
 	case n < 92:
 		w.Advance(time.Duration(1+r.IntN(24)) * time.Hour)
 		d.now = w.Now()
 		d.means = func(m *model) { m.expire(registry.Today(d.now)) }
 	default:
-		d.say = func(w *matchertest.World) error { _, err := w.Sweep(context.Background()); return err }
+		d.send = func(m *matcher.Matcher) ([]matcher.Outcome, error) {
+			_, err := m.Sweep(context.Background())
+			return nil, err
+		}
 	}
 	return d
 }
@@ -129,8 +133,13 @@ func (p *player) soon(s *api.Statement) {
 
 func (d *deed) submit(child, who int, paper matchertest.Paper) {
 	got := new(matcher.Outcome)
-	send := func(w *matchertest.World) (matcher.Outcome, error) { return w.Send(paper) }
-	d.say = func(w *matchertest.World) (err error) { *got, err = send(w); return err }
+	send := func(m *matcher.Matcher) (matcher.Outcome, error) {
+		return m.Submit(context.Background(), paper.Statement.Party, paper.Submission)
+	}
+	d.send = func(m *matcher.Matcher) ([]matcher.Outcome, error) {
+		out, err := send(m)
+		return []matcher.Outcome{out}, err
+	}
 	before := d.means
 	d.means = func(m *model) {
 		if before != nil {
@@ -146,11 +155,29 @@ func (d *deed) submit(child, who int, paper matchertest.Paper) {
 
 func (d *deed) act(of matchertest.Paper, act api.ActRequest, stands func(*model, time.Time) bool) {
 	got := new(matcher.Outcome)
-	send := func(w *matchertest.World) (matcher.Outcome, error) {
-		return w.Act(context.Background(), of.Statement.Party, act)
+	send := func(m *matcher.Matcher) (matcher.Outcome, error) {
+		return m.Act(context.Background(), of.Statement.Party, act)
 	}
-	d.say = func(w *matchertest.World) (err error) { *got, err = send(w); return err }
+	d.send = func(m *matcher.Matcher) ([]matcher.Outcome, error) {
+		out, err := send(m)
+		return []matcher.Outcome{out}, err
+	}
 	d.asks = append(d.asks, ask{send, stands, got})
+}
+
+// say says it, and keeps what is answered.
+func (d *deed) say(w *matchertest.World) error {
+	outs, err := d.send(w.Matcher)
+	if err == nil {
+		d.heard(outs)
+	}
+	return err
+}
+
+func (d *deed) heard(outs []matcher.Outcome) {
+	for i, out := range outs {
+		*d.asks[i].got = out
+	}
 }
 
 // did keeps what was acknowledged.
@@ -165,7 +192,7 @@ func (p *player) did(d deed) {
 func (p *player) play() {
 	p.t.Helper()
 	d := p.next()
-	if d.say != nil {
+	if d.send != nil {
 		if err := d.say(p.w); err != nil {
 			p.t.Fatal(err)
 		}
@@ -179,7 +206,7 @@ func (p *player) play() {
 func (p *player) finds(n int, said *deed, now time.Time) (asked int) {
 	p.t.Helper()
 	p.w.SetClock(now)
-	if said != nil && said.say != nil {
+	if said != nil && said.send != nil {
 		if err := said.say(p.w); err != nil {
 			p.t.Fatalf("what was not acknowledged cannot be said again: %v", err)
 		}
@@ -201,7 +228,7 @@ func (p *player) finds(n int, said *deed, now time.Time) (asked int) {
 				continue
 			}
 			asked++
-			if out, err := a.again(p.w); err != nil || out.Created || !sameReceipt(out, *a.got) {
+			if out, err := a.again(p.w.Matcher); err != nil || out.Created || !sameReceipt(out, *a.got) {
 				p.t.Fatalf("deed %d of %d was acknowledged, and is not as it was: %v, created %v", i, len(all), err, out.Created)
 			}
 		}
@@ -257,7 +284,7 @@ func TestRow2PowerLoss(t *testing.T) {
 			}
 			c.Turn(true)
 			d := p.next()
-			if d.say != nil {
+			if d.send != nil {
 				_ = d.say(w) // it may be acknowledged, but whoever said it has lost power too
 			}
 			if r.IntN(4) == 0 { // while it opens
@@ -305,7 +332,7 @@ func everySync(p *player, disk *vfs.MemFS) soak.Found {
 		} else {
 			d := p.next()
 			m.said = &d
-			if d.say != nil {
+			if d.send != nil {
 				if err := d.say(w); err != nil {
 					t.Fatal(err)
 				}
@@ -425,43 +452,58 @@ func failOnce(t *testing.T, seed uint64, index, steps int, found soak.Found) {
 	}
 	for step := range steps {
 		if step%7 == 6 {
+			old, keys, opts := w.Store, w.Keys, pebblestore.Options{FS: broken, Logger: ended, Ingest: w.Ingest}
+			w.Abandon()
+			stores := make(chan *pebblestore.Store, 1)
 			err, lives := try(func() error {
-				old := w.Store
-				w.Abandon()
 				if err := old.Close(); err != nil {
 					return err
 				}
 				flushed.Store(false)
 				opening.Store(true)
 				defer opening.Store(false)
-				return w.TryOpen(broken)
+				store, err := pebblestore.Open("db", keys, opts)
+				stores <- store
+				return err
 			})
 			if err != nil || !lives {
 				restart(nil, !lives)
 				return
 			}
+			w.Take(broken, <-stores)
 			continue
 		}
 		d := p.next()
-		if d.say == nil {
+		if d.send == nil {
 			p.did(d)
 			continue
 		}
-		err, lives := try(func() error { return d.say(w) })
+		answers := make(chan []matcher.Outcome, 2)
+		m := w.Matcher // a process that has ended may still be at it
+		send := func() error {
+			outs, err := d.send(m)
+			answers <- outs
+			return err
+		}
+		err, lives := try(send)
 		if !lives {
 			restart(&d, true)
 			return
 		}
 		if err != nil {
 			found["errors"]++
-			if err, lives = try(func() error { return d.say(w) }); err != nil || !lives {
+			<-answers
+			if err, lives = try(send); err != nil || !lives {
 				t.Fatalf("it fails again, where nothing else failed: %v", err)
 			}
+			d.heard(<-answers)
 			for _, a := range d.asks {
 				if !a.got.Created {
 					t.Fatal("what was answered with an error was done")
 				}
 			}
+		} else {
+			d.heard(<-answers)
 		}
 		p.did(d)
 	}

@@ -113,13 +113,18 @@ func (w *World) TryOpen(fs vfs.FS) error {
 		w.Abandon()
 		return err
 	}
+	w.Take(fs, store)
+	return nil
+}
+
+// Take goes on with a store that somebody has opened in a file system.
+func (w *World) Take(fs vfs.FS, store registry.Store) {
 	w.FS = fs
 	w.Matcher = &matcher.Matcher{
 		Store: store, Keys: w.Keys, ReceiptKey: w.ReceiptKey,
 		Trust: func() (*manifest.Manifest, *manifest.Directory) { return w.Manifest, w.Directory },
 		Now:   w.now,
 	}
-	return nil
 }
 
 // Reopen closes the store and opens it again.
