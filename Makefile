@@ -118,6 +118,7 @@ mutants:
 	  ! grep -q 'build failed' mutant.log || bad="it does not build"; \
 	  git apply -C1 -R $$patch 2>/dev/null || :; \
 	  by=$$(grep -oE -- '--- FAIL: [A-Za-z0-9_]+|panic: .*' mutant.log | head -n 1); \
+	  test -n "$$by$$bad" || bad="something ended the test, and it did not fail"; \
 	  if test -n "$$bad"; then missed=$$((missed+1)); echo "$$name: $$bad ($$1 $$2): $$promise"; \
 	  else caught=$$((caught+1)); echo "$$name: caught by $$1 $${by#--- FAIL: }: $$promise"; fi; \
 	done; \
