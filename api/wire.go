@@ -136,5 +136,5 @@ type Events struct {
 	// given: what its receipts date from then on it may not have any more.
 	Lacks time.Time `json:"lacks,omitzero"`
 	// Incarnation is the registry's now, as in the receipts that it gives; 16 bytes.
-	Incarnation encoding.Base64 `json:"incarnation"`
+	Incarnation encoding.Base64 `json:"incarnation,omitempty"`
 }

@@ -53,8 +53,7 @@ func (p *Party) sendAgain(feed feedState) error {
 		return err
 	}
 	err = scan(v, p.key.table(tableSignal), nil, false, func(_ []byte, s Signal) (bool, error) {
-		r, err := api.ParseReceipt(s.Receipt.Signed)
-		if err == nil && (r.Time.Before(since) && !doubtful[s.SID] || bytes.Equal(r.Incarnation[:], feed.Incarnation)) || !s.Live(identity.Today(now)) {
+		if !s.Live(identity.Today(now)) || !s.lacked(since) && !doubtful[s.SID] || s.grantedIn(feed.Incarnation) {
 			return true, nil
 		}
 		return true, add(Job{Kind: JobResend, SID: s.SID})
@@ -130,6 +129,19 @@ func (q *queue) resending(sid api.SID) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return slices.ContainsFunc(q.on[sid], func(pl *place) bool { return pl.resends })
+}
+
+// lacked tells whether a registry may lack the signal's last revision that lacks what it
+// gave receipts for since a time.
+func (s Signal) lacked(since time.Time) bool {
+	r, err := api.ParseReceipt(s.Receipt.Signed)
+	return err != nil || !r.Time.Before(since)
+}
+
+// grantedIn tells whether the signal's receipt is of an incarnation of the registry.
+func (s Signal) grantedIn(incarnation []byte) bool {
+	r, err := api.ParseReceipt(s.Receipt.Signed)
+	return err == nil && bytes.Equal(r.Incarnation[:], incarnation)
 }
 
 // exact is a signal's last statement as it was sent; nil when not all of it is kept.
@@ -329,21 +341,26 @@ func (p *Party) retold(b *batch, msg *Message, before bool) (bool, error) {
 }
 
 // doubt marks, in a batch that can be read, the members that the registry may not know of
-// any more: who met us at a time from which on it may lack signals. It is the batch in
+// any more, or may not have told us of: who met us at a time from which on it may lack
+// signals, or is in a match with a signal that we have revised since. It is the batch in
 // which that becomes known, before what the registry has told since. p.mu is held.
 func (p *Party) doubt(b *batch, since time.Time) error {
 	var marked []Match
 	err := scan(p.g.store.view, p.key.table(tableMatch), nil, false, func(_ []byte, m Match) (bool, error) {
+		own, err := get[Signal](p.g.store.view, p.key.signal(m.SID))
+		if !m.Ended.IsZero() || errors.Is(err, errAbsent) {
+			return true, nil
+		}
 		any := false
 		for i, o := range m.Others {
-			if m.Ended.IsZero() && o.Present && !o.Since.Before(since.Add(-clocksApart)) {
+			if o.Present && (own.lacked(since) || !o.Since.Before(since.Add(-clocksApart))) {
 				m.Others[i].Doubt, any = p.g.now().UTC(), true
 			}
 		}
 		if any {
 			marked = append(marked, m)
 		}
-		return true, nil
+		return true, err
 	})
 	for _, m := range marked {
 		b.put(p.key.match(m.ID), m)
@@ -401,8 +418,12 @@ func (m *Match) knows(other Member, msg Message) bool {
 		return other.Present && !msg.Other.Card.IsZero() && (msg.Rev <= other.Rev || other.Rev == 0 && msg.Other.Card == other.Card)
 	case api.EventLeft:
 		return !other.Present
-	case api.EventAnswer: // the first after a restore repeats the last before it
-		return (msg.Answer == other.Theirs.Word || msg.Answer == "") && msg.Number/api.AnswerNumbers != other.Theirs.Number/api.AnswerNumbers
+	case api.EventAnswer:
+		// The first after a restore repeats the last before it, and an event from before can
+		// have come with it.
+		restored := msg.Number >= api.AnswerNumbers
+		first := msg.Number/api.AnswerNumbers != other.Theirs.Number/api.AnswerNumbers
+		return restored && (msg.Answer == other.Theirs.Word || msg.Answer == "") && (first || msg.Number <= other.Theirs.Number)
 	}
 	return false
 }

@@ -433,7 +433,7 @@ func (c *change) put(s *registry.Signal, revises bool) error {
 		return err
 	}
 	if !revises {
-		return nil
+		return c.tellAnew(*s)
 	}
 	match, err := c.tx.Match()
 	if err != nil {

@@ -48,21 +48,37 @@ func (c *change) tellAgain(stored registry.Signal) error {
 	if !c.lacking(stored) {
 		return nil
 	}
+	return c.repeat(func(to, _ registry.Signal) bool { return to.Party == stored.Party })
+}
+
+// tellAnew tells all in a match of a signal that has come back to it, and its party of
+// them: what their feeds hold may be of before it was missing.
+func (c *change) tellAnew(s registry.Signal) error {
+	if len(c.adm.Restores) == 0 || s.Rev == 1 && !c.again(s.Statement) {
+		return nil
+	}
+	return c.repeat(func(to, of registry.Signal) bool { return to.Party == s.Party || of.Party == s.Party })
+}
+
+// repeat tells those who are in the match once more that others are.
+func (c *change) repeat(which func(to, of registry.Signal) bool) error {
 	match, err := c.tx.Match()
 	if err != nil {
 		return err
 	}
-	for _, other := range c.live {
-		if other.Party == stored.Party || !slices.Contains(match.Members, member(other)) {
-			continue
-		}
-		e := registry.Event{Kind: api.EventJoined, Match: match.ID, Recipient: member(stored), Other: member(other), Rev: other.Rev}
-		e.Idx, e.Epoch = c.idx, c.m.Keys.EpochAt(c.idx, stored.Statement)
-		if e.ID, err = api.EventIDOf(e.Recipient.Party, e.Recipient.SID, e.Other.Party, e.Other.SID, e.Kind, e.Rev); err != nil {
-			return err
-		}
-		if err := c.tx.Repeat(e, c.adm.Day.AddDate(rememberYears, 0, 0)); err != nil {
-			return err
+	for _, to := range c.live {
+		for _, of := range c.live {
+			if to.Party == of.Party || !which(to, of) || !slices.Contains(match.Members, member(to)) || !slices.Contains(match.Members, member(of)) {
+				continue
+			}
+			e := registry.Event{Kind: api.EventJoined, Match: match.ID, Recipient: member(to), Other: member(of), Rev: of.Rev}
+			e.Idx, e.Epoch = c.idx, c.m.Keys.EpochAt(c.idx, to.Statement)
+			if e.ID, err = api.EventIDOf(to.Party, to.SID, of.Party, of.SID, e.Kind, e.Rev); err != nil {
+				return err
+			}
+			if err := c.tx.Repeat(e, c.adm.Day.AddDate(rememberYears, 0, 0)); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -175,6 +191,7 @@ func (m *Matcher) Replay(ctx context.Context, ended []registry.Ended) (done Repl
 	for batch := range slices.Chunk(kept, sweepBatch) {
 		told, err := m.tellLeft(ctx, adm, batch)
 		done.Told += told
+		batch = slices.DeleteFunc(batch, func(e registry.Ended) bool { return !e.Expires.IsZero() })
 		if err := errors.Join(err, m.Store.Bury(ctx, batch)); err != nil {
 			return done, err
 		}
@@ -188,6 +205,9 @@ func (c *change) replay(e registry.Ended) error {
 	if !stands || s.SID != e.SID {
 		return nil
 	}
+	if !e.Expires.IsZero() {
+		return c.replayEarlier(s, e)
+	}
 	if _, err := c.grant("signal.replay", audit.Delete, e.Party, e.SID, uint64(len(c.live)-1)); err != nil {
 		return err
 	}
@@ -196,6 +216,28 @@ func (c *change) replay(e registry.Ended) error {
 	}
 	c.live = slices.DeleteFunc(c.live, func(o registry.Signal) bool { return o.Party == s.Party })
 	return c.settle()
+}
+
+// replayEarlier takes a signal away that a later revision has ended or will end earlier
+// than the one in the backup says. If it lives, its party sends that revision again, and
+// nobody needs to know.
+func (c *change) replayEarlier(s registry.Signal, e registry.Ended) error {
+	if s.Rev >= e.Tombstone.Rev {
+		return nil
+	}
+	c.live = slices.DeleteFunc(c.live, func(o registry.Signal) bool { return o.Party == s.Party })
+	if e.Expires.Compare(c.adm.Day) <= 0 {
+		if _, err := c.bury(s, api.Hash{}, "signal.expire"); err != nil {
+			return err
+		}
+		return c.settle()
+	}
+	before, err := c.tx.Match()
+	if err != nil {
+		return err
+	}
+	after := settle(before, c.live)
+	return errors.Join(c.tx.RemoveSignal(s), c.tx.PutMatch(after.match))
 }
 
 // tellLeft puts into the feeds of those who had met a signal that it left, unless they

@@ -13,8 +13,8 @@ import (
 	"github.com/seinhuis/seinhuis/crypto/encoding"
 )
 
-// An Ended is what the journal keeps of a signal that an act has ended, so that a
-// store which is restored to before that can end it again. It has no tag: like a
+// An Ended is what the journal keeps of a signal that an act has ended, or a revision is
+// to end earlier, so that a store which is restored to before that can do it again. It has no tag: like a
 // tombstone it leads back to the child by no more than Shard.
 type Ended struct {
 	Member
@@ -22,6 +22,10 @@ type Ended struct {
 	Tombstone Tombstone
 	Match     api.MatchID // that it was in; zero for none
 	Others    []Member    // who were told that it left
+
+	// Expires is the day to which a revision has brought a signal forward, which has not
+	// ended then; zero where an act has ended it. Tombstone has but the revision.
+	Expires encoding.Date
 }
 
 // A Journaled is a place in a journal: behind how many groups of Ended.
@@ -67,7 +71,7 @@ func lacksFor(store Store, cursor string) time.Time {
 // missing: it was issued before some restore, and could still be sent after its backup.
 func MayLack(restores []Restore, issued time.Time) bool {
 	return slices.ContainsFunc(restores, func(r Restore) bool {
-		return issued.Before(r.At) && !issued.Before(r.Backup.Add(-beforeBackup-MaxAge))
+		return !issued.After(r.At) && !issued.Before(r.Backup.Add(-beforeBackup-MaxAge))
 	})
 }
 
@@ -82,7 +86,7 @@ func (e Ended) MarshalBinary() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	fields := append(e.Member.fields(), e.Shard[:], tomb, e.Match[:])
+	fields := append(e.Member.fields(), e.Shard[:], tomb, e.Match[:], e.Expires.Field())
 	for _, o := range e.Others {
 		fields = append(fields, o.fields()...)
 	}
@@ -98,11 +102,18 @@ func (e *Ended) UnmarshalBinary(b []byte) error {
 	d.Fixed(e.Shard[:])
 	tomb := d.Bytes()
 	d.Fixed(e.Match[:])
+	expires := d.Bytes()
 	for d.More() {
 		e.Others = append(e.Others, decodeMember(d))
 	}
 	if err := corrupt(d); err != nil {
 		return err
+	}
+	if len(expires) > 0 {
+		var err error
+		if e.Expires, err = encoding.ParseDate(string(expires)); err != nil {
+			return fmt.Errorf("%w: %w", ErrCorrupt, err)
+		}
 	}
 	return e.Tombstone.UnmarshalBinary(tomb)
 }

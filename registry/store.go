@@ -151,7 +151,8 @@ type Tx interface {
 	// Emit puts an event in its recipient's feed, unless the feed holds its id or has
 	// held it. The id is remembered up to the given day.
 	Emit(e Event, remember encoding.Date) error
-	// Repeat puts an event in its recipient's feed, whether that holds its id or not.
+	// Repeat puts an event in its recipient's feed, whether that holds its id or not: once
+	// in a transaction.
 	Repeat(e Event, remember encoding.Date) error
 	// Log puts a leaf in the outbox, from where the sequencer takes it.
 	Log(audit.Leaf) error

@@ -26,6 +26,7 @@ import (
 	"github.com/seinhuis/seinhuis/manifest"
 	"github.com/seinhuis/seinhuis/matcher"
 	"github.com/seinhuis/seinhuis/registry"
+	"github.com/seinhuis/seinhuis/registry/journal"
 	"github.com/seinhuis/seinhuis/registry/pebblestore"
 )
 
@@ -37,9 +38,10 @@ type World struct {
 	*matcher.Matcher
 	Manifest  *manifest.Manifest
 	Directory *manifest.Directory
-	FS        vfs.FS        // under the store
-	Ingest    int           // option of the store, in force from the next Open
-	Logger    pebble.Logger // likewise; if nil, one that panics where the process would end
+	FS        vfs.FS           // under the store
+	Ingest    int              // option of the store, in force from the next Open
+	Journal   *journal.Journal // of the store; KeepJournal begins it
+	Logger    pebble.Logger    // likewise; if nil, one that panics where the process would end
 
 	t       testing.TB
 	parties map[api.PartyID]ed25519.PrivateKey
@@ -108,7 +110,7 @@ func (w *World) Abandon() {
 
 // TryOpen is Open where it may fail.
 func (w *World) TryOpen(fs vfs.FS) error {
-	store, err := pebblestore.Open("db", w.Keys, pebblestore.Options{FS: fs, Logger: cmp.Or[pebble.Logger](w.Logger, quiet{}), Ingest: w.Ingest})
+	store, err := pebblestore.Open("db", w.Keys, pebblestore.Options{FS: fs, Logger: cmp.Or[pebble.Logger](w.Logger, quiet{}), Ingest: w.Ingest, Journal: w.Journal})
 	if err != nil {
 		w.Abandon()
 		return err

@@ -145,12 +145,26 @@ func (t *tx) PutSignal(s registry.Signal) error {
 	if err := t.load(); err != nil {
 		return err
 	}
+	t.bringForward(s)
 	slot := t.store.keys.Slot(t.idx, s.Party)
 	t.forget(s.Party, slot)
 	t.signals = append(t.signals, s)
 	t.sort()
 	t.set(signalExpiryKey(s.Expires, t.idx, slot), nil)
 	return t.put(tableSignal, signalKey(t.idx, slot), s)
+}
+
+// bringForward takes note for the journal of a revision that ends a signal earlier. Of an
+// earlier revision the store would not know, should it be restored to that.
+func (t *tx) bringForward(s registry.Signal) {
+	for _, was := range t.signals {
+		if was.Party == s.Party && was.SID == s.SID && s.Expires.Compare(was.Expires) < 0 {
+			t.ended = append(t.ended, registry.Ended{
+				Member: registry.Member{Party: s.Party, SID: s.SID}, Shard: [2]byte(t.idx[:2]),
+				Tombstone: registry.Tombstone{Rev: s.Rev, Until: s.Expires}, Expires: s.Expires,
+			})
+		}
+	}
 }
 
 // forget takes a party's signal, and its day of expiry, out of the transaction's
@@ -210,9 +224,6 @@ func (t *tx) PutMatch(m registry.Match) error {
 // Emit implements registry.Tx. An event id belongs to one idx, so the lock of the
 // idx keeps two transactions from telling it twice.
 func (t *tx) Emit(e registry.Event, remember enc.Date) error {
-	if slices.ContainsFunc(t.events, func(f feedEvent) bool { return f.event.ID == e.ID }) {
-		return nil
-	}
 	for i, gone := range t.ended {
 		if e.Kind == api.EventLeft && e.Other == gone.Member {
 			t.ended[i].Match, t.ended[i].Others = e.Match, append(gone.Others, e.Recipient)
@@ -228,6 +239,9 @@ func (t *tx) Emit(e registry.Event, remember enc.Date) error {
 
 // Repeat implements registry.Tx.
 func (t *tx) Repeat(e registry.Event, remember enc.Date) error {
+	if slices.ContainsFunc(t.events, func(f feedEvent) bool { return f.event.ID == e.ID }) {
+		return nil
+	}
 	t.events = append(t.events, feedEvent{t.store.keys.Feed(e.Recipient.Party), e, remember})
 	return nil
 }
