@@ -239,7 +239,9 @@ func TestServe(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer store.Close()
+	if err := w.Matcher.Store.Close(); err != nil { // the world's, in memory; it closes this one at its end
+		t.Fatal(err)
+	}
 	w.Matcher.Store = store
 	w.Manifest.Policy.DailyBudget, w.Manifest.Policy.MonthlyBudget = 1_000_000, 1_000_000
 	w.Publish()
