@@ -267,7 +267,7 @@ func (t Target) copy(from, at string, e entry) error {
 		return err
 	}
 	h := sha256.New()
-	n, err := io.Copy(io.MultiWriter(out, h), in)
+	n, err := io.Copy(io.MultiWriter(h, out), in)
 	if err := errors.Join(err, out.Sync(), out.Close()); err != nil {
 		return err
 	}

@@ -277,7 +277,7 @@ func (w *world) write(name string, text []byte) {
 	w.Helper()
 	f, err := w.fs.Create(w.fs.PathJoin(folder, name), vfs.WriteCategoryUnspecified)
 	w.must(err)
-	_, err = f.Write(text)
+	_, err = f.Write(bytes.Clone(text))
 	w.must(err)
 	w.must(f.Close())
 }
