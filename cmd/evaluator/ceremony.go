@@ -187,7 +187,7 @@ func destroy(_ context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	trust, err := manifest.Load(manifest.Files{Pins: c.Pins, Manifest: c.Manifest, Directory: c.Directory, Kept: c.Data}, time.Now())
+	trust, err := c.trust()
 	if err != nil {
 		return err
 	}

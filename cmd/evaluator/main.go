@@ -7,8 +7,10 @@ package main
 import (
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/seinhuis/seinhuis/cmd/internal/command"
+	"github.com/seinhuis/seinhuis/manifest"
 )
 
 const usage = `evaluator: holds one share of Seinhuis' keys and evaluates blinded elements
@@ -114,4 +116,9 @@ func readConfig(file string) (*config, error) {
 		c.Operations = "127.0.0.1:0"
 	}
 	return c, os.MkdirAll(c.Data, 0o700)
+}
+
+// trust opens the notes that are in force here.
+func (c *config) trust() (*manifest.Trust, error) {
+	return manifest.Load(manifest.Files{Pins: c.Pins, Manifest: c.Manifest, Directory: c.Directory, Kept: c.Data}, time.Now())
 }

@@ -35,8 +35,7 @@ func serve(ctx context.Context, args []string, _, stderr io.Writer) error {
 	}
 	log := logging.New(stderr, slog.LevelInfo)
 	n := &node{config: c}
-	n.trust, err = manifest.Load(manifest.Files{Pins: c.Pins, Manifest: c.Manifest, Directory: c.Directory, Kept: c.Data}, time.Now())
-	if err != nil {
+	if n.trust, err = c.trust(); err != nil {
 		return err
 	}
 	budgets, err := evaluator.OpenBudgets(filepath.Join(c.Data, "budgets"), evaluator.BudgetOptions{Logger: command.PebbleLog{Logger: log}})

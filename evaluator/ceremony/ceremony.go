@@ -285,13 +285,9 @@ func OpenDealing(msg []byte, draft, current *manifest.Manifest) (*Dealing, error
 	if d.Dep != draft.Dep || d.Draft != draft.Hash() || len(d.Sharings) == 0 {
 		return nil, ErrDealing
 	}
-	round, err := d.round(draft, current)
+	round, known, err := d.round(draft, current)
 	if err != nil {
 		return nil, err
-	}
-	known, err := round.Known()
-	if err != nil {
-		return nil, &DealerError{d.Dealer, err}
 	}
 	dealer, ok := round.dealersIn(known).Evaluator(d.Dealer)
 	if !ok {
@@ -303,24 +299,25 @@ func OpenDealing(msg []byte, draft, current *manifest.Manifest) (*Dealing, error
 	return d, nil
 }
 
-// round is what the dealing takes part in; its sharings must be those of the round.
-func (d *Dealing) round(draft, current *manifest.Manifest) (Round, error) {
+// round is what the dealing takes part in, and whether its keys are known; its sharings
+// must be those of the round.
+func (d *Dealing) round(draft, current *manifest.Manifest) (r Round, known bool, err error) {
 	last := len(d.Sharings) - 1
-	r := Round{
+	r = Round{
 		Draft: draft, Current: current, Dealers: d.Dealers,
 		Epoch: d.Sharings[0].Epoch, First: d.Sharings[0].Cohort, Last: d.Sharings[last].Cohort,
 	}
 	if r.Last-r.First != last {
-		return Round{}, ErrDealing
+		return Round{}, false, ErrDealing
 	}
-	want, _, err := r.sharings()
+	want, known, err := r.sharings()
 	if err != nil {
-		return Round{}, &DealerError{d.Dealer, err}
+		return Round{}, false, &DealerError{d.Dealer, err}
 	}
 	if !slices.EqualFunc(d.Sharings, want, sameSharing) {
-		return Round{}, ErrDealing
+		return Round{}, false, ErrDealing
 	}
-	return r, nil
+	return r, known, nil
 }
 
 func sameSharing(a, b manifest.Sharing) bool {
@@ -340,11 +337,7 @@ func Gather(draft, current *manifest.Manifest, receiver int, box *ecdh.PrivateKe
 		return nil, Outcome{}, ErrMissing
 	}
 	first := dealings[0]
-	round, err := first.round(draft, current)
-	if err != nil {
-		return nil, Outcome{}, err
-	}
-	known, err := round.Known()
+	_, known, err := first.round(draft, current)
 	if err != nil {
 		return nil, Outcome{}, err
 	}
