@@ -4,7 +4,6 @@ package evaluator
 
 import (
 	"encoding/json"
-	"flag"
 	"os"
 	"path/filepath"
 	"testing"
@@ -17,28 +16,12 @@ import (
 	"github.com/seinhuis/seinhuis/soak"
 )
 
-var writeStore = flag.String("store", "", "write the store of this version, for later versions to open")
-
 var storedLimits = Limits{Day: 10, Month: 100, Reserve: 5, Grants: []manifest.Grant{{From: manifesttest.Now, Until: manifesttest.Now.AddDate(1, 0, 0), Daily: 20, Monthly: 30}}}
 
 // TestRow13EvaluatorStores opens the budgets of every earlier version, and finds spent
-// what was spent. A release adds its own:
-//
-//	go test ./evaluator -run Row13 -store VERSION
+// what was spent.
 func TestRow13EvaluatorStores(t *testing.T) {
-	if *writeStore != "" {
-		storeBudgets(t, filepath.Join("..", "testdata", "stores", *writeStore, "evaluator"))
-	}
-	folders, err := filepath.Glob(filepath.Join("..", "testdata", "stores", "*", "evaluator"))
-	if err != nil || len(folders) == 0 {
-		t.Fatalf("no stored budgets: %v", err)
-	}
-	soak.Row(t, 13, "evaluators of earlier versions", 1, func(t *testing.T, _ uint64) soak.Found {
-		for _, folder := range folders {
-			openStoredBudgets(t, folder)
-		}
-		return soak.Found{"stores": len(folders)}
-	})
+	soak.Stores(t, "evaluator", "evaluators of earlier versions", storeBudgets, openStoredBudgets)
 }
 
 func storeBudgets(t *testing.T, folder string) {
@@ -76,7 +59,7 @@ func storeBudgets(t *testing.T, folder string) {
 	}
 }
 
-func openStoredBudgets(t *testing.T, folder string) {
+func openStoredBudgets(t *testing.T, folder string) (rows int) {
 	text, err := os.ReadFile(filepath.Join(folder, "holds.json"))
 	if err != nil {
 		t.Fatal(err)
@@ -106,4 +89,5 @@ func openStoredBudgets(t *testing.T, folder string) {
 			t.Errorf("%s: more than the budget is taken", folder)
 		}
 	}
+	return len(holds)
 }

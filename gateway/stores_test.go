@@ -4,7 +4,6 @@ package gateway_test
 
 import (
 	"encoding/json"
-	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -24,8 +23,6 @@ import (
 	"github.com/seinhuis/seinhuis/soak"
 )
 
-var writeStore = flag.String("store", "", "write the store of this version, for later versions to open")
-
 // What stands beside a stored database: the files of its configuration. Their keys were
 // made for this and are used for nothing else.
 var (
@@ -34,24 +31,9 @@ var (
 )
 
 // TestRow13GatewayStores opens the database of every earlier version, finds in it what
-// that version wrote, and goes on with it. A release adds its own:
-//
-//	go test ./gateway -run Row13 -store VERSION
+// that version wrote, and goes on with it.
 func TestRow13GatewayStores(t *testing.T) {
-	if *writeStore != "" {
-		storeGateway(t, filepath.Join("..", "testdata", "stores", *writeStore, "gateway"))
-	}
-	folders, err := filepath.Glob(filepath.Join("..", "testdata", "stores", "*", "gateway"))
-	if err != nil || len(folders) == 0 {
-		t.Fatalf("no stored gateways: %v", err)
-	}
-	soak.Row(t, 13, "gateways of earlier versions", 1, func(t *testing.T, _ uint64) soak.Found {
-		found := soak.Found{"stores": len(folders)}
-		for _, folder := range folders {
-			found["rows"] += openGateway(t, folder)
-		}
-		return found
-	})
+	soak.Stores(t, "gateway", "gateways of earlier versions", storeGateway, openGateway)
 }
 
 func storeGateway(t *testing.T, folder string) {

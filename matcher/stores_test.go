@@ -5,7 +5,6 @@ package matcher_test
 import (
 	"crypto/ed25519"
 	"encoding/json"
-	"flag"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,8 +18,6 @@ import (
 	"github.com/seinhuis/seinhuis/registry"
 	"github.com/seinhuis/seinhuis/soak"
 )
-
-var writeStore = flag.String("store", "", "write the store of this version, for later versions to open")
 
 // A storedRegistry is what stands beside a stored database: its keys and those of the
 // parties, made for this and used for nothing else, and what is to be found in it.
@@ -37,24 +34,9 @@ type storedRegistry struct {
 const storedParties = 4
 
 // TestRow13RegistryStores opens the database of every earlier version, finds in it what
-// that version wrote, and goes on with it. A release adds its own:
-//
-//	go test ./matcher -run Row13 -store VERSION
+// that version wrote, and goes on with it.
 func TestRow13RegistryStores(t *testing.T) {
-	if *writeStore != "" {
-		storeRegistry(t, filepath.Join("..", "testdata", "stores", *writeStore, "registry"))
-	}
-	folders, err := filepath.Glob(filepath.Join("..", "testdata", "stores", "*", "registry"))
-	if err != nil || len(folders) == 0 {
-		t.Fatalf("no stored registries: %v", err)
-	}
-	soak.Row(t, 13, "registries of earlier versions", 1, func(t *testing.T, _ uint64) soak.Found {
-		found := soak.Found{"stores": len(folders)}
-		for _, folder := range folders {
-			found["rows"] += openRegistry(t, folder)
-		}
-		return found
-	})
+	soak.Stores(t, "registry", "registries of earlier versions", storeRegistry, openRegistry)
 }
 
 func storeRegistry(t *testing.T, folder string) {
