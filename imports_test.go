@@ -36,7 +36,7 @@ var imports = map[string]string{
 	"evaluator":       "crypto/oprf manifest audit crypto/encoding keys crypto/atrest disk",
 	"registry":        "api manifest audit calendar crypto/encoding keys crypto/atrest",
 	"registry/...":    "registry registry/journal api manifest audit calendar crypto/encoding keys crypto/atrest disk",
-	"registry/backup": "registry registry/journal registry/pebblestore api crypto/encoding",
+	"registry/backup": "registry registry/journal registry/pebblestore api crypto/encoding disk",
 	"matcher":         "registry api manifest audit crypto/encoding",
 	"api/evaluation":  "evaluator unusual api manifest audit api/edge crypto/encoding keys",
 	"api/exchange":    "matcher registry unusual api manifest audit api/edge crypto/encoding keys",

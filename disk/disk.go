@@ -46,11 +46,7 @@ func (s *strict) file(f vfs.File, err error) (vfs.File, error) {
 // marker is not there without that file: a database that nobody can open.
 func (s *strict) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
 	if strings.HasPrefix(s.PathBase(name), "marker.") {
-		folder, err := s.OpenDir(s.PathDir(name))
-		if err != nil {
-			return nil, err
-		}
-		if err := errors.Join(folder.Sync(), folder.Close()); err != nil {
+		if err := SyncFolder(s, s.PathDir(name)); err != nil {
 			return nil, err
 		}
 	}
@@ -65,6 +61,16 @@ func (s *strict) OpenDir(name string) (vfs.File, error) { return s.file(s.FS.Ope
 
 func (s *strict) ReuseForWrite(from, to string, c vfs.DiskWriteCategory) (vfs.File, error) {
 	return s.file(s.FS.ReuseForWrite(from, to, c))
+}
+
+// SyncFolder makes the names in a folder durable: of files that were made, renamed or
+// removed there.
+func SyncFolder(fs vfs.FS, folder string) error {
+	dir, err := fs.OpenDir(folder)
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
 }
 
 type strictFile struct {

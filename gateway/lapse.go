@@ -11,30 +11,23 @@ import (
 // that nobody has replayed: how long messages are kept is a promise to others. What
 // lapses so is counted, and the log and the API tell.
 
-// deliveredUpTo is up to where every subscription that is on is done with the inbox.
-func (p *Party) deliveredUpTo(v view) (seq uint64, err error) {
-	seq = ^uint64(0)
-	err = scan(v, p.key.table(tableTarget), nil, false, func(_ []byte, t Target) (bool, error) {
-		if t.Kind == TargetWebhook && t.Off == OffNot {
-			seq = min(seq, t.Cursor)
-		}
-		return true, nil
-	})
-	return seq, err
-}
-
-// lapses count what the sweep takes from targets that have not had it.
+// lapses count what the sweep takes from subscriptions that have not had it.
 type lapses struct {
-	targets []Target
-	of      map[ID]int
+	targets   []Target
+	delivered uint64 // the seq up to which every one that is on is done with the inbox
+	of        map[ID]int
 }
 
-func (p *Party) newLapses(v view) (l lapses, err error) {
-	l.of = map[ID]int{}
-	err = scan(v, p.key.table(tableTarget), nil, false, func(_ []byte, t Target) (bool, error) {
-		if t.Kind == TargetWebhook {
-			l.targets = append(l.targets, t)
+func (p *Party) newLapses(v view) (lapses, error) {
+	l := lapses{delivered: ^uint64(0), of: map[ID]int{}}
+	err := scan(v, p.key.table(tableTarget), nil, false, func(_ []byte, t Target) (bool, error) {
+		if t.Kind != TargetWebhook {
+			return true, nil
 		}
+		if t.Off == OffNot {
+			l.delivered = min(l.delivered, t.Cursor)
+		}
+		l.targets = append(l.targets, t)
 		return true, nil
 	})
 	return l, err

@@ -201,16 +201,12 @@ func (p *Party) sweepRest() error {
 	if err := errors.Join(p.sweepLog(b, v), p.sweepLastOwners(b, v)); err != nil {
 		return err
 	}
-	delivered, err := p.deliveredUpTo(v)
-	if err != nil {
-		return err
-	}
 	lapsed, err := p.newLapses(v)
 	if err != nil {
 		return err
 	}
 	err = scan(v, p.key.table(tableMessage), nil, false, func(key []byte, msg Message) (bool, error) {
-		if !msg.Received.Before(old) || msg.Seq > delivered {
+		if !msg.Received.Before(old) || msg.Seq > lapsed.delivered {
 			return true, nil
 		}
 		_, err := get[Signal](v, p.key.signal(msg.SID))

@@ -32,6 +32,7 @@ import (
 
 	"github.com/seinhuis/seinhuis/api"
 	"github.com/seinhuis/seinhuis/crypto/encoding"
+	"github.com/seinhuis/seinhuis/disk"
 	"github.com/seinhuis/seinhuis/registry"
 	"github.com/seinhuis/seinhuis/registry/journal"
 	"github.com/seinhuis/seinhuis/registry/pebblestore"
@@ -107,7 +108,7 @@ func Make(fs vfs.FS, store *pebblestore.Store, keys registry.Keys, to string, no
 		err = l.keep(fs, keys, at)
 	}
 	if err == nil {
-		err = errors.Join(syncFolder(fs, at), fs.Rename(at, to), syncFolder(fs, fs.PathDir(to)))
+		err = errors.Join(disk.SyncFolder(fs, at), fs.Rename(at, to), disk.SyncFolder(fs, fs.PathDir(to)))
 	}
 	if err != nil {
 		return Summary{}, errors.Join(err, fs.RemoveAll(at))
@@ -144,7 +145,7 @@ func (l *list) add(fs vfs.FS, at, folder string) error {
 		e.SHA256 = api.Hash(h.Sum(nil))
 		l.Files = append(l.Files, e)
 	}
-	return syncFolder(fs, fs.PathJoin(at, folder))
+	return disk.SyncFolder(fs, fs.PathJoin(at, folder))
 }
 
 func (l *list) keep(fs vfs.FS, keys registry.Keys, at string) error {
@@ -205,7 +206,7 @@ func Restore(ctx context.Context, from string, t Target) (done Restored, err err
 			return done, err
 		}
 	}
-	if err := syncFolder(t.FS, at); err != nil {
+	if err := disk.SyncFolder(t.FS, at); err != nil {
 		return done, err
 	}
 	o := t.Options
@@ -221,7 +222,7 @@ func Restore(ctx context.Context, from string, t Target) (done Restored, err err
 	}
 	done.Incarnation = fmt.Sprintf("%x", incarnation)
 	done.JournalCutOff = t.Journal.CutOff()
-	return done, errors.Join(syncFolder(t.FS, at), t.FS.Rename(at, t.Store), syncFolder(t.FS, t.FS.PathDir(t.Store)))
+	return done, errors.Join(disk.SyncFolder(t.FS, at), t.FS.Rename(at, t.Store), disk.SyncFolder(t.FS, t.FS.PathDir(t.Store)))
 }
 
 // revive makes of the copy of a store what the store is from now on.
@@ -364,12 +365,4 @@ func write(fs vfs.FS, path string, text []byte) error {
 	}
 	_, err = out.Write(text)
 	return errors.Join(err, out.Sync(), out.Close())
-}
-
-func syncFolder(fs vfs.FS, path string) error {
-	dir, err := fs.OpenDir(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
 }

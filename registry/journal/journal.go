@@ -38,6 +38,7 @@ import (
 
 	"github.com/seinhuis/seinhuis/crypto/atrest"
 	"github.com/seinhuis/seinhuis/crypto/encoding"
+	"github.com/seinhuis/seinhuis/disk"
 	"github.com/seinhuis/seinhuis/registry"
 )
 
@@ -89,7 +90,7 @@ type file struct {
 // Open opens the journal in a folder, or makes one.
 func Open(fs vfs.FS, folder string, key atrest.Key, now func() time.Time) (*Journal, error) {
 	j := &Journal{fs: fs, folder: folder, key: key, now: now}
-	if err := errors.Join(fs.MkdirAll(folder, 0o700), j.sync(fs.PathDir(folder))); err != nil {
+	if err := errors.Join(fs.MkdirAll(folder, 0o700), disk.SyncFolder(fs, fs.PathDir(folder))); err != nil {
 		return nil, err
 	}
 	names, err := fs.List(folder)
@@ -197,7 +198,7 @@ func (j *Journal) begin(number uint64) error {
 	if _, err := out.Write(header); err != nil {
 		return errors.Join(err, out.Close())
 	}
-	if err := errors.Join(out.Sync(), j.sync(j.folder)); err != nil {
+	if err := errors.Join(out.Sync(), disk.SyncFolder(j.fs, j.folder)); err != nil {
 		return errors.Join(err, out.Close())
 	}
 	j.out = out
@@ -205,14 +206,6 @@ func (j *Journal) begin(number uint64) error {
 	j.files = slices.DeleteFunc(j.files, func(f file) bool { return f.name == name })
 	j.files = append(j.files, file{name, number, now})
 	return nil
-}
-
-func (j *Journal) sync(folder string) error {
-	dir, err := j.fs.OpenDir(folder)
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
 }
 
 func (j *Journal) place(number uint64) []byte {

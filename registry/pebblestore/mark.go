@@ -15,6 +15,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/seinhuis/seinhuis/disk"
 	"github.com/seinhuis/seinhuis/registry"
 )
 
@@ -62,8 +63,8 @@ func slot(number uint64) []byte {
 }
 
 // readMark gives the highest number in the file; false where there is no file.
-func readMark(disk vfs.FS, path string) (number uint64, found bool, err error) {
-	f, err := disk.Open(path)
+func readMark(on vfs.FS, path string) (number uint64, found bool, err error) {
+	f, err := on.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, false, nil
 	}
@@ -125,11 +126,7 @@ func (s *Store) openNumbers() error {
 	if err := errors.Join(s.writeMark(last), s.numbers.file.Sync()); err != nil {
 		return err
 	}
-	folder, err := s.fs.OpenDir(s.folder)
-	if err != nil {
-		return err
-	}
-	return errors.Join(folder.Sync(), folder.Close())
+	return disk.SyncFolder(s.fs, s.folder)
 }
 
 func (s *Store) writeMark(number uint64) error {
