@@ -107,6 +107,14 @@ func (m *Matcher) Time() time.Time {
 	return c.Now
 }
 
+// Glance is Time by what is known of the clock already. It never asks the store, so that
+// a handshake may ask it, which nobody waits for before the store is closed.
+func (m *Matcher) Glance() time.Time {
+	m.clock.mu.Lock()
+	defer m.clock.mu.Unlock()
+	return registry.ReadClock(m.Now(), m.clock.seen).Now
+}
+
 // LiveAt is the time at which a signal must live for its card to be shown. After the end
 // of the legal basis none does, swept or not.
 func (m *Matcher) LiveAt() time.Time {

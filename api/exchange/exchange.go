@@ -92,7 +92,7 @@ func Router(service *edge.Service, operations StrictServerInterface, admits func
 // what the listener for parties asks at every handshake.
 func (s *Server) Known(spki [32]byte) bool {
 	_, dir := s.Matcher.Trust()
-	_, ok := dir.ByTLS(spki, s.Matcher.Time())
+	_, ok := dir.ByTLS(spki, s.Matcher.Glance())
 	return ok || s.isEvaluator(spki)
 }
 

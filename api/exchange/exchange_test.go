@@ -24,6 +24,7 @@ import (
 	"github.com/seinhuis/seinhuis/api/exchange"
 	"github.com/seinhuis/seinhuis/keys"
 	"github.com/seinhuis/seinhuis/manifest"
+	"github.com/seinhuis/seinhuis/manifest/manifesttest"
 	"github.com/seinhuis/seinhuis/matcher"
 	"github.com/seinhuis/seinhuis/matcher/matchertest"
 	"github.com/seinhuis/seinhuis/registry"
@@ -275,6 +276,20 @@ func TestWhoMayCall(t *testing.T) {
 			t.Errorf("a revoked key got %s", resp.Status)
 		}
 	})
+}
+
+// A stop waits for handlers and not for handshakes, which may go on while the store closes.
+func TestAHandshakeDoesNotAskTheStore(t *testing.T) {
+	h := newHouse(t, 1)
+	if err := h.Matcher.Store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	defer h.Open(h.FS)
+	h.Jump(manifesttest.Now.Add(24 * time.Hour)) // a day that no store has
+	leaf := h.clients[0].Transport.(*http.Transport).TLSClientConfig.Certificates[0].Leaf
+	if !h.server.Known(keys.SPKIHash(leaf)) {
+		t.Error("a current key is not known")
+	}
 }
 
 func TestPublicAndOperations(t *testing.T) {
