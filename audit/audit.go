@@ -75,8 +75,9 @@ type Record struct {
 }
 
 const (
-	labelRecord = "seinhuis/1/record"
-	timeLayout  = "2006-01-02T15:04:05.000Z"
+	labelRecord    = "seinhuis/1/record"
+	labelPublished = "seinhuis/1/published"
+	timeLayout     = "2006-01-02T15:04:05.000Z"
 )
 
 // Marshal gives the bytes of the record: E("seinhuis/1/record", event, action,
@@ -153,6 +154,36 @@ func NewLeaf(r Record) (Leaf, error) {
 	l := Leaf{Record: record}
 	rand.Read(l.Salt[:])
 	return l, nil
+}
+
+// A Kind is one of the notes that everybody may read.
+type Kind string
+
+// Kinds.
+const (
+	Manifest    Kind = "manifest"
+	Directory   Kind = "directory"
+	Destruction Kind = "destruction" // the certificate of a key that is no more
+)
+
+// Published is the leaf of a note that everybody may read. Its record is
+// E("seinhuis/1/published", kind, SHA-256 of the note's text), and its salt is zero: so
+// whoever has the note knows the hash to look for.
+func Published(kind Kind, text [32]byte) Leaf {
+	record, err := encoding.E(labelPublished, []byte(kind), text[:])
+	if err != nil {
+		panic(err) // of a kind that is longer than 65,535 bytes
+	}
+	return Leaf{Record: record}
+}
+
+// ParsePublished reads the record of a Published leaf.
+func ParsePublished(record []byte) (kind Kind, text [32]byte, ok bool) {
+	d := encoding.NewDecoder(record)
+	d.Expect(labelPublished)
+	kind = Kind(d.String())
+	d.Fixed(text[:])
+	return kind, text, d.Done() == nil
 }
 
 // Hash is the leaf's hash in the tree (RFC 6962 section 2.1).
