@@ -60,7 +60,6 @@ type Manifest struct {
 	Registry        Registry    `json:"registry"`
 	Governance      string      `json:"governance"`      // vkey; must be the pinned one
 	DirectorySigner string      `json:"directorySigner"` // vkey
-	Witnesses       []string    `json:"witnesses,omitempty"`
 	Policy          Policy      `json:"policy"`
 }
 
@@ -81,6 +80,8 @@ type Evaluator struct {
 	Note  string `json:"note"` // vkey that it signs manifests and dealings with
 	// Box is the X25519 key to which parts of dealings are sealed for it, 32 bytes.
 	Box encoding.Base64 `json:"box,omitempty"`
+	// Witness is the vkey of its cosignatures of the registry's log (type 0x04).
+	Witness string `json:"witness,omitempty"`
 }
 
 // A Sharing is one splitting of the key of an (epoch, cohort).
@@ -105,8 +106,10 @@ type Registry struct {
 	URL         string `json:"url"`       // with client certificates, without /v1
 	PublicURL   string `json:"publicUrl"` // what everybody may read
 	TLS         Pin    `json:"tls"`
-	ReceiptKeys []Key  `json:"receiptKeys"`   // Use empty
-	Log         string `json:"log,omitempty"` // vkey of the checkpoints
+	ReceiptKeys []Key  `json:"receiptKeys"` // Use empty
+	// Log is the vkey of the log's checkpoints, whose name is the log's origin. It takes
+	// as many witnesses as it takes evaluators.
+	Log string `json:"log,omitempty"`
 }
 
 // Policy holds the terms that all parts keep.
@@ -194,6 +197,16 @@ func (m *Manifest) Sharing(epoch uint64, cohort int) (Sharing, bool) {
 // Evaluator finds an evaluator by its index.
 func (m *Manifest) Evaluator(index int) (Evaluator, bool) {
 	return find(m.Evaluators, func(e Evaluator) bool { return e.Index == index })
+}
+
+// Witnesses are the keys of the evaluators that cosign the log.
+func (m *Manifest) Witnesses() (vkeys []string) {
+	for _, e := range m.Evaluators {
+		if e.Witness != "" {
+			vkeys = append(vkeys, e.Witness)
+		}
+	}
+	return vkeys
 }
 
 // ReceiptKey finds the registry's key that verifies receipts with this id. A

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/seinhuis/seinhuis/api"
+	"github.com/seinhuis/seinhuis/audit"
 	"github.com/seinhuis/seinhuis/crypto/encoding"
 	"github.com/seinhuis/seinhuis/manifest"
 	"github.com/seinhuis/seinhuis/manifest/manifesttest"
@@ -198,6 +199,16 @@ func must[T any](v T, err error) T {
 	return v
 }
 
+// cosigning is a key as witnesses use it.
+func cosigning(t *testing.T, vkey string) string {
+	t.Helper()
+	w, err := audit.WitnessKey(vkey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
 // rename gives the same key under another name, with the hash that fits.
 func rename(t *testing.T, vkey, name string) string {
 	t.Helper()
@@ -253,7 +264,9 @@ func TestContent(t *testing.T) {
 		"one_key_under_two_names":        {func(m *M) { m.Evaluators[1].Note = rename(t, m.Evaluators[0].Note, "another") }, manifest.ErrKeyTwice},
 		"governance_is_directory_signer": {func(m *M) { m.DirectorySigner = m.Governance }, manifest.ErrKeyTwice},
 		"log_key_is_an_evaluators":       {func(m *M) { m.Registry.Log = m.Evaluators[0].Note }, manifest.ErrKeyTwice},
-		"witness_key_is_an_evaluators":   {func(m *M) { m.Witnesses = []string{m.Evaluators[0].Note} }, manifest.ErrKeyTwice},
+		"witness_key_is_an_evaluators":   {func(m *M) { m.Evaluators[0].Witness = m.Evaluators[0].Note }, manifest.ErrVKey},
+		"witness_key_is_the_note_key":    {func(m *M) { m.Evaluators[0].Witness = cosigning(t, m.Evaluators[0].Note) }, manifest.ErrKeyTwice},
+		"log_with_too_few_witnesses":     {func(m *M) { m.Evaluators[0].Witness, m.Evaluators[1].Witness = "", "" }, manifest.ErrWitnesses},
 		"vkey_with_a_wrong_hash":         {func(m *M) { m.Governance = "x" + m.Governance }, manifest.ErrVKey},
 		"vkey_missing":                   {func(m *M) { m.Evaluators[2].Note = "" }, manifest.ErrVKey},
 		"no_receipt_key":                 {func(m *M) { m.Registry.ReceiptKeys = nil }, manifest.ErrKey},

@@ -41,6 +41,7 @@ const (
 	ErrThreshold   Rule = "threshold is from 1 to the number of evaluators, and not under the pinned one"
 	ErrEpochs      Rule = "epochs are at least one, oldest first, each open or closed with its dates, at most two of them open"
 	ErrEvaluators  Rule = "evaluators have different indexes from 1, in order, a name, and a box of 32 bytes or none"
+	ErrWitnesses   Rule = "the registry's log needs at least threshold evaluators with a witness key"
 	ErrURL         Rule = "an address is https://host[:port][/path] without a trailing slash; only a public one may be http"
 	ErrVKey        Rule = "a note key is name+hash+key, of Ed25519"
 	ErrKeyTwice    Rule = "one key stands in two places; every use has a key of its own"
@@ -191,8 +192,11 @@ func (m *Manifest) checkKeys() error {
 			return err
 		}
 	}
-	for _, vkey := range m.Witnesses {
-		k, err := parseVKey(vkey, algEd25519, algCosignature)
+	if m.Registry.Log != "" && len(m.Witnesses()) < m.Threshold {
+		return ErrWitnesses
+	}
+	for _, vkey := range m.Witnesses() {
+		k, err := parseVKey(vkey, algCosignature)
 		if err != nil {
 			return err
 		}

@@ -42,7 +42,7 @@ func (m *Manifest) Summary() string {
 		fmt.Fprintf(b, "  receipt key       %s\n", k.describe())
 	}
 	fmt.Fprintf(b, "  governance        %s\n  directory signer  %s\n", m.Governance, m.DirectorySigner)
-	for _, w := range m.Witnesses {
+	for _, w := range m.Witnesses() {
 		fmt.Fprintf(b, "  witness           %s\n", w)
 	}
 	p := m.Policy

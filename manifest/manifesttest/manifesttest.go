@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/mod/sumdb/note"
 
+	"github.com/seinhuis/seinhuis/audit"
 	"github.com/seinhuis/seinhuis/crypto/encoding"
 	"github.com/seinhuis/seinhuis/manifest"
 )
@@ -25,6 +26,8 @@ type World struct {
 	Governance      note.Signer
 	DirectorySigner note.Signer
 	Evaluators      []note.Signer
+	Witnesses       []string // the evaluators' keys to cosign with, as notes have them
+	Log             note.Signer
 	Manifest        *manifest.Manifest  // one open epoch, no sharings
 	Directory       *manifest.Directory // no parties
 }
@@ -51,10 +54,13 @@ func New(t testing.TB, threshold, n int) *World {
 		name := fmt.Sprintf("evaluator-%d", i+1)
 		signer, vkey := Signer(t, name)
 		w.Evaluators = append(w.Evaluators, signer)
+		witnessKey, witness := witness(t, name)
+		w.Witnesses = append(w.Witnesses, witnessKey)
 		m.Evaluators = append(m.Evaluators, manifest.Evaluator{
-			Index: i + 1, Name: name, URL: fmt.Sprintf("https://127.0.0.1:%d", 8451+i), TLS: Random32(), Note: vkey,
+			Index: i + 1, Name: name, URL: fmt.Sprintf("https://127.0.0.1:%d", 8451+i), TLS: Random32(), Note: vkey, Witness: witness,
 		})
 	}
+	w.Log, m.Registry.Log = Signer(t, audit.Origin(m.Dep))
 	w.Manifest = m
 	w.Directory = &manifest.Directory{Dep: "test", Version: 1, NotAfter: Now.AddDate(1, 0, 0)}
 	return w
@@ -110,6 +116,18 @@ func Signer(t testing.TB, name string) (signer note.Signer, vkey string) {
 		t.Fatal(err)
 	}
 	return signer, vkey
+}
+
+func witness(t testing.TB, name string) (key, vkey string) {
+	t.Helper()
+	key, vkey, err := note.GenerateKey(rand.Reader, name+"/witness")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if vkey, err = audit.WitnessKey(vkey); err != nil {
+		t.Fatal(err)
+	}
+	return key, vkey
 }
 
 // Random32 stands for a key or a hash that nothing looks into.
