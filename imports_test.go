@@ -39,6 +39,7 @@ var imports = map[string]string{
 	"registry/backup": "registry registry/journal registry/pebblestore api crypto/encoding disk",
 	"matcher":         "registry api manifest audit crypto/encoding",
 	"api/evaluation":  "evaluator unusual api manifest audit api/edge crypto/encoding keys",
+	"api/witness":     "manifest audit api/edge",
 	"api/exchange":    "matcher registry unusual api manifest audit api/edge crypto/encoding keys",
 	"gateway":         "api manifest audit calendar crypto/... disk keys api/edge gateway/webhook gateway/mail gateway/oauth",
 	"gateway/webhook": "api",
