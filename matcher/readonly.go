@@ -17,12 +17,13 @@ type Reason string
 
 // The reasons there are.
 const (
-	ReasonDisk  Reason = "disk"  // there is little room left
-	ReasonClock Reason = "clock" // the clock is not believed
+	ReasonDisk    Reason = "disk"    // there is little room left
+	ReasonJournal Reason = "journal" // nor is there on the journal's own disk
+	ReasonClock   Reason = "clock"   // the clock is not believed
 )
 
 // Reasons are all reasons.
-var Reasons = []Reason{ReasonDisk, ReasonClock}
+var Reasons = []Reason{ReasonDisk, ReasonJournal, ReasonClock}
 
 // ReadOnly holds why a registry takes nothing new at the moment: no signal, no
 // revision, no answer. What was taken before is answered as before, withdrawals are
@@ -35,8 +36,9 @@ type ReadOnly struct {
 
 // errReadOnly is the cause that the log gets with a refusal, by reason.
 var errReadOnly = map[Reason]error{
-	ReasonDisk:  errors.New("matcher: read-only: there is little room left on the disk"),
-	ReasonClock: errors.New("matcher: read-only: the clock is not believed"),
+	ReasonDisk:    errors.New("matcher: read-only: there is little room left on the disk"),
+	ReasonJournal: errors.New("matcher: read-only: there is little room left on the journal's disk"),
+	ReasonClock:   errors.New("matcher: read-only: the clock is not believed"),
 }
 
 // readOnlyWait is when a party is told to come again. Nobody knows when.

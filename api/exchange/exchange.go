@@ -217,7 +217,7 @@ func (o operations) ReadHealth(ctx context.Context, _ ReadHealthRequestObject) (
 const tooLate = time.Hour
 
 // readOnlyCodes are the codes of the parts that make a registry read-only.
-var readOnlyCodes = map[matcher.Reason]string{matcher.ReasonDisk: edge.PartLow, matcher.ReasonClock: edge.PartHeld}
+var readOnlyCodes = map[matcher.Reason]string{matcher.ReasonDisk: edge.PartLow, matcher.ReasonJournal: edge.PartLow, matcher.ReasonClock: edge.PartHeld}
 
 func (s *Server) health(ctx context.Context) (h edge.Health) {
 	man, dir := s.Matcher.Trust()

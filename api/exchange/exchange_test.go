@@ -322,7 +322,7 @@ func TestHealthAndMetricsSayWhyItIsReadOnly(t *testing.T) {
 	for _, c := range []struct {
 		why  matcher.Reason
 		code string
-	}{{matcher.ReasonDisk, edge.PartLow}, {matcher.ReasonClock, edge.PartHeld}} {
+	}{{matcher.ReasonDisk, edge.PartLow}, {matcher.ReasonJournal, edge.PartLow}, {matcher.ReasonClock, edge.PartHeld}} {
 		h.ReadOnly.Set(c.why, true)
 		resp := h.ask(h.clients[0], "POST", h.parties+"/v1/signals", h.Write(0, matchertest.Child(1), api.NewSID(), 1).Submission, nil)
 		if resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") == "" {

@@ -39,8 +39,10 @@ type config struct {
 	Control      string `json:"control"`
 	SweepSeconds int    `json:"sweepSeconds"`
 	Disk         room   `json:"disk"`
+	JournalDisk  room   `json:"journalDisk"`
 
-	watch *disk.Watch // of the disk that data is on; open sets it
+	// Of the disks that data and the journal are on, which can be one; prepare sets them.
+	watch, journalWatch *disk.Watch
 }
 
 // room is when there is little of it on the disk, in MiB.
@@ -50,7 +52,7 @@ type room struct {
 }
 
 func readConfig(file string) (*config, error) {
-	c := &config{Disk: room{LowMiB: 1024, BallastMiB: 256}}
+	c := &config{Disk: room{LowMiB: 1024, BallastMiB: 256}, JournalDisk: room{LowMiB: 64, BallastMiB: 16}}
 	err := program.ReadConfig(file, c,
 		command.Path{Field: "data", Value: &c.Data},
 		command.Path{Field: "journal", Value: &c.Journal},
@@ -109,12 +111,12 @@ func (c *config) open(log *slog.Logger) (*matcher.Matcher, *manifest.Trust, erro
 }
 
 func (c *config) openJournal(keys registry.Keys) (*journal.Journal, error) {
-	return journal.Open(c.watch.FS(), c.Journal, keys.Rows, time.Now)
+	return journal.Open(c.journalWatch.FS(), c.Journal, keys.Rows, time.Now)
 }
 
 // prepare makes a matcher that has all but its store.
 func (c *config) prepare(log *slog.Logger) (*matcher.Matcher, *manifest.Trust, error) {
-	if err := os.MkdirAll(c.Data, 0o700); err != nil {
+	if err := errors.Join(os.MkdirAll(c.Data, 0o700), os.MkdirAll(c.Journal, 0o700)); err != nil {
 		return nil, nil, err
 	}
 	trust, err := manifest.Load(manifest.Files{Pins: c.Pins, Manifest: c.Manifest, Directory: c.Directory, Kept: c.Data}, time.Now())
@@ -130,10 +132,32 @@ func (c *config) prepare(log *slog.Logger) (*matcher.Matcher, *manifest.Trust, e
 		return nil, nil, err
 	}
 	m := &matcher.Matcher{Keys: rowKeys, ReceiptKey: receiptKey, Trust: trust.Current, Now: time.Now}
-	c.watch = disk.NewWatch(vfs.Default, c.Data, disk.Limits{Low: c.Disk.LowMiB << 20, Ballast: c.Disk.BallastMiB << 20}, func(low bool) {
-		readOnly(m, matcher.ReasonDisk, low, log)
-	})
-	return m, trust, nil
+	return m, trust, c.watchDisks(m, log)
+}
+
+// watchDisks makes the registry read-only while there is little room for the database, or
+// for the journal where that has a disk of its own: a withdrawal needs both.
+func (c *config) watchDisks(m *matcher.Matcher, log *slog.Logger) error {
+	watch := func(folder string, r room, why matcher.Reason) *disk.Watch {
+		return disk.NewWatch(vfs.Default, folder, disk.Limits{Low: r.LowMiB << 20, Ballast: r.BallastMiB << 20}, func(low bool) {
+			readOnly(m, why, low, log)
+		})
+	}
+	c.watch = watch(c.Data, c.Disk, matcher.ReasonDisk)
+	c.journalWatch = c.watch
+	one, err := disk.Same(c.Data, c.Journal)
+	if err == nil && !one {
+		c.journalWatch = watch(c.Journal, c.JournalDisk, matcher.ReasonJournal)
+	}
+	return err
+}
+
+// watches are all of them, each once.
+func (c *config) watches() []*disk.Watch {
+	if c.journalWatch == c.watch {
+		return []*disk.Watch{c.watch}
+	}
+	return []*disk.Watch{c.watch, c.journalWatch}
 }
 
 func (c *config) rowKeys() (registry.Keys, error) {

@@ -117,6 +117,89 @@ func TestRow4FullDisk(t *testing.T) {
 	s.stop()
 }
 
+// TestRow4JournalsDisk fills the disk of the journal alone: withdrawals are still taken,
+// nothing else is, and with room it goes on.
+func TestRow4JournalsDisk(t *testing.T) {
+	disk := t.TempDir()
+	if err := syscall.Mount("tmpfs", disk, "tmpfs", 0, "size=128m"); err != nil {
+		t.Skipf("only root can make a small disk, and registry/journal tries one in memory: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(disk, 0); err != nil {
+			t.Error(err)
+		}
+	})
+	o := newOperator(t, 2)
+	pairs := connected(t, o)
+	text, err := os.ReadFile(filepath.Join(o.folder, "registry.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept := filepath.Join(disk, "journal")
+	o.write("registry.json", []byte(strings.Replace(string(text), `"journal":"journal",`, `"journal":"`+kept+`",`, 1)))
+	s := o.serve()
+	c := &client{o: o, http: pairs[0], url: "https://" + s.exchange, live: map[int]*said{}, met: map[api.SID]api.Event{}}
+	filler := filepath.Join(disk, "filler")
+	page := int64(os.Getpagesize())
+	soak.Row(t, 4, "a full disk of the journal", soak.Short(2), func(t *testing.T, seed uint64) soak.Found {
+		o.t, s.t = t, t
+		c.r = rand.New(rand.NewPCG(seed, 5))
+		take := func(s *said) {
+			t.Helper()
+			if status, code, err := c.send(s); err != nil || status >= 300 {
+				t.Fatalf("%s %s: %d %s %v", s.path, s.act, status, code, err)
+			}
+			c.took(s)
+		}
+		withdrawn := func() *said {
+			for {
+				if s := c.think(); s.act == string(api.ActWithdraw) {
+					return s
+				}
+			}
+		}
+		for room := page; room > page/20; { // what the journal has of its last page, less than a withdrawal takes
+			clear(c.live)
+			take(c.think())
+			take(withdrawn())
+			list, err := filepath.Glob(filepath.Join(kept, "*.journal"))
+			if err != nil || len(list) == 0 {
+				t.Fatal(list, err)
+			}
+			info, err := os.Stat(list[len(list)-1])
+			if err != nil {
+				t.Fatal(err)
+			}
+			room = (page - info.Size()%page) % page
+		}
+		clear(c.live)
+		take(c.think())
+		fill(t, disk, filler, 0)
+		take(withdrawn())
+		s.await("read-only")
+		clear(c.live)
+		if status, _, err := c.send(c.think()); err != nil || status != http.StatusServiceUnavailable {
+			t.Errorf("a signal gets %d when the journal's disk is full (%v)", status, err)
+		}
+		if status, body := s.health(); status != http.StatusServiceUnavailable || !strings.Contains(body, `{"name":"journal","code":"low"}`) {
+			t.Errorf("health is %d %s", status, body)
+		}
+		if err := os.Remove(filler); err != nil {
+			t.Fatal(err)
+		}
+		s.await("no longer read-only")
+		if info, err := os.Stat(filepath.Join(kept, "ballast")); err != nil || info.Size() != 16<<20 {
+			t.Errorf("the ballast is not there again: %v", err)
+		}
+		clear(c.live)
+		take(c.think())
+		take(withdrawn())
+		return soak.Found{"filled": 1}
+	})
+	s.t, o.t = t, t
+	s.stop()
+}
+
 // fill writes a file until so many bytes are left on a disk.
 func fill(t *testing.T, disk, path string, room int64) {
 	t.Helper()

@@ -65,11 +65,13 @@ FILE is JSON; unknown fields are refused; paths are relative to its folder:
     "control":    "run/control.sock",       for backup while it serves; not obligatory.
                                             Who may open it may make backups
     "sweepSeconds": 60,                     how often the clock's work is done
-    "disk":       {"lowMiB": 1024, "ballastMiB": 256}
+    "disk":       {"lowMiB": 1024, "ballastMiB": 256},
+    "journalDisk": {"lowMiB": 64, "ballastMiB": 16}
   }
 With less room than "lowMiB" on the disk of "data" the registry takes withdrawals and
 hands out events, but takes nothing new until there is more. "ballastMiB" is a file
-there that goes when the disk is full. Without "disk" it is as above; 0 is without.
+there that goes when the disk is full. "journalDisk" says the same of the disk of
+"journal", where that is another one. Without either it is as above; 0 is without.
 
 Where a proxy ends TLS before exchange, it passes the client's certificate on in the
 header Client-Cert (RFC 9440), and FILE says which proxies are believed:

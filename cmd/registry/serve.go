@@ -63,8 +63,10 @@ func (c *config) serve(ctx context.Context, m *matcher.Matcher, trust *manifest.
 	} else if err != nil {
 		return err
 	}
-	if err := c.watch.Look(); err != nil {
-		return err
+	for _, watch := range c.watches() {
+		if err := watch.Look(); err != nil {
+			return err
+		}
 	}
 	server := exchange.New(m, log, func() ([]byte, []byte) {
 		now := trust.InForce()
@@ -77,10 +79,12 @@ func (c *config) serve(ctx context.Context, m *matcher.Matcher, trust *manifest.
 	if err := c.listenControl(ctx, s, m, trust); err != nil {
 		return err
 	}
-	s.Go(func() error {
-		c.watch.Keep(ctx, func(err error) { log.Error("disk not looked at", "cause", err) })
-		return nil
-	})
+	for _, watch := range c.watches() {
+		s.Go(func() error {
+			watch.Keep(ctx, func(err error) { log.Error("disk not looked at", "cause", err) })
+			return nil
+		})
+	}
 	s.Go(func() error { return server.Keep(ctx) })
 	s.Go(func() error { return measure(ctx, server, log) })
 	s.Go(func() error { return sweep(ctx, m, server, time.Duration(c.SweepSeconds)*time.Second, log) })
@@ -90,7 +94,8 @@ func (c *config) serve(ctx context.Context, m *matcher.Matcher, trust *manifest.
 		return []any{"manifest", man.Version, "directory", dir.Version}, err
 	})
 	command.Measure(server.Metrics(), "registry", time.Now, trust.Current)
-	command.MeasureDisk(server.Metrics(), "registry", c.watch)
+	command.MeasureDisk(server.Metrics(), "registry", "database", c.watch)
+	command.MeasureDisk(server.Metrics(), "registry_journal", "journal", c.journalWatch)
 	s.KeepCertificates(server.Metrics(), c.Kept(named)...)
 	return s.Run()
 }

@@ -15,6 +15,8 @@ import (
 
 	"github.com/seinhuis/seinhuis/api"
 	"github.com/seinhuis/seinhuis/crypto/atrest"
+	"github.com/seinhuis/seinhuis/disk"
+	"github.com/seinhuis/seinhuis/disk/disktest"
 	"github.com/seinhuis/seinhuis/registry"
 	"github.com/seinhuis/seinhuis/registry/journal"
 )
@@ -280,4 +282,50 @@ func (w *world) write(name string, text []byte) {
 	_, err = f.Write(bytes.Clone(text))
 	w.must(err)
 	w.must(f.Close())
+}
+
+// On a disk that is full to the last byte withdrawals get through by the ballast, and
+// the disk is low then.
+func TestAJournalOnAFullDisk(t *testing.T) {
+	const mib = 1 << 20
+	w := newWorld(t)
+	small := disktest.New(8 * mib)
+	if err := small.MkdirAll(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	watch := disk.NewWatch(small, folder, disk.Limits{Low: 2 * mib, Ballast: mib}, func(bool) {})
+	if err := watch.Look(); err != nil {
+		t.Fatal(err)
+	}
+	open := func() *journal.Journal {
+		t.Helper()
+		j, err := journal.Open(watch.FS(), folder, w.key, func() time.Time { return w.now })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return j
+	}
+	j := open()
+	usage, err := small.GetDiskUsage("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	small.Take(usage.AvailBytes - 100) // less than one
+	for n := range byte(200) {
+		if n == 100 {
+			w.now = w.now.AddDate(0, 0, 1) // in another file
+		}
+		if _, err := j.Append([]registry.Ended{ended(n + 1)}); err != nil {
+			t.Fatalf("the %dth: %v", n, err)
+		}
+	}
+	if !watch.Low() {
+		t.Error("the disk is not low")
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if groups, err := open().Check(); err != nil || groups != 200 {
+		t.Errorf("it has %d groups: %v", groups, err)
+	}
 }

@@ -58,10 +58,10 @@ func (r roots) Collect(to chan<- prometheus.Metric) {
 	}
 }
 
-// MeasureDisk registers the room on the disk that a part's database is on.
-func MeasureDisk(metrics prometheus.Registerer, part string, watch *disk.Watch) {
+// MeasureDisk registers the room on the disk that something of a part is on.
+func MeasureDisk(metrics prometheus.Registerer, part, what string, watch *disk.Watch) {
 	metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "seinhuis_" + part + "_disk_free_bytes", Help: "The room on the disk of the database, besides the ballast.",
+		Name: "seinhuis_" + part + "_disk_free_bytes", Help: "The room on the disk of the " + what + ", besides the ballast.",
 	}, func() float64 { return float64(watch.Free()) }))
 }
 

@@ -46,7 +46,9 @@ func parts(t *testing.T) map[string]*prometheus.Registry {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { g.Close() })
-	command.MeasureDisk(registry.Metrics(), "registry", disk.NewWatch(vfs.NewMem(), "", disk.Limits{}, nil))
+	for part, what := range map[string]string{"registry": "database", "registry_journal": "journal"} {
+		command.MeasureDisk(registry.Metrics(), part, what, disk.NewWatch(vfs.NewMem(), "", disk.Limits{}, nil))
+	}
 	all := map[string]*prometheus.Registry{
 		"registry": registry.Metrics().(*prometheus.Registry), "evaluator": evaluator.Metrics().(*prometheus.Registry), "gateway": metrics,
 	}
