@@ -24,7 +24,7 @@ var imports = map[string]string{
 	"crypto/token":    "crypto/encoding",
 	"crypto/seal":     "crypto/encoding crypto/token",
 	"crypto/atrest":   "crypto/encoding",
-	"keys":            "crypto/encoding",
+	"keys":            "crypto/encoding crypto/atrest",
 	"api":             "crypto/encoding",
 	"api/edge":        "api crypto/encoding keys",
 	"manifest":        "api crypto/encoding",

@@ -349,7 +349,7 @@ func (g *Gateway) reloadTokens() error {
 	tokens := make([][32]byte, len(g.order))
 	for i, p := range g.order {
 		var err error
-		if tokens[i], err = readTokenHash(p.door.file); err != nil {
+		if tokens[i], err = readTokenHash(p.door.file, g.safe); err != nil {
 			return fmt.Errorf("party %s: %w", p.id, err)
 		}
 		if slices.Contains(tokens[:i], tokens[i]) {

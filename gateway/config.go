@@ -17,6 +17,7 @@ import (
 	"github.com/seinhuis/seinhuis/crypto/encoding"
 	"github.com/seinhuis/seinhuis/crypto/seal"
 	"github.com/seinhuis/seinhuis/gateway/oauth"
+	"github.com/seinhuis/seinhuis/keys"
 )
 
 // Where a gateway listens unless it is told otherwise: on its own machine only.
@@ -28,13 +29,14 @@ const (
 // Config is the configuration file of a gateway: strict JSON, paths relative to
 // the file's folder.
 type Config struct {
-	Listen     string        `json:"listen"`     // the API's address
-	Metrics    string        `json:"metrics"`    // Prometheus's; loopback only
-	Data       string        `json:"data"`       // folder of the store
-	StorageKey string        `json:"storageKey"` // file outside Data, made by keygen
-	Pins       string        `json:"pins"`       // file: whose signatures are the root of trust
-	Manifest   string        `json:"manifest"`   // file to start from; later ones are fetched
-	Directory  string        `json:"directory"`  // file to start from; later ones are fetched
+	Listen     string        `json:"listen"`            // the API's address
+	Metrics    string        `json:"metrics"`           // Prometheus's; loopback only
+	Data       string        `json:"data"`              // folder of the store
+	StorageKey string        `json:"storageKey"`        // file outside Data, made by keygen
+	Sealing    string        `json:"sealing,omitempty"` // sealing key: file, or credential:NAME; left out: keys in clear
+	Pins       string        `json:"pins"`              // file: whose signatures are the root of trust
+	Manifest   string        `json:"manifest"`          // file to start from; later ones are fetched
+	Directory  string        `json:"directory"`         // file to start from; later ones are fetched
 	Parties    []PartyConfig `json:"parties"`
 
 	Webhooks WebhooksConfig `json:"webhooks"`
@@ -114,6 +116,7 @@ func LoadConfig(path string) (Config, error) {
 	for _, p := range paths {
 		*p = under(folder, *p)
 	}
+	c.Sealing = keys.SealingFile(c.Sealing, folder)
 	for i := range c.Parties {
 		p := &c.Parties[i]
 		p.Keys = under(folder, p.Keys)

@@ -44,11 +44,15 @@ type Gateway struct {
 	metrics *metrics
 	reach   reach
 	now     func() time.Time
+	safe    *keys.Safe // opens key files
 
 	webhooks *webhook.Client
 	mailer   *mail.Sender // nil: no mail is sent
 	tokens   *oauth.Verifier
 }
+
+// Safe opens the gateway's key files.
+func (g *Gateway) Safe() *keys.Safe { return g.safe }
 
 // Open reads the keys, opens the store, and verifies the manifest and directory.
 func Open(c Config, o Options) (*Gateway, error) {
@@ -64,10 +68,17 @@ func Open(c Config, o Options) (*Gateway, error) {
 	g := &Gateway{config: c, parties: map[api.PartyID]*Party{}, log: o.Log, metrics: newMetrics(o.Metrics), now: o.Now}
 
 	o.Metrics.MustRegister(newUndelivered(g), ages{g})
+	var err error
+	if g.safe, err = keys.OpenSafe(c.Sealing); err != nil {
+		return nil, err
+	}
+	if g.safe == nil {
+		o.Log.Warn("keys in clear")
+	}
 	if err := g.openSenders(); err != nil {
 		return nil, err
 	}
-	root, err := keys.Secret(c.StorageKey)
+	root, err := g.safe.Secret(c.StorageKey)
 	if err != nil {
 		return nil, err
 	}

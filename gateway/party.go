@@ -72,11 +72,11 @@ func openParty(g *Gateway, c PartyConfig) (*Party, error) {
 		outbox: newOutbox(), link: c.Link, desk: c.News.Desk, news: c.News.Link,
 	}
 	var err error
-	if p.sign, err = keys.ReadSigning(filepath.Join(c.Keys, FileSign)); err != nil {
+	if p.sign, err = g.safe.ReadSigning(filepath.Join(c.Keys, FileSign)); err != nil {
 		return nil, err
 	}
 	p.signID = encoding.KeyIDOf(p.sign.Public().(ed25519.PublicKey))
-	current, err := keys.ReadHPKE(filepath.Join(c.Keys, FileHPKE))
+	current, err := g.safe.ReadHPKE(filepath.Join(c.Keys, FileHPKE))
 	if err != nil {
 		return nil, err
 	}
@@ -87,25 +87,26 @@ func openParty(g *Gateway, c PartyConfig) (*Party, error) {
 		return nil, err
 	}
 	for _, path := range retired {
-		old, err := keys.ReadHPKE(path)
+		old, err := g.safe.ReadHPKE(path)
 		if err != nil {
 			return nil, err
 		}
 		p.hpke[encoding.KeyIDOf(old.PublicKey().Bytes())] = old
 	}
 	p.tls.Cert, p.tls.Key = filepath.Join(c.Keys, FileTLSCert), filepath.Join(c.Keys, FileTLSKey)
+	p.tls.Safe = g.safe
 	if _, err := p.tls.Load(nil); err != nil {
 		return nil, err
 	}
 	p.door.file, p.door.oauth = c.Token, c.OAuth
-	if p.door.token, err = readTokenHash(c.Token); err != nil {
+	if p.door.token, err = readTokenHash(c.Token, g.safe); err != nil {
 		return nil, err
 	}
 	return p, nil
 }
 
-func readTokenHash(path string) ([32]byte, error) {
-	secret, err := ReadToken(path)
+func readTokenHash(path string, safe *keys.Safe) ([32]byte, error) {
+	secret, err := ReadToken(path, safe)
 	return sha256.Sum256([]byte(secret)), err
 }
 
@@ -155,12 +156,12 @@ func (p *Party) LoadCertificate() (changed bool, err error) {
 
 // ReadToken reads an API key as a client sends it: the line in the file. A bootstrap
 // token is base64; a key that the API made begins with KeyPrefix.
-func ReadToken(path string) (string, error) {
-	line, err := keys.ReadLine(path)
+func ReadToken(path string, safe *keys.Safe) (string, error) {
+	line, err := safe.ReadLine(path)
 	if err == nil && strings.HasPrefix(line, KeyPrefix) {
 		return line, nil
 	}
-	secret, err := keys.Secret(path)
+	secret, err := safe.Secret(path)
 	if err != nil {
 		return "", err
 	}

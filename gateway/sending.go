@@ -55,6 +55,9 @@ func (g *Gateway) openSenders() error {
 	}
 	if c.User != "" {
 		password, err := os.ReadFile(c.Password)
+		if err == nil {
+			password, err = g.safe.Open(c.Password, password)
+		}
 		if err != nil {
 			return err
 		}

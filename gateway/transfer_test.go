@@ -22,7 +22,7 @@ import (
 // bootstrap is the access of party i's own key: all roles, and everything within reach.
 func bootstrap(t *testing.T, w *gatewaytest.World, h *gatewaytest.House, i int) *gateway.Access {
 	t.Helper()
-	token, err := gateway.ReadToken(filepath.Join(w.KeysOf(i), gateway.FileToken))
+	token, err := gateway.ReadToken(filepath.Join(w.KeysOf(i), gateway.FileToken), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

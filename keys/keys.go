@@ -15,6 +15,9 @@
 // A file with something secret in it is made with mode 0600, is on disk before
 // its public half is told to anybody, and never replaces another. One that its
 // group or others can read is refused, because such a key may have been copied.
+//
+// On a machine with a sealing key, files are sealed under it: a [Safe] does all of the
+// above. What is here for no Safe is for files in clear.
 package keys
 
 import (
@@ -27,7 +30,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -54,28 +56,30 @@ const pemPrivateKey = "PRIVATE KEY"
 const maxFile = 64 << 10
 
 // WriteSigning makes an Ed25519 key and gives its public half.
-func WriteSigning(path string) (ed25519.PublicKey, error) {
+func (s *Safe) WriteSigning(path string) (ed25519.PublicKey, error) {
 	public, private, err := ed25519.GenerateKey(nil)
 	if err != nil {
 		return nil, fmt.Errorf("keys: %w", err)
 	}
-	if err := writePKCS8(path, private); err != nil {
+	if err := s.writePKCS8(path, private); err != nil {
 		return nil, err
 	}
 	return public, nil
 }
 
 // ReadSigning reads the key that WriteSigning made.
-func ReadSigning(path string) (ed25519.PrivateKey, error) { return readPKCS8[ed25519.PrivateKey](path) }
+func (s *Safe) ReadSigning(path string) (ed25519.PrivateKey, error) {
+	return readPKCS8[ed25519.PrivateKey](s, path)
+}
 
 // WriteHPKE makes an X25519 key for keyboxes and gives its public half; its
 // Bytes are the 32 bytes that the directory lists.
-func WriteHPKE(path string) (*ecdh.PublicKey, error) {
+func (s *Safe) WriteHPKE(path string) (*ecdh.PublicKey, error) {
 	private, err := ecdh.X25519().GenerateKey(rand.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("keys: %w", err)
 	}
-	if err := writePKCS8(path, private); err != nil {
+	if err := s.writePKCS8(path, private); err != nil {
 		return nil, err
 	}
 	return private.PublicKey(), nil
@@ -83,11 +87,13 @@ func WriteHPKE(path string) (*ecdh.PublicKey, error) {
 
 // ReadHPKE reads the key that WriteHPKE made. Keys of other curves are of another
 // type in PKCS#8.
-func ReadHPKE(path string) (*ecdh.PrivateKey, error) { return readPKCS8[*ecdh.PrivateKey](path) }
+func (s *Safe) ReadHPKE(path string) (*ecdh.PrivateKey, error) {
+	return readPKCS8[*ecdh.PrivateKey](s, path)
+}
 
 // WriteNote makes a key for signed notes under a name, without spaces or plus
 // signs, and gives the verifier key that others pin.
-func WriteNote(path, name string) (vkey string, err error) {
+func (s *Safe) WriteNote(path, name string) (vkey string, err error) {
 	if name == "" || strings.ContainsAny(name, "+ \t\r\n") {
 		return "", fmt.Errorf("keys: the name of a note's key is not empty and has no spaces or plus signs")
 	}
@@ -95,15 +101,15 @@ func WriteNote(path, name string) (vkey string, err error) {
 	if err != nil {
 		return "", fmt.Errorf("keys: %w", err)
 	}
-	if err := write(path, []byte(skey+"\n"), 0o600); err != nil {
+	if err := s.WritePrivate(path, []byte(skey+"\n")); err != nil {
 		return "", err
 	}
 	return vkey, nil
 }
 
 // ReadNote reads the key that WriteNote made.
-func ReadNote(path string) (note.Signer, error) {
-	line, err := readLine(path)
+func (s *Safe) ReadNote(path string) (note.Signer, error) {
+	line, err := s.readLine(path)
 	if err != nil {
 		return nil, err
 	}
@@ -115,16 +121,16 @@ func ReadNote(path string) (note.Signer, error) {
 }
 
 // WriteSecret makes a file with n random bytes.
-func WriteSecret(path string, n int) error {
+func (s *Safe) WriteSecret(path string, n int) error {
 	secret := make([]byte, n)
 	rand.Read(secret)
-	return write(path, []byte(base64.StdEncoding.EncodeToString(secret)+"\n"), 0o600)
+	return s.WritePrivate(path, []byte(base64.StdEncoding.EncodeToString(secret)+"\n"))
 }
 
 // Secret reads the bytes that WriteSecret made. Their number is the caller's to
 // check.
-func Secret(path string) ([]byte, error) {
-	line, err := readLine(path)
+func (s *Safe) Secret(path string) ([]byte, error) {
+	line, err := s.readLine(path)
 	if err != nil {
 		return nil, err
 	}
@@ -136,21 +142,21 @@ func Secret(path string) ([]byte, error) {
 }
 
 // WriteLine makes a file with a secret that is one line of text, made by another.
-func WriteLine(path, line string) error { return write(path, []byte(line+"\n"), 0o600) }
+func (s *Safe) WriteLine(path, line string) error { return s.WritePrivate(path, []byte(line+"\n")) }
 
 // ReadLine reads what WriteLine made.
-func ReadLine(path string) (string, error) { return readLine(path) }
+func (s *Safe) ReadLine(path string) (string, error) { return s.readLine(path) }
 
-func writePKCS8(path string, key any) error {
+func (s *Safe) writePKCS8(path string, key any) error {
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
 		return fmt.Errorf("keys: %w", err)
 	}
-	return write(path, pem.EncodeToMemory(&pem.Block{Type: pemPrivateKey, Bytes: der}), 0o600)
+	return s.WritePrivate(path, pem.EncodeToMemory(&pem.Block{Type: pemPrivateKey, Bytes: der}))
 }
 
-func readPKCS8[K any](path string) (key K, err error) {
-	text, err := readPrivate(path)
+func readPKCS8[K any](s *Safe, path string) (key K, err error) {
+	text, err := s.ReadPrivate(path)
 	if err != nil {
 		return key, err
 	}
@@ -170,8 +176,8 @@ func readPKCS8[K any](path string) (key K, err error) {
 	return key, nil
 }
 
-func readLine(path string) (string, error) {
-	text, err := readPrivate(path)
+func (s *Safe) readLine(path string) (string, error) {
+	text, err := s.ReadPrivate(path)
 	if err != nil {
 		return "", err
 	}
@@ -180,31 +186,6 @@ func readLine(path string) (string, error) {
 		return "", fmt.Errorf("%w: %s", ErrMalformed, path)
 	}
 	return line, nil
-}
-
-// readPrivate asks the open file for its mode, so that the file that is checked
-// is the file that is read.
-func readPrivate(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("keys: %w", err)
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, fmt.Errorf("keys: %w", err)
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%w: %s", ErrMalformed, path)
-	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return nil, fmt.Errorf("%w: %s", ErrMode, path)
-	}
-	text, err := io.ReadAll(io.LimitReader(f, maxFile))
-	if err != nil {
-		return nil, fmt.Errorf("keys: %w", err)
-	}
-	return text, nil
 }
 
 // write makes a file that was not there. When it returns nil, the file and its

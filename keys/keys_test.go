@@ -156,7 +156,7 @@ func TestReadHPKERejectsAnotherCurve(t *testing.T) {
 		t.Fatal(err)
 	}
 	path := filepath.Join(t.TempDir(), "p256")
-	if err := writePKCS8(path, key); err != nil {
+	if err := (*Safe)(nil).writePKCS8(path, key); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := ReadHPKE(path); !errors.Is(err, ErrMalformed) {

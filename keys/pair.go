@@ -18,6 +18,8 @@ type Pair struct {
 	Cert string `json:"cert"` // path: the certificate, or a chain, in PEM
 	Key  string `json:"key"`  // path: its key, in PEM, that nobody else may read
 
+	Safe *Safe `json:"-"` // opens the key
+
 	current atomic.Pointer[tls.Certificate]
 	loading sync.Mutex
 }
@@ -28,7 +30,7 @@ type Pair struct {
 func (p *Pair) Load(accept func(tls.Certificate) error) (changed bool, err error) {
 	p.loading.Lock()
 	defer p.loading.Unlock()
-	read, err := ReadTLS(p.Cert, p.Key)
+	read, err := p.Safe.ReadTLS(p.Cert, p.Key)
 	if err != nil {
 		return false, err
 	}

@@ -25,7 +25,7 @@ const certificateYears = 5
 // WriteTLS makes an ECDSA P-256 key and a certificate, signed by that key itself,
 // for servers and clients alike. The name is the subject's common name; hosts
 // are DNS names and IP addresses under which a server is reached.
-func WriteTLS(certPath, keyPath, name string, hosts []string) error {
+func (s *Safe) WriteTLS(certPath, keyPath, name string, hosts []string) error {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return fmt.Errorf("keys: %w", err)
@@ -51,7 +51,7 @@ func WriteTLS(certPath, keyPath, name string, hosts []string) error {
 	if err != nil {
 		return fmt.Errorf("keys: %w", err)
 	}
-	if err := writePKCS8(keyPath, key); err != nil {
+	if err := s.writePKCS8(keyPath, key); err != nil {
 		return err
 	}
 	if err := write(certPath, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o644); err != nil {
@@ -63,12 +63,12 @@ func WriteTLS(certPath, keyPath, name string, hosts []string) error {
 
 // ReadTLS reads a certificate, or a chain, and its key. They need not be of
 // WriteTLS: PKIoverheid's certificate over the same key has the same pin.
-func ReadTLS(certPath, keyPath string) (tls.Certificate, error) {
+func (s *Safe) ReadTLS(certPath, keyPath string) (tls.Certificate, error) {
 	cert, err := os.ReadFile(certPath)
 	if err != nil {
 		return tls.Certificate{}, fmt.Errorf("keys: %w", err)
 	}
-	key, err := readPrivate(keyPath)
+	key, err := s.ReadPrivate(keyPath)
 	if err != nil {
 		return tls.Certificate{}, err
 	}

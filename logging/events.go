@@ -14,6 +14,7 @@ var Events = map[string]Fields{
 		"evaluator": Number, "manifest": Number,
 	},
 	"stopped":              {},
+	"keys in clear":        {},
 	"reloaded":             {"manifest": Number, "directory": Number},
 	"reload refused":       {"cause": Failure},
 	"certificate replaced": {"use": Word, "party": PartyID},

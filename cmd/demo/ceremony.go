@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/seinhuis/seinhuis/crypto/encoding"
+	"github.com/seinhuis/seinhuis/gateway"
 )
 
 // Policy of the demonstration. The budgets let a whole population through; a real
@@ -39,6 +40,7 @@ func (n *Network) setUp(ctx context.Context, today encoding.Date) error {
 		return fmt.Sprintf("127.0.0.1:%d", p)
 	}
 	c := &ceremony{Network: n, ctx: ctx, governance: n.folder("governance")}
+	c.do(func() error { return c.sealingKeys() })
 	c.do(func() error { return c.partiesAndGovernance() })
 	c.do(func() error { return c.evaluatorKeys(port) })
 	c.do(func() error { return c.registryKeys(port) })
@@ -78,19 +80,33 @@ func (c *ceremony) print(v any, program string, args ...string) error {
 	return json.Unmarshal(text, v)
 }
 
+// sealingKeys makes the sealing key of each machine.
+func (c *ceremony) sealingKeys() error {
+	machines := append([]string{"governance", "registry", guest.Folder}, gateways...)
+	for i := range evaluatorCount {
+		machines = append(machines, evaluatorName(i))
+	}
+	for _, machine := range machines {
+		if _, err := c.run(c.ctx, "governance", "keys", "make", "-out", c.sealing(machine)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // partiesAndGovernance makes the keys of governance and of each party, the guest
 // among them, in the folder of its gateway or, for the guest, in one of its own.
 func (c *ceremony) partiesAndGovernance() error {
-	if err := c.print(&c.signers, "governance", "keygen", "-dep", deployment, "-out", c.governance); err != nil {
+	if err := c.print(&c.signers, "governance", "keygen", "-dep", deployment, "-out", c.governance, "-sealing", c.sealing("governance")); err != nil {
 		return err
 	}
 	for _, p := range append(append([]Party(nil), parties...), guest) {
-		out := c.folder(p.Folder)
+		out, machine := c.folder(p.Folder), p.Folder
 		if p.Gateway >= 0 {
-			out = c.folder(gateways[p.Gateway], p.Folder)
+			out, machine = c.folder(gateways[p.Gateway], p.Folder), gateways[p.Gateway]
 		}
 		var stanza json.RawMessage
-		if err := c.print(&stanza, "gateway", "keygen", "-out", out, "-id", string(p.ID), "-name", p.Name, "-kind", p.Kind, "-region", p.Region); err != nil {
+		if err := c.print(&stanza, "gateway", "keygen", "-out", out, "-id", string(p.ID), "-name", p.Name, "-kind", p.Kind, "-region", p.Region, "-sealing", c.sealing(machine)); err != nil {
 			return err
 		}
 		c.parties = append(c.parties, stanza)
@@ -105,7 +121,7 @@ func (c *ceremony) evaluatorKeys(port func() string) error {
 		address := [2]string{port(), port()}
 		name, url := evaluatorName(i), "https://"+address[0]
 		var stanza object
-		if err := c.print(&stanza, "evaluator", "keygen", "-out", c.folder(name, "keys"), "-name", name, "-url", url, "-host", "127.0.0.1"); err != nil {
+		if err := c.print(&stanza, "evaluator", "keygen", "-out", c.folder(name, "keys"), "-name", name, "-url", url, "-host", "127.0.0.1", "-sealing", c.sealing(name)); err != nil {
 			return err
 		}
 		stanza["index"] = i + 1
@@ -113,7 +129,7 @@ func (c *ceremony) evaluatorKeys(port func() string) error {
 		c.evaluatorURLs = append(c.evaluatorURLs, url)
 		c.listen = append(c.listen, address)
 		if err := writeJSON(c.folder(name, "config.json"), object{
-			"data": "data", "shares": "shares", "tls": object{"cert": "keys/tls.crt", "key": "keys/tls.pem"},
+			"data": "data", "shares": "shares", "tls": object{"cert": "keys/tls.crt", "key": "keys/tls.pem"}, "sealing": sealingKey,
 			"pins": "pins.json", "manifest": "manifest.txt", "directory": "directory.txt",
 			"evaluation": address[0], "public": address[1],
 		}); err != nil {
@@ -128,13 +144,13 @@ func (c *ceremony) registryKeys(port func() string) error {
 	exchange, public := port(), port()
 	c.registryURL, c.publicURL = "https://"+exchange, "https://"+public
 	if err := c.print(&c.registry, "registry", "keygen", "-out", c.folder("registry", "keys"),
-		"-url", c.registryURL, "-public-url", c.publicURL, "-host", "127.0.0.1"); err != nil {
+		"-url", c.registryURL, "-public-url", c.publicURL, "-host", "127.0.0.1", "-sealing", c.sealing("registry")); err != nil {
 		return err
 	}
 	c.Network.registry = c.serving("registry", "registry")
 	return writeJSON(c.folder("registry", "config.json"), object{
 		"data": "data", "journal": "journal", "keys": "keys/registry.keys", "receiptKey": "keys/receipt.pem",
-		"tls":  object{"cert": "keys/tls.crt", "key": "keys/tls.pem"},
+		"tls": object{"cert": "keys/tls.crt", "key": "keys/tls.pem"}, "sealing": sealingKey,
 		"pins": "pins.json", "manifest": "manifest.txt", "directory": "directory.txt",
 		"exchange": exchange, "public": public, "operations": "127.0.0.1:0", "sweepSeconds": 60,
 	})
@@ -159,7 +175,8 @@ func (c *ceremony) manifest(today encoding.Date) error {
 		return err
 	}
 	sign := func(path string) error {
-		_, err := c.run(c.ctx, "governance", "sign", "-key", filepath.Join(c.governance, "governance.key"), "-in", path, "-out", path)
+		_, err := c.run(c.ctx, "governance", "sign", "-key", filepath.Join(c.governance, "governance.key"), "-in", path, "-out", path,
+			"-sealing", c.sealing("governance"))
 		return err
 	}
 	if _, err := c.run(c.ctx, "governance", "manifest", "-in", in, "-draft", "-out", draft); err != nil {
@@ -234,7 +251,8 @@ func (c *ceremony) directory(today encoding.Date) error {
 	if _, err := c.run(c.ctx, "governance", "directory", "-in", in, "-out", out); err != nil {
 		return err
 	}
-	if _, err := c.run(c.ctx, "governance", "sign", "-key", filepath.Join(c.governance, "directory.key"), "-in", out, "-out", out); err != nil {
+	if _, err := c.run(c.ctx, "governance", "sign", "-key", filepath.Join(c.governance, "directory.key"), "-in", out, "-out", out,
+		"-sealing", c.sealing("governance")); err != nil {
 		return err
 	}
 	_, err := c.run(c.ctx, "governance", "verify", "-pins", filepath.Join(c.governance, "pins.json"),
@@ -264,18 +282,21 @@ func (c *ceremony) handOut() error {
 func (c *ceremony) configureGateways(port func() string) error {
 	for i, name := range gateways {
 		folder := c.folder(name)
-		if _, err := c.run(c.ctx, "gateway", "keygen", "-storage", filepath.Join(folder, "storage.key")); err != nil {
+		if _, err := c.run(c.ctx, "gateway", "keygen", "-storage", filepath.Join(folder, "storage.key"), "-sealing", c.sealing(name)); err != nil {
 			return err
 		}
 		var served []object
 		for place, p := range parties {
 			if p.Gateway == i {
 				served = append(served, object{"id": p.ID, "keys": p.Folder, "card": ownCard(place)})
+				if err := c.giveToken(place); err != nil {
+					return err
+				}
 			}
 		}
 		listen := port()
 		if err := writeJSON(filepath.Join(folder, "config.json"), object{
-			"listen": listen, "metrics": "127.0.0.1:0", "data": "data", "storageKey": "storage.key",
+			"listen": listen, "metrics": "127.0.0.1:0", "data": "data", "storageKey": "storage.key", "sealing": sealingKey,
 			"pins": "pins.json", "manifest": "manifest.txt", "directory": "directory.txt", "parties": served,
 		}); err != nil {
 			return err
@@ -284,6 +305,20 @@ func (c *ceremony) configureGateways(port func() string) error {
 		c.gateways = append(c.gateways, c.serving("gateway", name))
 	}
 	return nil
+}
+
+// giveToken gives a party's case system the token of its gateway.
+func (c *ceremony) giveToken(party int) error {
+	p, to := parties[party], c.tokenFile(party)
+	machine := gateways[p.Gateway]
+	token, err := c.run(c.ctx, "gateway", "keys", "show", "-sealing", c.sealing(machine), "-file", c.folder(machine, p.Folder, gateway.FileToken))
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
+		return err
+	}
+	return os.WriteFile(to, token, 0o600)
 }
 
 // serving is a program that serves by the configuration in its folder.

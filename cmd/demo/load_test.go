@@ -152,7 +152,7 @@ func post(c *http.Client, url, token string, body, out any) error {
 	if err != nil {
 		return err
 	}
-	key, err := gateway.ReadToken(token)
+	key, err := gateway.ReadToken(token, nil)
 	if err != nil {
 		return err
 	}

@@ -119,14 +119,17 @@ func freePorts(count int) ([]int, error) {
 	return nil, errors.New("no free ports on 127.0.0.1")
 }
 
-func (n *Network) tokenFile(party int) string {
-	p := parties[party]
-	return n.folder(gateways[p.Gateway], p.Folder, gateway.FileToken)
-}
+const sealingKey = "sealing.key"
+
+// sealing is the file of a machine's sealing key.
+func (n *Network) sealing(machine string) string { return n.folder(machine, sealingKey) }
+
+// tokenFile is what a party's case system has of its token.
+func (n *Network) tokenFile(party int) string { return n.folder("case-systems", parties[party].Folder) }
 
 // client talks to a party's gateway with the party's token, as a case system does.
 func (n *Network) client(party int) (rest.ClientWithResponsesInterface, error) {
-	token, err := gateway.ReadToken(n.tokenFile(party))
+	token, err := gateway.ReadToken(n.tokenFile(party), nil)
 	if err != nil {
 		return nil, err
 	}

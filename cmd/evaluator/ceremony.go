@@ -18,7 +18,6 @@ import (
 	"github.com/seinhuis/seinhuis/cmd/internal/command"
 	"github.com/seinhuis/seinhuis/evaluator"
 	"github.com/seinhuis/seinhuis/evaluator/ceremony"
-	"github.com/seinhuis/seinhuis/keys"
 	"github.com/seinhuis/seinhuis/logging"
 	"github.com/seinhuis/seinhuis/manifest"
 )
@@ -40,7 +39,7 @@ func deal(_ context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	signer, err := keys.ReadNote(*keyPath)
+	signer, err := c.safe.ReadNote(*keyPath)
 	if err != nil {
 		return err
 	}
@@ -116,7 +115,7 @@ func gather(_ context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	box, err := keys.ReadHPKE(*boxPath)
+	box, err := c.safe.ReadHPKE(*boxPath)
 	if err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/mod/sumdb/note"
 
+	"github.com/seinhuis/seinhuis/cmd/internal/command"
 	"github.com/seinhuis/seinhuis/crypto/encoding"
 	"github.com/seinhuis/seinhuis/evaluator"
 	"github.com/seinhuis/seinhuis/keys"
@@ -30,25 +31,30 @@ func keygen(_ context.Context, args []string, stdout, stderr io.Writer) error {
 	url := fs.String("url", "", "")
 	var hosts []string
 	fs.Func("host", "", func(h string) error { hosts = append(hosts, h); return nil })
-	if err := program.Parse(fs, args, "host"); err != nil {
+	sealing := command.Sealing(fs)
+	if err := program.Parse(fs, args, "host", "sealing"); err != nil {
+		return err
+	}
+	safe, err := sealing()
+	if err != nil {
 		return err
 	}
 	if err := os.MkdirAll(*out, 0o700); err != nil {
 		return err
 	}
 	in := func(file string) string { return filepath.Join(*out, file) }
-	vkey, err := keys.WriteNote(in("note.key"), *name)
+	vkey, err := safe.WriteNote(in("note.key"), *name)
 	if err != nil {
 		return err
 	}
-	box, err := keys.WriteHPKE(in("box.pem"))
+	box, err := safe.WriteHPKE(in("box.pem"))
 	if err != nil {
 		return err
 	}
-	if err := keys.WriteTLS(in("tls.crt"), in("tls.pem"), *name, hosts); err != nil {
+	if err := safe.WriteTLS(in("tls.crt"), in("tls.pem"), *name, hosts); err != nil {
 		return err
 	}
-	cert, err := keys.ReadTLS(in("tls.crt"), in("tls.pem"))
+	cert, err := safe.ReadTLS(in("tls.crt"), in("tls.pem"))
 	if err != nil {
 		return err
 	}
@@ -85,7 +91,7 @@ func sign(_ context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	signer, err := keys.ReadNote(*keyPath)
+	signer, err := c.safe.ReadNote(*keyPath)
 	if err != nil {
 		return err
 	}

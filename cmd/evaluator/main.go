@@ -5,23 +5,26 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"io"
 	"os"
 	"time"
 
 	"github.com/seinhuis/seinhuis/cmd/internal/command"
+	"github.com/seinhuis/seinhuis/keys"
 	"github.com/seinhuis/seinhuis/manifest"
 )
 
-const usage = `evaluator: holds one share of Seinhuis' keys and evaluates blinded elements
+var usage = `evaluator: holds one share of Seinhuis' keys and evaluates blinded elements
 
-  evaluator keygen -out FOLDER -name NAME -url URL [-host NAME ...]
+  evaluator keygen -out FOLDER -name NAME -url URL [-host NAME ...] [-sealing KEY]
       Makes this evaluator's keys in FOLDER and prints, as JSON, what governance
       puts under "evaluators" in the manifest, beside an "index". Files:
         tls.pem   the key of tls.crt, which the manifest pins
         note.key  signs manifests and dealings; best kept off the machine that serves
         box.pem   opens what is dealt to this evaluator; kept where note.key is
-  evaluator deal -config FILE -key note.key -draft NOTE -epoch N -cohorts A-B
+` + fmt.Sprintf(command.KeysUsage, "evaluator", "a sealing key") + `  evaluator deal -config FILE -key note.key -draft NOTE -epoch N -cohorts A-B
                  -dealers I,J,... -out NOTE
       Makes this evaluator's part in a ceremony: for birth years that the manifest in
       force knows its share is shared anew, for others a key is made. -draft is the
@@ -48,6 +51,7 @@ FILE is JSON; unknown fields are refused; paths are relative to its folder:
     "data":       "data",                   folder: budgets, and the newest notes seen
     "shares":     "shares",                 folder: the share files, *.json
     "tls":        {"cert": "keys/tls.crt", "key": "keys/tls.pem"},
+    "sealing":    "/etc/seinhuis/sealing.key",  or "credential:NAME"; without it keys lie in clear
     "pins":       "pins.json",              whose signatures count
     "manifest":   "manifest.txt",
     "directory":  "directory.txt",
@@ -74,7 +78,12 @@ in it: keep them apart from everybody else's.
 var program = command.Program{Name: "evaluator", Usage: usage}
 
 func init() {
-	program.Commands = map[string]command.Command{"keygen": keygen, "deal": deal, "gather": gather, "sign": sign, "destroy": destroy, "serve": serve}
+	program.Commands = map[string]command.Command{
+		"keygen": keygen, "deal": deal, "gather": gather, "sign": sign, "destroy": destroy, "serve": serve,
+		"keys": func(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+			return program.Keys(ctx, args, stdout, stderr, keys.RootsForm)
+		},
+	}
 }
 
 func main() { program.Main() }
@@ -84,12 +93,15 @@ type config struct {
 	Data   string `json:"data"`
 	Shares string `json:"shares"`
 	command.Front
+	Sealing    string `json:"sealing"`
 	Pins       string `json:"pins"`
 	Manifest   string `json:"manifest"`
 	Directory  string `json:"directory"`
 	Evaluation string `json:"evaluation"`
 	Public     string `json:"public"`
 	Operations string `json:"operations"`
+
+	safe *keys.Safe // opens the key files
 }
 
 func readConfig(file string) (*config, error) {
@@ -112,6 +124,10 @@ func readConfig(file string) (*config, error) {
 	if err := c.Front.Check(program, file, c.Evaluation); err != nil {
 		return nil, err
 	}
+	if c.safe, err = command.OpenSafe(file, c.Sealing); err != nil {
+		return nil, err
+	}
+	c.TLS.Safe = c.safe
 	if c.Operations == "" {
 		c.Operations = "127.0.0.1:0"
 	}

@@ -34,6 +34,7 @@ func serve(ctx context.Context, args []string, _, stderr io.Writer) error {
 		return err
 	}
 	log := logging.New(stderr, slog.LevelInfo)
+	command.WarnOpen(log, c.safe)
 	n := &node{config: c}
 	if n.trust, err = c.trust(); err != nil {
 		return err

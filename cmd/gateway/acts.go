@@ -18,12 +18,14 @@ import (
 
 	"github.com/seinhuis/seinhuis/gateway"
 	"github.com/seinhuis/seinhuis/gateway/rest"
+	"github.com/seinhuis/seinhuis/keys"
 )
 
 const connectionHelp = `
 Verbinding
   -url URL        adres van de poort; anders http://` + gateway.DefaultListen + `
   -token BESTAND  bestand met de API-sleutel; anders keys/token
+  -sealing SLEUTEL  verzegelsleutel, als dat bestand verzegeld is
   -namens H       voor welke hulpverlener, als de sleutel niet van een van hen is
   --json          antwoord als JSON, precies zoals de API het geeft
 `
@@ -105,14 +107,15 @@ type console struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 
-	url, token, person string
-	json               bool
+	url, token, sealing, person string
+	json                        bool
 }
 
 func (c *console) flags(name string) *flag.FlagSet {
 	fs := flags(name)
 	fs.StringVar(&c.url, "url", "http://"+gateway.DefaultListen, "")
 	fs.StringVar(&c.token, "token", filepath.Join("keys", gateway.FileToken), "")
+	fs.StringVar(&c.sealing, "sealing", "", "")
 	fs.StringVar(&c.person, "namens", "", "")
 	fs.BoolVar(&c.json, "json", false, "")
 	return fs
@@ -133,7 +136,11 @@ const (
 )
 
 func (c *console) client() (*rest.ClientWithResponses, error) {
-	token, err := gateway.ReadToken(c.token)
+	safe, err := keys.OpenSafe(c.sealing)
+	if err != nil {
+		return nil, err
+	}
+	token, err := gateway.ReadToken(c.token, safe)
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/seinhuis/seinhuis/api"
+	"github.com/seinhuis/seinhuis/cmd/internal/command"
 	"github.com/seinhuis/seinhuis/gateway"
 	"github.com/seinhuis/seinhuis/keys"
 	"github.com/seinhuis/seinhuis/manifest"
@@ -28,6 +29,7 @@ func keygen(args []string, stdout io.Writer) error {
 	kind := fs.String("kind", "", "")
 	region := fs.String("region", "", "")
 	storage := fs.String("storage", "", "")
+	sealing := command.Sealing(fs)
 	if argument, err := parse(fs, args, usage, stdout); err != nil {
 		return err
 	} else if argument != "" {
@@ -36,11 +38,15 @@ func keygen(args []string, stdout io.Writer) error {
 	if *storage == "" && *out == "" {
 		return usageError("keygen vraagt -storage, of -out met -id, -name, -kind en -region; gateway -h legt ze uit")
 	}
+	safe, err := sealing()
+	if err != nil {
+		return err
+	}
 	if *storage != "" {
 		if err := os.MkdirAll(filepath.Dir(*storage), 0o700); err != nil {
 			return err
 		}
-		if err := keys.WriteSecret(*storage, gateway.StorageKeySize); err != nil {
+		if err := safe.WriteSecret(*storage, gateway.StorageKeySize); err != nil {
 			return err
 		}
 	}
@@ -54,7 +60,7 @@ func keygen(args []string, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	stanza, err := partyKeys(*out, party)
+	stanza, err := partyKeys(safe, *out, party)
 	if err != nil {
 		return err
 	}
@@ -70,26 +76,26 @@ func keygen(args []string, stdout io.Writer) error {
 const tokenSize = 32 // bytes
 
 // partyKeys makes the keys folder of a party.
-func partyKeys(folder string, id api.PartyID) (manifest.Party, error) {
+func partyKeys(safe *keys.Safe, folder string, id api.PartyID) (manifest.Party, error) {
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return manifest.Party{}, err
 	}
 	in := func(name string) string { return filepath.Join(folder, name) }
-	sign, err := keys.WriteSigning(in(gateway.FileSign))
+	sign, err := safe.WriteSigning(in(gateway.FileSign))
 	if err != nil {
 		return manifest.Party{}, err
 	}
-	hpke, err := keys.WriteHPKE(in(gateway.FileHPKE))
+	hpke, err := safe.WriteHPKE(in(gateway.FileHPKE))
 	if err != nil {
 		return manifest.Party{}, err
 	}
 	if err := errors.Join(
-		keys.WriteTLS(in(gateway.FileTLSCert), in(gateway.FileTLSKey), string(id), nil),
-		keys.WriteSecret(in(gateway.FileToken), tokenSize),
+		safe.WriteTLS(in(gateway.FileTLSCert), in(gateway.FileTLSKey), string(id), nil),
+		safe.WriteSecret(in(gateway.FileToken), tokenSize),
 	); err != nil {
 		return manifest.Party{}, err
 	}
-	cert, err := keys.ReadTLS(in(gateway.FileTLSCert), in(gateway.FileTLSKey))
+	cert, err := safe.ReadTLS(in(gateway.FileTLSCert), in(gateway.FileTLSKey))
 	if err != nil {
 		return manifest.Party{}, err
 	}

@@ -81,7 +81,7 @@ func newKept(t *testing.T) *kept {
 	}, 0)
 	k.other = k.Run(1).Of(1)
 	var err error
-	if k.token, err = gateway.ReadToken(filepath.Join(k.KeysOf(0), gateway.FileToken)); err != nil {
+	if k.token, err = gateway.ReadToken(filepath.Join(k.KeysOf(0), gateway.FileToken), nil); err != nil {
 		t.Fatal(err)
 	}
 	return k

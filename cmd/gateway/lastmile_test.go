@@ -22,7 +22,7 @@ import (
 // client is the API of a gateway, as party i.
 func (c *counter) client(t *testing.T, i int) *rest.ClientWithResponses {
 	t.Helper()
-	token, err := gateway.ReadToken(filepath.Join(c.KeysOf(i), gateway.FileToken))
+	token, err := gateway.ReadToken(filepath.Join(c.KeysOf(i), gateway.FileToken), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,22 +14,38 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/seinhuis/seinhuis/cmd/internal/command"
+	"github.com/seinhuis/seinhuis/keys"
 )
 
-const usage = `gateway: de poort van Seinhuis, aan de kant van een deelnemer
+var usage = `gateway: de poort van Seinhuis, aan de kant van een deelnemer
 
 Een signaal is geen melding bij een instantie en geen hulp in nood: bel dan 112,
 Veilig Thuis 0800-2000 of, in Vlaanderen, 1712.
 
 Beheer
-  gateway keygen -out MAP -id DEELNEMER -name NAAM -kind SOORT -region REGIO
-      Maakt de sleutels van een deelnemer in MAP en toont zijn deel van de gids als
+  gateway keygen -out MAP -id DEELNEMER -name NAAM -kind SOORT -region REGIO \
+                 [-sealing SLEUTEL]
+      Maakt de sleutels van een deelnemer in MAP, verzegeld onder SLEUTEL, en toont zijn deel van de gids als
       JSON, voor het beheer van het register. Bestanden:
         sign.pem  ondertekent signalen     hpke.pem  opent eigen sleutelkisten
         tls.pem   van tls.crt              token     de API-sleutel van de deelnemer
-  gateway keygen -storage BESTAND
+  gateway keygen -storage BESTAND [-sealing SLEUTEL]
       Maakt de sleutel waaronder de poort alles bewaart. Zonder dit bestand is de
       opslag onleesbaar; bewaar het nooit in de map van de opslag.
+  gateway keys make -out BESTAND
+      Maakt een verzegelsleutel. Daaronder liggen de sleutelbestanden van een machine
+      verzegeld; zonder liggen ze open. Hij ligt niet bij die bestanden: hij is een
+      bestand, of met credential:NAAM een credential van systemd.
+  gateway keys seal -sealing SLEUTEL -file BESTAND ...
+      Verzegelt bestanden die open liggen, of onder een oudere generatie van SLEUTEL.
+  gateway keys show -sealing SLEUTEL -file BESTAND
+      Toont een verzegeld bestand open, voor een ander programma.
+  gateway keys renew -file BESTAND [-sealing SLEUTEL]
+  gateway keys newest -file BESTAND [-sealing SLEUTEL]
+      Geeft een verzegelsleutel of de sleutel van de opslag een nieuwe generatie, die
+      voortaan verzegelt, of haalt de oudere eruit, als daar niets meer onder ligt.
   gateway serve -config BESTAND
       Draait de poort tot SIGTERM of SIGINT. SIGHUP leest manifest, gids, certificaten en
       het bestand token opnieuw; nieuwe certificaten ziet hij ook vanzelf.
@@ -65,6 +81,7 @@ zijn eigen map:
     "metrics":    "127.0.0.1:9420",     voor Prometheus, alleen op de eigen machine
     "data":       "data",               map van de opslag
     "storageKey": "storage.key",
+    "sealing":    "/etc/seinhuis/sealing.key",  of "credential:NAAM"; mag weg
     "pins":       "pins.json",          wiens handtekeningen tellen
     "manifest":   "manifest.txt",       om mee te beginnen; nieuwere haalt de poort op
     "directory":  "directory.txt",      idem
@@ -153,6 +170,9 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	switch name, rest := args[0], args[1:]; name {
 	case "keygen":
 		return keygen(rest, stdout)
+	case "keys":
+		program := command.Program{Name: "gateway", Usage: usage}
+		return program.Keys(ctx, rest, stdout, stderr, keys.RootsForm)
 	case "serve":
 		return serve(ctx, rest, stderr)
 	case "signal":

@@ -81,7 +81,7 @@ func front(c gateway.Config, g *gateway.Gateway, api http.Handler) (http.Handler
 	forwarding := edge.Forwarding{Proxies: proxies}
 	var secured *tls.Config
 	if c.TLS.Cert != "" {
-		pair := &keys.Pair{Cert: c.TLS.Cert, Key: c.TLS.Key}
+		pair := &keys.Pair{Cert: c.TLS.Cert, Key: c.TLS.Key, Safe: g.Safe()}
 		load := func() (bool, error) { return pair.Load(nil) }
 		if _, err := load(); err != nil {
 			return nil, nil, nil, err

@@ -12,7 +12,7 @@ import (
 	"path/filepath"
 
 	"github.com/seinhuis/seinhuis/api"
-	"github.com/seinhuis/seinhuis/keys"
+	"github.com/seinhuis/seinhuis/cmd/internal/command"
 )
 
 // keygen makes the two keys of governance.
@@ -20,7 +20,12 @@ func keygen(_ context.Context, args []string, stdout, stderr io.Writer) error {
 	fs := program.Flags("keygen", stderr)
 	dep := fs.String("dep", "", "")
 	out := fs.String("out", "", "")
-	if err := program.Parse(fs, args); err != nil {
+	sealing := command.Sealing(fs)
+	if err := program.Parse(fs, args, "sealing"); err != nil {
+		return err
+	}
+	safe, err := sealing()
+	if err != nil {
 		return err
 	}
 	if !api.ValidDeployment(*dep) {
@@ -29,11 +34,11 @@ func keygen(_ context.Context, args []string, stdout, stderr io.Writer) error {
 	if err := os.MkdirAll(*out, 0o700); err != nil {
 		return err
 	}
-	governance, err := keys.WriteNote(filepath.Join(*out, "governance.key"), *dep+"-governance")
+	governance, err := safe.WriteNote(filepath.Join(*out, "governance.key"), *dep+"-governance")
 	if err != nil {
 		return err
 	}
-	directory, err := keys.WriteNote(filepath.Join(*out, "directory.key"), *dep+"-directory")
+	directory, err := safe.WriteNote(filepath.Join(*out, "directory.key"), *dep+"-directory")
 	if err != nil {
 		return err
 	}

@@ -5,15 +5,20 @@
 package main
 
 import (
+	"context"
+	"fmt"
+	"io"
+
 	"github.com/seinhuis/seinhuis/cmd/internal/command"
+	"github.com/seinhuis/seinhuis/keys"
 )
 
-const usage = `governance: who is who in a Seinhuis deployment, and under which keys
+var usage = `governance: who is who in a Seinhuis deployment, and under which keys
 
 It is run by hand, on a machine that serves nothing. Nothing is overwritten but a
 note that gets a signature more.
 
-  governance keygen -dep NAME -out FOLDER
+  governance keygen -dep NAME -out FOLDER [-sealing KEY]
       Makes governance.key and directory.key in FOLDER and prints, as JSON, their
       verifier keys for the manifest.
   governance manifest -in FILE [-commitments FILE ...] [-previous NOTE] [-draft] -out TEXT
@@ -30,7 +35,7 @@ note that gets a signature more.
       00:00 UTC, or 2027-03-01T08:00:00Z) the party may have N evaluations more a
       day and a month than the policy's budgets, to import what it has. -out is a
       new file, for "governance directory".
-  governance sign -key KEY -in NOTE -out NOTE
+  governance sign -key KEY -in NOTE -out NOTE [-sealing KEY]
       Shows what a manifest or directory says and signs it. -in is the text, signed
       by others or not yet; -out may be the same.
   governance pins -manifest NOTE -out FILE
@@ -38,7 +43,7 @@ note that gets a signature more.
       given beforehand, over a way that can be trusted.
   governance verify -pins FILE -manifest NOTE [-directory NOTE]
       Opens them as every part does and shows what they say and who signed.
-
+` + fmt.Sprintf(command.KeysUsage, "governance", "a sealing key") + `
 FILE for manifest, with what the keygen of each part printed:
   {
     "dep": "demo", "notAfter": "2028-01-01T00:00:00Z", "threshold": 2,
@@ -68,6 +73,9 @@ func init() {
 	program.Commands = map[string]command.Command{
 		"keygen": keygen, "manifest": writeManifest, "directory": writeDirectory,
 		"grant": grant, "sign": sign, "pins": writePins, "verify": verify,
+		"keys": func(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+			return program.Keys(ctx, args, stdout, stderr, keys.RootsForm)
+		},
 	}
 }
 

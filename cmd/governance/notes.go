@@ -19,7 +19,6 @@ import (
 	"github.com/seinhuis/seinhuis/cmd/internal/command"
 	"github.com/seinhuis/seinhuis/crypto/encoding"
 	"github.com/seinhuis/seinhuis/evaluator/ceremony"
-	"github.com/seinhuis/seinhuis/keys"
 	"github.com/seinhuis/seinhuis/manifest"
 )
 
@@ -186,10 +185,15 @@ func sign(_ context.Context, args []string, stdout, stderr io.Writer) error {
 	key := fs.String("key", "", "")
 	in := fs.String("in", "", "")
 	out := fs.String("out", "", "")
-	if err := program.Parse(fs, args); err != nil {
+	sealing := command.Sealing(fs)
+	if err := program.Parse(fs, args, "sealing"); err != nil {
 		return err
 	}
-	signer, err := keys.ReadNote(*key)
+	safe, err := sealing()
+	if err != nil {
+		return err
+	}
+	signer, err := safe.ReadNote(*key)
 	if err != nil {
 		return err
 	}

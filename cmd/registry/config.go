@@ -29,6 +29,7 @@ type config struct {
 	Journal    string `json:"journal"`
 	Keys       string `json:"keys"`
 	ReceiptKey string `json:"receiptKey"`
+	Sealing    string `json:"sealing"`
 	command.Front
 	Pins         string `json:"pins"`
 	Manifest     string `json:"manifest"`
@@ -43,6 +44,7 @@ type config struct {
 
 	// Of the disks that data and the journal are on, which can be one; prepare sets them.
 	watch, journalWatch *disk.Watch
+	safe                *keys.Safe // opens the key files
 }
 
 // room is when there is little of it on the disk, in MiB.
@@ -78,6 +80,10 @@ func readConfig(file string) (*config, error) {
 	if err := c.Front.Check(program, file, c.Exchange); err != nil {
 		return nil, err
 	}
+	if c.safe, err = command.OpenSafe(file, c.Sealing); err != nil {
+		return nil, err
+	}
+	c.TLS.Safe = c.safe
 	return c, nil
 }
 
@@ -127,7 +133,7 @@ func (c *config) prepare(log *slog.Logger) (*matcher.Matcher, *manifest.Trust, e
 	if err != nil {
 		return nil, nil, err
 	}
-	receiptKey, err := keys.ReadSigning(c.ReceiptKey)
+	receiptKey, err := c.safe.ReadSigning(c.ReceiptKey)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -161,7 +167,7 @@ func (c *config) watches() []*disk.Watch {
 }
 
 func (c *config) rowKeys() (registry.Keys, error) {
-	secrets, err := keys.ReadPrivate(c.Keys)
+	secrets, err := c.safe.ReadPrivate(c.Keys)
 	if err != nil {
 		return registry.Keys{}, err
 	}

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/seinhuis/seinhuis/cmd/internal/command"
 	"github.com/seinhuis/seinhuis/crypto/encoding"
 	"github.com/seinhuis/seinhuis/keys"
 	"github.com/seinhuis/seinhuis/manifest"
@@ -28,7 +29,12 @@ func keygen(_ context.Context, args []string, stdout, stderr io.Writer) error {
 	publicURL := fs.String("public-url", "", "")
 	hosts := []string{}
 	fs.Func("host", "", func(h string) error { hosts = append(hosts, h); return nil })
-	if err := program.Parse(fs, args, "host"); err != nil {
+	sealing := command.Sealing(fs)
+	if err := program.Parse(fs, args, "host", "sealing"); err != nil {
+		return err
+	}
+	safe, err := sealing()
+	if err != nil {
 		return err
 	}
 	for _, u := range []string{*url, *publicURL} {
@@ -40,17 +46,17 @@ func keygen(_ context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	in := func(name string) string { return filepath.Join(*out, name) }
-	if err := keys.WriteTLS(in("tls.crt"), in("tls.pem"), "registry", hosts); err != nil {
+	if err := safe.WriteTLS(in("tls.crt"), in("tls.pem"), "registry", hosts); err != nil {
 		return err
 	}
-	receipt, err := keys.WriteSigning(in("receipt.pem"))
+	receipt, err := safe.WriteSigning(in("receipt.pem"))
 	if err != nil {
 		return err
 	}
-	if err := keys.WritePrivate(in("registry.keys"), registry.NewKeyFile()); err != nil {
+	if err := safe.WritePrivate(in("registry.keys"), registry.NewKeyFile()); err != nil {
 		return err
 	}
-	cert, err := keys.ReadTLS(in("tls.crt"), in("tls.pem"))
+	cert, err := safe.ReadTLS(in("tls.crt"), in("tls.pem"))
 	if err != nil {
 		return err
 	}

@@ -4,18 +4,25 @@
 // matches tags, and hands events to parties. See `registry -h`.
 package main
 
-import "github.com/seinhuis/seinhuis/cmd/internal/command"
+import (
+	"context"
+	"fmt"
+	"io"
 
-const usage = `registry: the blind signal registry of Seinhuis
+	"github.com/seinhuis/seinhuis/cmd/internal/command"
+	"github.com/seinhuis/seinhuis/keys"
+)
 
-  registry keygen -out FOLDER -url URL -public-url URL [-host NAME ...]
+var usage = `registry: the blind signal registry of Seinhuis
+
+  registry keygen -out FOLDER -url URL -public-url URL [-host NAME ...] [-sealing KEY]
       Makes the registry's keys in FOLDER and prints, as JSON, what governance
       puts under "registry" in the manifest. Files, each readable by you alone:
         registry.keys  row key and pepper: without it the database is unreadable,
                        and with it not; keep a copy apart from all backups
         receipt.pem    signs receipts
         tls.pem        the key of tls.crt, which the manifest pins
-  registry serve -config FILE
+` + fmt.Sprintf(command.KeysUsage, "registry", "a sealing key,\n      or is registry.keys, whose row key is renewed") + `  registry serve -config FILE
       Serves until SIGTERM or SIGINT. SIGHUP reads manifest, directory and
       certificate anew; a new certificate is also seen without it.
   registry check -config FILE
@@ -55,6 +62,7 @@ FILE is JSON; unknown fields are refused; paths are relative to its folder:
     "journal":    "journal",                what was withdrawn; on another disk than data
     "keys":       "keys/registry.keys",     never inside the database's folder
     "receiptKey": "keys/receipt.pem",
+    "sealing":    "/etc/seinhuis/sealing.key",  or "credential:NAME"; without it keys lie in clear
     "tls":        {"cert": "keys/tls.crt", "key": "keys/tls.pem"},
     "pins":       "pins.json",              whose signatures count
     "manifest":   "manifest.txt",
@@ -90,7 +98,12 @@ func init() {
 	program.Commands = map[string]command.Command{
 		"keygen": keygen, "serve": serve, "check": check, "rebuild": rebuild, "clock": clock,
 		"backup": makeBackup, "restore": restore, "journal": newJournal,
+		"keys": keysCommand,
 	}
+}
+
+func keysCommand(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	return program.Keys(ctx, args, stdout, stderr, keys.RootsForm)
 }
 
 func main() { program.Main() }

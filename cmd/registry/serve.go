@@ -34,6 +34,7 @@ func serve(ctx context.Context, args []string, _, stderr io.Writer) error {
 		return err
 	}
 	log := logging.New(stderr, slog.LevelInfo)
+	command.WarnOpen(log, c.safe)
 	m, trust, err := c.open(log)
 	if err != nil {
 		return err

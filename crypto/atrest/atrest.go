@@ -12,8 +12,9 @@
 // shows counts and sizes.
 //
 // The generation says which root a row is under, while rows move from one to the
-// next. It picks the key and so needs no other protection: under another root the
-// row does not open.
+// next: a [Key] seals under one and opens under those before it too ([Key.After]). It
+// picks the root and so needs no other protection: under another one the row does not
+// open.
 package atrest
 
 import (
@@ -27,6 +28,7 @@ import (
 	"fmt"
 	"hash"
 	"log/slog"
+	"slices"
 	"sync"
 
 	"github.com/seinhuis/seinhuis/crypto/encoding"
@@ -49,11 +51,15 @@ var (
 	ErrOpen = errors.New("atrest: the row does not open")
 	// ErrRoot says that a root has another length.
 	ErrRoot = errors.New("atrest: a root is 32 bytes")
+	// ErrTwice says that there are two roots of one generation.
+	ErrTwice = errors.New("atrest: two roots have one generation")
 )
 
-// A Key is one generation's root. Goroutines may share it. It prints as [row key].
+// A Key is the root of a generation, and those of older ones. Goroutines may share it.
+// It prints as [row key].
 type Key struct {
 	generation byte
+	older      []Key // without older ones of their own
 	// In an unexported field of another struct fmt calls no methods of Key. Of a
 	// func it can only print the address; a pointer it follows under %s.
 	expand func(info []byte) (key []byte)
@@ -68,7 +74,7 @@ func NewKey(generation byte, root []byte) (Key, error) {
 	// HMAC is kept with its root digested: that is most of what the short expansion
 	// of a row costs.
 	macs := sync.Pool{New: func() any { return hmac.New(sha256.New, root) }}
-	return Key{generation, func(info []byte) []byte {
+	return Key{generation: generation, expand: func(info []byte) []byte {
 		mac := macs.Get().(hash.Hash)
 		defer macs.Put(mac)
 		mac.Reset()
@@ -78,8 +84,36 @@ func NewKey(generation byte, root []byte) (Key, error) {
 	}}, nil
 }
 
+// After gives a key that seals as k does, and opens what either opens. No generation
+// may be in both.
+func (k Key) After(older Key) (Key, error) {
+	for _, o := range append([]Key{older}, older.older...) {
+		if k.Opens(o.generation) {
+			return Key{}, ErrTwice
+		}
+		k.older = append(slices.Clip(k.older), Key{generation: o.generation, expand: o.expand})
+	}
+	return k, nil
+}
+
 // Generation is the first byte of every row that this key seals.
 func (k Key) Generation() byte { return k.generation }
+
+// Opens tells whether the root of a generation is among the key's.
+func (k Key) Opens(generation byte) bool { return k.of(generation).expand != nil }
+
+// of is the key of one generation, empty if it is not here.
+func (k Key) of(generation byte) Key {
+	if k.generation == generation {
+		return k
+	}
+	for _, o := range k.older {
+		if o.generation == generation {
+			return o
+		}
+	}
+	return Key{}
+}
 
 // Seal seals the plaintext of one row; table and rowKey say where it will stand.
 func (k Key) Seal(table string, rowKey, plaintext []byte) ([]byte, error) {
@@ -95,10 +129,10 @@ func (k Key) Seal(table string, rowKey, plaintext []byte) ([]byte, error) {
 
 // Open opens a row that stands at table and rowKey, or gives ErrOpen.
 func (k Key) Open(table string, rowKey, sealed []byte) ([]byte, error) {
-	if len(sealed) < Overhead || sealed[0] != k.generation {
+	if len(sealed) < Overhead || !k.Opens(sealed[0]) {
 		return nil, ErrOpen
 	}
-	aead, aad, err := k.row(table, rowKey)
+	aead, aad, err := k.of(sealed[0]).row(table, rowKey)
 	if err != nil {
 		return nil, err
 	}

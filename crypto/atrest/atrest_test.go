@@ -162,3 +162,39 @@ func FuzzOpen(f *testing.F) {
 		}
 	})
 }
+
+func TestGenerations(t *testing.T) {
+	first, second, third := testKey(t, 1, 1), testKey(t, 2, 2), testKey(t, 3, 3)
+	older, err := second.After(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := third.After(older)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, by := range []Key{first, second, older, third, all} {
+		sealed, err := by.Seal("signals", []byte("row"), []byte("plaintext"))
+		if err != nil || sealed[0] != by.Generation() {
+			t.Fatalf("generation %d, %v; want %d", sealed[0], err, by.Generation())
+		}
+		if opened, err := all.Open("signals", []byte("row"), sealed); err != nil || string(opened) != "plaintext" {
+			t.Errorf("generation %d: %v", by.Generation(), err)
+		}
+		if _, err := third.Open("signals", []byte("row"), sealed); (err == nil) != (by.Generation() == 3) {
+			t.Errorf("generation %d under the third alone: %v", by.Generation(), err)
+		}
+		sealed[0] = sealed[0]%3 + 1
+		if _, err := all.Open("signals", []byte("row"), sealed); !errors.Is(err, ErrOpen) {
+			t.Errorf("under another generation's root: %v, want ErrOpen", err)
+		}
+	}
+	t.Run("rejects/generation_twice", func(t *testing.T) {
+		if _, err := all.After(testKey(t, 2, 9)); !errors.Is(err, ErrTwice) {
+			t.Errorf("%v, want ErrTwice", err)
+		}
+	})
+	if s := fmt.Sprintf("%v %+v %#v %s", all, all, all, struct{ k Key }{all}); strings.Contains(s, string(bytes.Repeat([]byte{1}, 4))) {
+		t.Error("a root is printed")
+	}
+}

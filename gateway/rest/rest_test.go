@@ -55,7 +55,7 @@ func newDeskIn(t testing.TB, w *gatewaytest.World, parties int, running bool) *d
 	var served []int
 	for i := range parties {
 		served = append(served, i)
-		token, err := gateway.ReadToken(d.KeysOf(i) + "/" + gateway.FileToken)
+		token, err := gateway.ReadToken(d.KeysOf(i)+"/"+gateway.FileToken, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
