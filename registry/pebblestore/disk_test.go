@@ -3,8 +3,11 @@
 package pebblestore_test
 
 import (
+	"bytes"
 	"errors"
 	"io/fs"
+	"maps"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -65,6 +68,91 @@ func (e ended) Fatalf(string, ...any) {
 	default: // it was told
 	}
 	select {}
+}
+
+// A read that fails while tables are written anew leaves every row as it was. Pebble wrote
+// the last one without its value, and went on, where that stood in a block of its own.
+func TestACompactionThatCannotReadKeepsEveryRow(t *testing.T) {
+	idx := idxOf(1)
+	under := func(n byte) []byte { return append(append([]byte("s"), idx[:]...), 1, n) }
+	for name, write := range map[string]func(*pebblestore.Store) error{
+		"log": func(s *pebblestore.Store) (err error) {
+			for n := range byte(2) {
+				err = errors.Join(err, s.Put(under(n), bytes.Repeat([]byte("row"), 100)))
+			}
+			return err
+		},
+		"tables": func(s *pebblestore.Store) error {
+			return s.Update(t.Context(), idx, func(tx registry.Tx) (err error) {
+				for p := range 2 {
+					err = errors.Join(err, tx.PutSignal(signal(t, p, day)))
+				}
+				return err
+			})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			read := int64(0)
+			for failed := true; failed; read++ {
+				failed = compactWithout(t, read, write)
+			}
+			if read < 5 {
+				t.Errorf("only %d reads failed", read-1)
+			}
+		})
+	}
+}
+
+// compactWithout has a read fail while rows that were written are compacted; false where
+// there are not so many.
+func compactWithout(t *testing.T, read int64, write func(*pebblestore.Store) error) bool {
+	t.Helper()
+	var armed, failed atomic.Bool
+	var reads atomic.Int64
+	disk := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if armed.Load() && op.Kind == errorfs.OpFileReadAt && reads.Add(1) == read+1 {
+			failed.Store(true)
+			return errors.New("the disk says no")
+		}
+		return nil
+	}))
+	o, keys := pebblestore.Options{FS: disk, Ingest: 2000}, newKeys(t) // two signals are more
+	s := openWith(t, keys, o)
+	if err := errors.Join(write(s), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	s = openWith(t, keys, o)
+	before, err := s.Rows()
+	if err := errors.Join(err, s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	first := ""
+	for _, key := range slices.Sorted(maps.Keys(before)) {
+		if first == "" && key[0] == 's' {
+			first = key
+		}
+	}
+	s = openWith(t, keys, o) // with nothing in its cache
+	// Between two of them, or their table would go down as it is.
+	if err := errors.Join(s.Put([]byte("s"), nil), s.Put([]byte(first+"0"), nil)); err != nil {
+		t.Fatal(err)
+	}
+	armed.Store(true)
+	err = s.Compact(t.Context(), []byte("s"), []byte("t"))
+	armed.Store(false)
+	if err != nil && !failed.Load() {
+		t.Fatal(err)
+	}
+	after, err := s.Rows()
+	if err := errors.Join(err, s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for key, row := range before {
+		if !bytes.Equal(after[key], row) {
+			t.Errorf("after read %d failed a row %q of %d bytes has %d", read, key[0], len(row), len(after[key]))
+		}
+	}
+	return failed.Load()
 }
 
 func TestTablesThatACrashLeftAreRemoved(t *testing.T) {

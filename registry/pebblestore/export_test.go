@@ -3,6 +3,8 @@
 package pebblestore
 
 import (
+	"context"
+
 	"github.com/cockroachdb/pebble/v2"
 )
 
@@ -47,4 +49,9 @@ func (s *Store) Rows() (map[string][]byte, error) {
 		all[string(it.Key())] = append([]byte(nil), it.Value()...)
 	}
 	return all, it.Error()
+}
+
+// Compact writes the tables of some keys anew.
+func (s *Store) Compact(ctx context.Context, from, to []byte) error {
+	return s.db.Compact(ctx, from, to, false)
 }

@@ -94,6 +94,7 @@ func Open(folder string, keys registry.Keys, o Options) (*Store, error) {
 		opts.Levels[i].IndexBlockSize = 256 << 10 // one level of index
 	}
 	opts.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionNone }) // what is sealed does not shrink
+	opts.Experimental.SpanPolicyFunc = inPlace
 	opts.EnsureDefaults()
 	opts.FS = disk.Strict(opts.FS, opts.Logger.Fatalf)
 	db, err := pebble.Open(folder, opts)
@@ -106,6 +107,7 @@ func Open(folder string, keys registry.Keys, o Options) (*Store, error) {
 		ingestAbove: cmp.Or(o.Ingest, ingestAbove), journal: o.Journal, opened: time.Now(),
 		commits: make(chan *commit, 256), stop: make(chan struct{}), committed: make(chan struct{}),
 	}
+	s.tables.DisableValueBlocks = true
 	s.feeds.init(db)
 	if err := s.begin(); err != nil {
 		if s.numbers.file != nil {
@@ -115,6 +117,14 @@ func Open(folder string, keys registry.Keys, o Options) (*Store, error) {
 	}
 	go s.commitLoop()
 	return s, nil
+}
+
+// inPlace has all values stand beside their keys. Pebble would move those after the first
+// under a prefix to blocks of their own, for it takes what follows a prefix for versions.
+// Ours are read together. And where Pebble 2.1.7 cannot read such a block of the last key
+// that it compacts, it forgets the error, and writes the key with no value.
+func inPlace([]byte) (pebble.SpanPolicy, []byte, error) {
+	return pebble.SpanPolicy{DisableValueSeparationBySuffix: true}, nil, nil
 }
 
 // begin takes up what an earlier process has left.
