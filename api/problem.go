@@ -39,6 +39,9 @@ const (
 	CodeEpoch           Code = "epoch"
 	CodeSharing         Code = "sharing"
 	CodeBudget          Code = "budget"
+	CodeUnknownLog      Code = "unknown-log"
+	CodeLogSignature    Code = "log-signature"
+	CodeConsistency     Code = "consistency"
 	CodeUnavailable     Code = "unavailable"
 	CodeInternal        Code = "internal"
 )
@@ -75,6 +78,9 @@ var refusals = map[Code]Refusal{
 	CodeEpoch:           {http.StatusConflict, "Epoch or cohort not open", "The epoch or cohort is not open here. Fetch the newest manifest."},
 	CodeSharing:         {http.StatusConflict, "Another sharing", "The keys are shared anew. Fetch the newest manifest."},
 	CodeBudget:          {http.StatusTooManyRequests, "Budget spent", "The party's budget or quota is spent. Retry-After says when there is more."},
+	CodeUnknownLog:      {http.StatusNotFound, "Unknown log", "The manifest names no such log, or nothing of it was cosigned here."},
+	CodeLogSignature:    {http.StatusForbidden, "Not signed by the log", "The checkpoint has no signature under the log's key in the manifest."},
+	CodeConsistency:     {http.StatusUnprocessableEntity, "Not consistent", "The proof does not show that the checkpoint goes on from the one that was cosigned last."},
 	CodeUnavailable:     {http.StatusServiceUnavailable, "Unavailable", "Try again later."},
 	CodeInternal:        {http.StatusInternalServerError, "Internal error", "The fault is ours and has been logged. Try again later."},
 }

@@ -56,6 +56,8 @@ var ErrCorrupt = errors.New("evaluator: a budget's row is damaged; restore the d
 //	h yyyymm(6)   from(8) party  of a grant, in the month
 //	r yyyymmdd(8) party          of the reserve for reports, on the day
 //
+// A witness has a row beside them (witness.go).
+//
 // Grants have rows of their own, so that what was spent of one takes nothing from the
 // budget when it has ended.
 const (
@@ -140,6 +142,7 @@ const (
 // would hide it.
 type Budgets struct {
 	db    *pebble.DB
+	fs    vfs.FS
 	seed  maphash.Seed
 	locks [64]sync.Mutex // by party, so that debits of different parties share a sync
 
@@ -166,7 +169,7 @@ func OpenBudgets(folder string, o BudgetOptions) (*Budgets, error) {
 	if err != nil {
 		return nil, fmt.Errorf("evaluator: opening %s, which one process at a time may: %w", folder, err)
 	}
-	return &Budgets{db: db, seed: maphash.MakeSeed()}, nil
+	return &Budgets{db: db, fs: opts.FS, seed: maphash.MakeSeed()}, nil
 }
 
 // Close closes the store; nothing may use it any more.

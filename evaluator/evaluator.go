@@ -12,6 +12,8 @@
 // so what a party gets is always paid for, also when the process dies in between,
 // and what it does not get costs nothing.
 //
+// Beside that it is a [Witness] of the registry's log.
+//
 // Shares come from files ([ParseShares]) and are held against the commitments of
 // the signed manifest before they are used: an evaluator that would answer with a
 // wrong share does not start.
@@ -142,6 +144,13 @@ func (s *serving) open(k Key, now time.Time) bool {
 
 // Manifest is the one in use.
 func (e *Evaluator) Manifest() *manifest.Manifest { return e.serving.Load().manifest }
+
+// Self is what the manifest in use says of this evaluator.
+func (e *Evaluator) Self() manifest.Evaluator {
+	s := e.serving.Load()
+	self, _ := s.manifest.Evaluator(s.index)
+	return self
+}
 
 // On gives what each party had evaluated on a UTC day of the last week.
 func (e *Evaluator) On(day time.Time) (map[string]int, error) { return e.budgets.On(day) }

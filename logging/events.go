@@ -37,6 +37,10 @@ var Events = map[string]Fields{
 		"element": Number, "budget": Number, "malformed": Number, "fault": Number,
 	},
 
+	"log forked":              {"cause": Failure},
+	"checkpoint not cosigned": {"reason": Word, "cause": Failure},
+	"not a witness":           {},
+
 	// The registry and evaluators: a party's, never a child's.
 	"unusual use":       {"kind": Word, "party": PartyID},
 	"use not looked at": {"cause": Failure},

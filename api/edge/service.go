@@ -217,7 +217,12 @@ func (s *Service) Fail(w http.ResponseWriter, r *http.Request, err error) {
 }
 
 // Unbound refuses what passed the description and yet does not fit the generated
-// types. The error is theirs, and can hold what was sent.
-func (s *Service) Unbound(w http.ResponseWriter, r *http.Request, _ error) {
+// types. The error is theirs, and can hold what was sent; or it is ours, of a body that
+// they read.
+func (s *Service) Unbound(w http.ResponseWriter, r *http.Request, err error) {
+	if own, ok := errors.AsType[*api.Error](err); ok {
+		s.Fail(w, r, own)
+		return
+	}
 	s.Fail(w, r, api.RefuseInput([]api.Fault{{In: "body", Code: api.FaultForm}}))
 }

@@ -3,7 +3,9 @@
 // Package evaluation is an evaluator's HTTP side.
 //
 //	listener    who may call                   what
-//	evaluation  parties, by client key         POST /v1/evaluations, GET /v1/budget, and what is public
+//	evaluation  parties, by client key         POST /v1/evaluations, GET /v1/budget, GET /checkpoint,
+//	                                           and what is public
+//	            the registry, by its key       POST /add-checkpoint, GET /checkpoint
 //	public      anybody                        GET /health, GET /v1/openapi.json
 //	operations  whoever runs the evaluator     GET /metrics, GET /health
 //
@@ -24,6 +26,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -43,6 +46,10 @@ import (
 
 // A Server answers for one evaluator.
 type Server struct {
+	// Witness cosigns the registry's log; nil when this evaluator is no witness. It is set
+	// before the server serves.
+	Witness *evaluator.Witness
+
 	evaluator *evaluator.Evaluator
 	directory func() *manifest.Directory
 	now       func() time.Time
@@ -53,6 +60,7 @@ type Server struct {
 	minute  minute
 	gather  *prometheus.Registry
 	metrics metrics
+	asked   *prometheus.CounterVec // of the witness, by what became of it
 }
 
 // New makes a server. directory gives the directory in force; it is asked at
@@ -60,6 +68,7 @@ type Server struct {
 func New(e *evaluator.Evaluator, directory func() *manifest.Directory, now func() time.Time, log *slog.Logger) *Server {
 	s := &Server{evaluator: e, directory: directory, now: now, log: log, gather: prometheus.NewRegistry()}
 	s.metrics = newMetrics(s.gather)
+	s.asked = newAsked(s.gather)
 	s.unusual = unusual.New("evaluator", s.gather, log, unusual.WithoutSubmissions, unusual.NightlyBulk, unusual.AbovePeers)
 	s.gather.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "seinhuis_evaluator_shares_missing", Help: "Keys in force of which this evaluator has no share.",
@@ -68,16 +77,18 @@ func New(e *evaluator.Evaluator, directory func() *manifest.Directory, now func(
 	return s
 }
 
-// Known tells whether a key is a current tls key of a party.
+// Known tells whether a key is a current tls key of a party, or the registry's.
 func (s *Server) Known(spki [32]byte) bool {
 	_, ok := s.directory().ByTLS(spki, s.now())
-	return ok
+	return ok || s.isRegistry(spki)
 }
+
+func (s *Server) isRegistry(spki [32]byte) bool { return s.evaluator.Manifest().Registry.TLS == spki }
 
 // Metrics is where what runs beside the server registers its own.
 func (s *Server) Metrics() prometheus.Registerer { return s.gather }
 
-// Evaluation is the handler for parties, to be served with edge.ServerTLS and
+// Evaluation is the handler for parties and the registry, to be served with edge.ServerTLS and
 // Known.
 func (s *Server) Evaluation() http.Handler { return edge.Headers(s.router(nil)) }
 
@@ -104,15 +115,25 @@ type contextKey int
 
 const partyInContext contextKey = 0
 
-// caller is the party whose key the connection was made with. It is asked anew at
-// every request: a key may have been revoked while the connection stood.
-func (s *Server) caller(_ http.ResponseWriter, r *http.Request, _ *edge.Operation) (context.Context, func(), error) {
-	party, ok := s.directory().ByTLS(edge.PeerKey(r), s.now())
-	if !ok {
-		s.minute.count(unauthenticated, 0)
-		return nil, nil, api.Refuse(api.CodeUnauthenticated, nil)
+// Security schemes of operations: which kinds of caller they are for.
+const (
+	byParty    = "party"
+	byRegistry = "registry"
+)
+
+// caller is the party whose key the connection was made with, or the registry, which has
+// no party. It is asked anew at every request: a key may have been revoked while the
+// connection stood.
+func (s *Server) caller(_ http.ResponseWriter, r *http.Request, op *edge.Operation) (context.Context, func(), error) {
+	key := edge.PeerKey(r)
+	if slices.Contains(op.Callers, byRegistry) && s.isRegistry(key) {
+		return r.Context(), nil, nil
 	}
-	return context.WithValue(r.Context(), partyInContext, party), nil, nil
+	if party, ok := s.directory().ByTLS(key, s.now()); ok && slices.Contains(op.Callers, byParty) {
+		return context.WithValue(r.Context(), partyInContext, party), nil, nil
+	}
+	s.minute.count(unauthenticated, 0)
+	return nil, nil, api.Refuse(api.CodeUnauthenticated, nil)
 }
 
 func (s *Server) countMalformed(_ *http.Request, _ *edge.Operation, _ []byte, faults []api.Fault) []api.Fault {
@@ -205,6 +226,12 @@ func (o operations) ReadHealth(context.Context, ReadHealthRequestObject) (ReadHe
 		h.Add("shares", edge.PartMissing, edge.HealthFault)
 	} else {
 		h.Add("shares", edge.PartOK, edge.HealthOK)
+	}
+	switch isWitness, named := o.witnesses(); {
+	case isWitness:
+		h.Add("witness", edge.PartOK, edge.HealthOK)
+	case named: // parties have their answers all the same
+		h.Add("witness", edge.PartOther, edge.HealthWarning)
 	}
 	if h.HTTP() != http.StatusOK {
 		return ReadHealth503JSONResponse{Body: h}, nil

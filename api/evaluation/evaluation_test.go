@@ -45,6 +45,7 @@ type world struct {
 	clock       atomic.Int64 // nanoseconds since manifesttest.Now
 	commitments oprf.Commitments
 	logged      *syncBuffer
+	registry    tls.Certificate
 }
 
 type syncBuffer struct {
@@ -91,6 +92,8 @@ func newWorld(t testing.TB, change func(*manifest.Manifest)) *world {
 		sharing.Commitments = append(sharing.Commitments, c)
 	}
 	w.Manifest.Sharings = []manifest.Sharing{sharing}
+	w.registry = newCert(t, "registry")
+	w.Manifest.Registry.TLS = keys.SPKIHash(w.registry.Leaf)
 	if change != nil {
 		change(w.Manifest)
 	}
@@ -115,14 +118,19 @@ func newWorld(t testing.TB, change func(*manifest.Manifest)) *world {
 	}
 	log := slog.New(slog.NewTextHandler(w.logged, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	w.server = New(e, w.directory.Load, now, log)
+	if w.server.Witness, err = evaluator.OpenWitness(budgets, w.Witnesses[1], filepath.Join(t.TempDir(), "witness.key")); err != nil {
+		t.Fatal(err)
+	}
 
 	own := newCert(t, "evaluator-2")
 	w.pin = keys.SPKIHash(own.Leaf)
+	w.Manifest.Evaluators[1].TLS = w.pin
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	w.url = "https://" + ln.Addr().String()
+	w.Manifest.Evaluators[1].URL = w.url
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() {
@@ -306,12 +314,15 @@ func TestWhoMayCall(t *testing.T) {
 }
 
 func TestHealth(t *testing.T) {
-	const parts = `"parts":[{"name":"manifest","code":"%s"},{"name":"directory","code":"ok"},{"name":"shares","code":"%s"}]`
+	const parts = `"parts":[{"name":"manifest","code":"%s"},{"name":"directory","code":"ok"},{"name":"shares","code":"%s"},{"name":"witness","code":"%s"}]`
 	for status, change := range map[string]func(*manifest.Manifest){
-		`{"status":"ok",` + fmt.Sprintf(parts, "ok", "ok"):         nil,
-		`{"status":"warning",` + fmt.Sprintf(parts, "ends", "ok"):  func(m *manifest.Manifest) { m.NotAfter = manifesttest.Now.AddDate(0, 0, 13) },
-		`{"status":"fault",` + fmt.Sprintf(parts, "expired", "ok"): func(m *manifest.Manifest) { m.NotAfter = manifesttest.Now.Add(-time.Second) },
-		`{"status":"fault",` + fmt.Sprintf(parts, "ok", "missing"): func(m *manifest.Manifest) {
+		`{"status":"ok",` + fmt.Sprintf(parts, "ok", "ok", "ok"):         nil,
+		`{"status":"warning",` + fmt.Sprintf(parts, "ends", "ok", "ok"):  func(m *manifest.Manifest) { m.NotAfter = manifesttest.Now.AddDate(0, 0, 13) },
+		`{"status":"fault",` + fmt.Sprintf(parts, "expired", "ok", "ok"): func(m *manifest.Manifest) { m.NotAfter = manifesttest.Now.Add(-time.Second) },
+		`{"status":"warning",` + fmt.Sprintf(parts, "ok", "ok", "other"): func(m *manifest.Manifest) {
+			m.Evaluators[1].Witness = m.Evaluators[0].Witness
+		},
+		`{"status":"fault",` + fmt.Sprintf(parts, "ok", "missing", "ok"): func(m *manifest.Manifest) {
 			m.Sharings = append(m.Sharings, m.Sharings[0])
 			m.Sharings[1].Cohort++
 		},

@@ -8,6 +8,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 
 	"github.com/gorilla/mux"
@@ -68,14 +69,26 @@ type Unauthenticated = Problem
 // Unavailable RFC 9457. Title and detail are fixed texts for people.
 type Unavailable = Problem
 
+// AddCheckpointTextBody defines parameters for AddCheckpoint.
+type AddCheckpointTextBody = string
+
+// AddCheckpointTextRequestBody defines body for AddCheckpoint for text/plain ContentType.
+type AddCheckpointTextRequestBody = AddCheckpointTextBody
+
 // EvaluateJSONRequestBody defines body for Evaluate for application/json ContentType.
 type EvaluateJSONRequestBody = Evaluate
 
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
+	// AddCheckpoint Cosign a checkpoint of the registry's log
+	// (POST /add-checkpoint)
+	AddCheckpoint(w http.ResponseWriter, r *http.Request)
 	// ReadBudget What the party has left here
 	// (GET /budget)
 	ReadBudget(w http.ResponseWriter, r *http.Request)
+	// ReadCosigned The checkpoint that was cosigned last
+	// (GET /checkpoint)
+	ReadCosigned(w http.ResponseWriter, r *http.Request)
 	// Evaluate Evaluate blinded elements
 	// (POST /evaluations)
 	Evaluate(w http.ResponseWriter, r *http.Request)
@@ -96,11 +109,39 @@ type ServerInterfaceWrapper struct {
 
 type MiddlewareFunc func(http.Handler) http.Handler
 
+// AddCheckpoint operation middleware
+func (siw *ServerInterfaceWrapper) AddCheckpoint(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.AddCheckpoint(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // ReadBudget operation middleware
 func (siw *ServerInterfaceWrapper) ReadBudget(w http.ResponseWriter, r *http.Request) {
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.ReadBudget(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ReadCosigned operation middleware
+func (siw *ServerInterfaceWrapper) ReadCosigned(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ReadCosigned(w, r)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -269,6 +310,10 @@ func HandlerWithOptions(si ServerInterface, options GorillaServerOptions) http.H
 
 	r.HandleFunc(options.BaseURL+"/budget", wrapper.ReadBudget).Methods(http.MethodGet)
 
+	r.HandleFunc(options.BaseURL+"/add-checkpoint", wrapper.AddCheckpoint).Methods(http.MethodPost)
+
+	r.HandleFunc(options.BaseURL+"/checkpoint", wrapper.ReadCosigned).Methods(http.MethodGet)
+
 	r.HandleFunc(options.BaseURL+"/openapi.json", wrapper.ReadDescription).Methods(http.MethodGet)
 
 	r.HandleFunc(options.BaseURL+"/health", wrapper.ReadHealth).Methods(http.MethodGet)
@@ -357,6 +402,278 @@ type UnavailableApplicationProblemPlusJSONResponse struct {
 	Body Problem
 
 	Headers UnavailableResponseHeaders
+}
+
+type AddCheckpointRequestObject struct {
+	Body *AddCheckpointTextRequestBody
+}
+
+type AddCheckpointResponseObject interface {
+	VisitAddCheckpointResponse(w http.ResponseWriter) error
+}
+
+type AddCheckpoint200ResponseHeaders struct {
+	APIVersion *string
+}
+
+type AddCheckpoint200TextplainCharsetUtf8Response struct {
+	Body          io.Reader
+	Headers       AddCheckpoint200ResponseHeaders
+	ContentLength int64
+}
+
+func (response AddCheckpoint200TextplainCharsetUtf8Response) VisitAddCheckpointResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type AddCheckpoint400ApplicationProblemPlusJSONResponse struct {
+	RefusedApplicationProblemPlusJSONResponse
+}
+
+func (response AddCheckpoint400ApplicationProblemPlusJSONResponse) VisitAddCheckpointResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddCheckpoint401ApplicationProblemPlusJSONResponse struct {
+	UnauthenticatedApplicationProblemPlusJSONResponse
+}
+
+func (response AddCheckpoint401ApplicationProblemPlusJSONResponse) VisitAddCheckpointResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddCheckpoint403ResponseHeaders struct {
+	APIVersion *string
+}
+
+type AddCheckpoint403ApplicationProblemPlusJSONResponse struct {
+	Body    Problem
+	Headers AddCheckpoint403ResponseHeaders
+}
+
+func (response AddCheckpoint403ApplicationProblemPlusJSONResponse) VisitAddCheckpointResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddCheckpoint404ResponseHeaders struct {
+	APIVersion *string
+}
+
+type AddCheckpoint404ApplicationProblemPlusJSONResponse struct {
+	Body    Problem
+	Headers AddCheckpoint404ResponseHeaders
+}
+
+func (response AddCheckpoint404ApplicationProblemPlusJSONResponse) VisitAddCheckpointResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddCheckpoint406ApplicationProblemPlusJSONResponse struct {
+	NotAcceptableApplicationProblemPlusJSONResponse
+}
+
+func (response AddCheckpoint406ApplicationProblemPlusJSONResponse) VisitAddCheckpointResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(406)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddCheckpoint409ResponseHeaders struct {
+	APIVersion *string
+}
+
+type AddCheckpoint409TextxTlogSizeResponse struct {
+	Body          io.Reader
+	Headers       AddCheckpoint409ResponseHeaders
+	ContentLength int64
+}
+
+func (response AddCheckpoint409TextxTlogSizeResponse) VisitAddCheckpointResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "text/x.tlog.size")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(409)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type AddCheckpoint413ApplicationProblemPlusJSONResponse struct {
+	TooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response AddCheckpoint413ApplicationProblemPlusJSONResponse) VisitAddCheckpointResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddCheckpoint415ApplicationProblemPlusJSONResponse struct {
+	MediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response AddCheckpoint415ApplicationProblemPlusJSONResponse) VisitAddCheckpointResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddCheckpoint422ResponseHeaders struct {
+	APIVersion *string
+}
+
+type AddCheckpoint422ApplicationProblemPlusJSONResponse struct {
+	Body    Problem
+	Headers AddCheckpoint422ResponseHeaders
+}
+
+func (response AddCheckpoint422ApplicationProblemPlusJSONResponse) VisitAddCheckpointResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddCheckpoint500ApplicationProblemPlusJSONResponse struct {
+	InternalApplicationProblemPlusJSONResponse
+}
+
+func (response AddCheckpoint500ApplicationProblemPlusJSONResponse) VisitAddCheckpointResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddCheckpoint503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response AddCheckpoint503ApplicationProblemPlusJSONResponse) VisitAddCheckpointResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
 }
 
 type ReadBudgetRequestObject struct {
@@ -471,6 +788,163 @@ type ReadBudget503ApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ReadBudget503ApplicationProblemPlusJSONResponse) VisitReadBudgetResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReadCosignedRequestObject struct {
+}
+
+type ReadCosignedResponseObject interface {
+	VisitReadCosignedResponse(w http.ResponseWriter) error
+}
+
+type ReadCosigned200ResponseHeaders struct {
+	APIVersion *string
+}
+
+type ReadCosigned200TextplainCharsetUtf8Response struct {
+	Body          io.Reader
+	Headers       ReadCosigned200ResponseHeaders
+	ContentLength int64
+}
+
+func (response ReadCosigned200TextplainCharsetUtf8Response) VisitReadCosignedResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type ReadCosigned400ApplicationProblemPlusJSONResponse struct {
+	RefusedApplicationProblemPlusJSONResponse
+}
+
+func (response ReadCosigned400ApplicationProblemPlusJSONResponse) VisitReadCosignedResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReadCosigned401ApplicationProblemPlusJSONResponse struct {
+	UnauthenticatedApplicationProblemPlusJSONResponse
+}
+
+func (response ReadCosigned401ApplicationProblemPlusJSONResponse) VisitReadCosignedResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReadCosigned404ResponseHeaders struct {
+	APIVersion *string
+}
+
+type ReadCosigned404ApplicationProblemPlusJSONResponse struct {
+	Body    Problem
+	Headers ReadCosigned404ResponseHeaders
+}
+
+func (response ReadCosigned404ApplicationProblemPlusJSONResponse) VisitReadCosignedResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReadCosigned406ApplicationProblemPlusJSONResponse struct {
+	NotAcceptableApplicationProblemPlusJSONResponse
+}
+
+func (response ReadCosigned406ApplicationProblemPlusJSONResponse) VisitReadCosignedResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(406)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReadCosigned500ApplicationProblemPlusJSONResponse struct {
+	InternalApplicationProblemPlusJSONResponse
+}
+
+func (response ReadCosigned500ApplicationProblemPlusJSONResponse) VisitReadCosignedResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReadCosigned503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ReadCosigned503ApplicationProblemPlusJSONResponse) VisitReadCosignedResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -921,9 +1395,15 @@ func (response ReadDescription500ApplicationProblemPlusJSONResponse) VisitReadDe
 
 // StrictServerInterface represents all server handlers.
 type StrictServerInterface interface {
+	// AddCheckpoint Cosign a checkpoint of the registry's log
+	// (POST /add-checkpoint)
+	AddCheckpoint(ctx context.Context, request AddCheckpointRequestObject) (AddCheckpointResponseObject, error)
 	// ReadBudget What the party has left here
 	// (GET /budget)
 	ReadBudget(ctx context.Context, request ReadBudgetRequestObject) (ReadBudgetResponseObject, error)
+	// ReadCosigned The checkpoint that was cosigned last
+	// (GET /checkpoint)
+	ReadCosigned(ctx context.Context, request ReadCosignedRequestObject) (ReadCosignedResponseObject, error)
 	// Evaluate Evaluate blinded elements
 	// (POST /evaluations)
 	Evaluate(ctx context.Context, request EvaluateRequestObject) (EvaluateResponseObject, error)
@@ -974,6 +1454,38 @@ type strictHandler struct {
 	options     StrictHTTPServerOptions
 }
 
+// AddCheckpoint operation middleware
+func (sh *strictHandler) AddCheckpoint(w http.ResponseWriter, r *http.Request) {
+	var request AddCheckpointRequestObject
+
+	data, err := io.ReadAll(r.Body)
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't read body: %w", err))
+		return
+	}
+	body := AddCheckpointTextRequestBody(data)
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.AddCheckpoint(ctx, request.(AddCheckpointRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AddCheckpoint")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(AddCheckpointResponseObject); ok {
+		if err := validResponse.VisitAddCheckpointResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // ReadBudget operation middleware
 func (sh *strictHandler) ReadBudget(w http.ResponseWriter, r *http.Request) {
 	var request ReadBudgetRequestObject
@@ -991,6 +1503,30 @@ func (sh *strictHandler) ReadBudget(w http.ResponseWriter, r *http.Request) {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(ReadBudgetResponseObject); ok {
 		if err := validResponse.VisitReadBudgetResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ReadCosigned operation middleware
+func (sh *strictHandler) ReadCosigned(w http.ResponseWriter, r *http.Request) {
+	var request ReadCosignedRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ReadCosigned(ctx, request.(ReadCosignedRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ReadCosigned")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ReadCosignedResponseObject); ok {
+		if err := validResponse.VisitReadCosignedResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

@@ -129,7 +129,7 @@ func (c *ceremony) evaluatorKeys(port func() string) error {
 		c.evaluatorURLs = append(c.evaluatorURLs, url)
 		c.listen = append(c.listen, address)
 		if err := writeJSON(c.folder(name, "config.json"), object{
-			"data": "data", "shares": "shares", "tls": object{"cert": "keys/tls.crt", "key": "keys/tls.pem"}, "sealing": sealingKey,
+			"data": "data", "shares": "shares", "witnessKey": "keys/witness.key", "tls": object{"cert": "keys/tls.crt", "key": "keys/tls.pem"}, "sealing": sealingKey,
 			"pins": "pins.json", "manifest": "manifest.txt", "directory": "directory.txt",
 			"evaluation": address[0], "public": address[1],
 		}); err != nil {

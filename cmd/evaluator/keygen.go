@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/mod/sumdb/note"
 
+	"github.com/seinhuis/seinhuis/audit"
 	"github.com/seinhuis/seinhuis/cmd/internal/command"
 	"github.com/seinhuis/seinhuis/crypto/encoding"
 	"github.com/seinhuis/seinhuis/evaluator"
@@ -47,6 +48,13 @@ func keygen(_ context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	witness, err := safe.WriteNote(in("witness.key"), *name+"/witness")
+	if err != nil {
+		return err
+	}
+	if witness, err = audit.WitnessKey(witness); err != nil {
+		return err
+	}
 	box, err := safe.WriteHPKE(in("box.pem"))
 	if err != nil {
 		return err
@@ -59,12 +67,13 @@ func keygen(_ context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	stanza, err := json.MarshalIndent(struct {
-		Name string          `json:"name"`
-		URL  string          `json:"url"`
-		TLS  manifest.Pin    `json:"tls"`
-		Note string          `json:"note"`
-		Box  encoding.Base64 `json:"box"`
-	}{*name, *url, keys.SPKIHash(cert.Leaf), vkey, box.Bytes()}, "", "  ")
+		Name    string          `json:"name"`
+		URL     string          `json:"url"`
+		TLS     manifest.Pin    `json:"tls"`
+		Note    string          `json:"note"`
+		Box     encoding.Base64 `json:"box"`
+		Witness string          `json:"witness"`
+	}{*name, *url, keys.SPKIHash(cert.Leaf), vkey, box.Bytes(), witness}, "", "  ")
 	if err != nil {
 		return err
 	}
@@ -147,6 +156,15 @@ func (c *config) approve(m *manifest.Manifest, signer note.Signer, stdout io.Wri
 	}
 	if own.Name() != signer.Name() || own.KeyHash() != signer.KeyHash() {
 		return logging.Error("the manifest names another note key for this evaluator; give governance the vkey that keygen printed")
+	}
+	if c.WitnessKey != "" && self.Witness != "" {
+		key, err := c.safe.ReadLine(c.WitnessKey)
+		if err != nil {
+			return err
+		}
+		if ours, err := evaluator.WitnessNamed(key, self.Witness); err != nil || !ours {
+			return errors.Join(err, logging.Error("the manifest names another witness key for this evaluator; give governance what keygen printed with the key under witnessKey"))
+		}
 	}
 	shares, err := evaluator.ReadShares(c.Shares)
 	if err != nil {

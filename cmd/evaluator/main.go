@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/seinhuis/seinhuis/cmd/internal/command"
@@ -22,6 +23,7 @@ var usage = `evaluator: holds one share of Seinhuis' keys and evaluates blinded 
       Makes this evaluator's keys in FOLDER and prints, as JSON, what governance
       puts under "evaluators" in the manifest, beside an "index". Files:
         tls.pem   the key of tls.crt, which the manifest pins
+        witness.key  cosigns the registry's log; in no backup
         note.key  signs manifests and dealings; best kept off the machine that serves
         box.pem   opens what is dealt to this evaluator; kept where note.key is
 ` + fmt.Sprintf(command.KeysUsage, "evaluator", "a sealing key") + `  evaluator deal -config FILE -key note.key -draft NOTE -epoch N -cohorts A-B
@@ -52,6 +54,8 @@ FILE is JSON; unknown fields are refused; paths are relative to its folder:
     "shares":     "shares",                 folder: the share files, *.json
     "tls":        {"cert": "keys/tls.crt", "key": "keys/tls.pem"},
     "sealing":    "/etc/seinhuis/sealing.key",  or "credential:NAME"; without it keys lie in clear
+    "witnessKey": "keys/witness.key",       what it has cosigned is noted beside it; left out
+                                            when the manifest names no witness key
     "pins":       "pins.json",              whose signatures count
     "manifest":   "manifest.txt",
     "directory":  "directory.txt",
@@ -94,6 +98,7 @@ type config struct {
 	Shares string `json:"shares"`
 	command.Front
 	Sealing    string `json:"sealing"`
+	WitnessKey string `json:"witnessKey"`
 	Pins       string `json:"pins"`
 	Manifest   string `json:"manifest"`
 	Directory  string `json:"directory"`
@@ -128,6 +133,12 @@ func readConfig(file string) (*config, error) {
 		return nil, err
 	}
 	c.TLS.Safe = c.safe
+	if c.WitnessKey != "" && !filepath.IsAbs(c.WitnessKey) {
+		c.WitnessKey = filepath.Join(filepath.Dir(file), c.WitnessKey)
+	}
+	if c.WitnessKey != "" && command.Inside(c.Data, c.WitnessKey) {
+		return nil, fmt.Errorf("%s: witnessKey lies inside data; put it beside it, so that a data folder that was put back is seen to be older than what the key has cosigned", file)
+	}
 	if c.Operations == "" {
 		c.Operations = "127.0.0.1:0"
 	}

@@ -136,7 +136,7 @@ func (s *site) publish(t *testing.T) {
 func (s *site) configure(t *testing.T, change func(map[string]any)) {
 	t.Helper()
 	c := map[string]any{
-		"data": "data", "shares": "shares", "tls": map[string]any{"cert": "keys/tls.crt", "key": "keys/tls.pem"},
+		"data": "data", "shares": "shares", "tls": map[string]any{"cert": "keys/tls.crt", "key": "keys/tls.pem"}, "witnessKey": "keys/witness.key",
 		"pins": "pins.json", "manifest": "manifest.txt", "directory": "directory.txt",
 		"evaluation": "127.0.0.1:0", "public": "127.0.0.1:0",
 	}
@@ -267,6 +267,9 @@ func TestSignRefuses(t *testing.T) {
 		"another_note_key_in_the_manifest": {func(t *testing.T, s *site) {
 			_, s.Manifest.Evaluators[1].Note = manifesttest.Signer(t, "evaluator-2")
 		}, nil, "names another note key"},
+		"another_witness_key_in_the_manifest": {func(_ *testing.T, s *site) {
+			s.Manifest.Evaluators[1].Witness = manifesttest.New(t, 2, 3).Manifest.Evaluators[1].Witness
+		}, nil, "names another witness key"},
 		"share_readable_by_others": {func(t *testing.T, s *site) {
 			if err := os.Chmod(s.in("shares/1.json"), 0o644); err != nil {
 				t.Fatal(err)
@@ -475,6 +478,18 @@ func TestServeRefuses(t *testing.T) {
 		"shares_inside_data": {func(t *testing.T, s *site) {
 			s.configure(t, func(c map[string]any) { c["shares"] = "data/shares" })
 		}, "shares lies inside data"},
+		"witness_key_inside_data": {func(t *testing.T, s *site) {
+			s.configure(t, func(c map[string]any) { c["witnessKey"] = "data/witness.key" })
+		}, "witnessKey lies inside data"},
+		"witness_key_missing": {func(t *testing.T, s *site) {
+			s.configure(t, func(c map[string]any) { delete(c, "witnessKey") })
+		}, "say under witnessKey where it lies"},
+		"witness_key_of_another_kind": {func(t *testing.T, s *site) {
+			if err := keys.WriteSecret(s.in("keys/other.key"), 32); err != nil {
+				t.Fatal(err)
+			}
+			s.configure(t, func(c map[string]any) { c["witnessKey"] = "keys/other.key" })
+		}, evaluator.ErrWitnessKey.Error()},
 		"share_of_another_key": {func(t *testing.T, s *site) {
 			_, dealt, err := oprf.Deal(2, 3)
 			if err != nil {

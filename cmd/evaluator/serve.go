@@ -21,6 +21,7 @@ type node struct {
 	config    *config
 	trust     *manifest.Trust
 	evaluator *evaluator.Evaluator
+	witness   *evaluator.Witness // nil when it is none
 }
 
 func serve(ctx context.Context, args []string, _, stderr io.Writer) error {
@@ -60,8 +61,12 @@ func (n *node) serve(ctx context.Context, budgets *evaluator.Budgets, log *slog.
 	if n.evaluator, err = evaluator.New(budgets, time.Now, m, self.Index, shares); err != nil {
 		return err
 	}
+	if n.witness, err = n.config.witness(budgets, self); err != nil {
+		return err
+	}
 	n.warn(log)
 	server := evaluation.New(n.evaluator, func() *manifest.Directory { _, d := n.trust.Current(); return d }, time.Now, log)
+	server.Witness = n.witness
 
 	s, ctx := command.NewService(ctx, log)
 	n.config.ListenParties(s, "evaluation", n.config.Evaluation, server.Evaluation(), server.Known)
@@ -81,6 +86,24 @@ func (n *node) serve(ctx context.Context, budgets *evaluator.Budgets, log *slog.
 	command.Measure(server.Metrics(), "evaluator", time.Now, n.trust.Current)
 	s.KeepCertificates(server.Metrics(), n.config.Kept(n.named)...)
 	return s.Run("evaluator", self.Index, "manifest", m.Version)
+}
+
+const errNoWitness = logging.Error("the manifest names a witness key for this evaluator; say under witnessKey where it lies, or make one with keygen in an empty folder and have governance put it in the manifest")
+
+// witness opens the key to cosign the log with. Another one than the manifest names is
+// no fault: it may be the next manifest's, and parties have their answers all the same.
+func (c *config) witness(budgets *evaluator.Budgets, self manifest.Evaluator) (*evaluator.Witness, error) {
+	if c.WitnessKey == "" {
+		if self.Witness != "" {
+			return nil, errNoWitness
+		}
+		return nil, nil
+	}
+	key, err := c.safe.ReadLine(c.WitnessKey)
+	if err != nil {
+		return nil, err
+	}
+	return evaluator.OpenWitness(budgets, key, c.WitnessKey)
 }
 
 // reload takes over what it can: a manifest that is in force is not undone because
@@ -116,5 +139,9 @@ func (n *node) warn(log *slog.Logger) {
 	}
 	if n := n.evaluator.Replaced(); n > 0 {
 		log.Warn("replaced shares kept", "shares", n)
+	}
+	vkey := n.evaluator.Self().Witness
+	if n.witness == nil && vkey != "" || n.witness != nil && !n.witness.Named(vkey) {
+		log.Warn("not a witness")
 	}
 }

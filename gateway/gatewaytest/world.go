@@ -361,6 +361,8 @@ func (w *World) startEvaluator(i int) {
 	w.must(err)
 	w.engines = append(w.engines, engine)
 	server := evaluation.New(engine, func() *manifest.Directory { _, d := w.trust(); return d }, w.Now, w.Log.Logger())
+	server.Witness, err = evaluator.OpenWitness(budgets, w.Witnesses[i], filepath.Join(w.t.TempDir(), "witness.key"))
+	w.must(err)
 	w.operations = append(w.operations, server.Operations())
 	e := &w.Manifest.Evaluators[i]
 	e.URL, e.TLS = w.listen(e.Name, w.Faults[i].wrap(server.Evaluation(), "proof"), server.Known)
