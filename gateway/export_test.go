@@ -3,6 +3,7 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"testing"
 	"time"
@@ -218,4 +219,11 @@ func ForgetMessagesOn(t testing.TB, p *Party) {
 	if err := p.commit(b); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// HasReadFeedOf tells whether the party has read its feed since the registry has been this
+// incarnation, and has made the jobs that follow from that.
+func (p *Party) HasReadFeedOf(incarnation [16]byte) bool {
+	at, err := get[feedState](p.g.store.view, p.key.feed())
+	return err == nil && bytes.Equal(at.Incarnation, incarnation[:]) && at.Lacks.IsZero()
 }

@@ -308,6 +308,9 @@ func (p *Party) retold(b *batch, msg *Message, before bool) (bool, error) {
 	if other == nil {
 		return before, nil
 	}
+	if msg.Kind == api.EventLeft && before && other.Present && other.Doubt.IsZero() {
+		return false, nil // it was taken for gone, or had left, and came back meanwhile
+	}
 	if !before && !m.knows(*other, *msg) {
 		if msg.Kind == api.EventJoined && other.Present {
 			msg.Kind = api.EventCard // all that is new about it
@@ -412,10 +415,10 @@ func (p *Party) sweepDoubts(v view) error {
 // knows tells whether a message about a member says what is known of it.
 func (m *Match) knows(other Member, msg Message) bool {
 	switch msg.Kind {
-	case api.EventJoined: // without a card it has left since, which is told next
-		return other.Present && (msg.Other.Card.IsZero() || msg.Rev <= other.Rev || msg.Other.Card == other.Card)
+	case api.EventJoined: // without a card it has left since, which is told next, or was
+		return msg.Other.Card.IsZero() || other.Present && (msg.Rev <= other.Rev || msg.Other.Card == other.Card)
 	case api.EventCard:
-		return other.Present && !msg.Other.Card.IsZero() && (msg.Rev <= other.Rev || other.Rev == 0 && msg.Other.Card == other.Card)
+		return !other.Present && msg.Other.Card.IsZero() || other.Present && !msg.Other.Card.IsZero() && (msg.Rev <= other.Rev || other.Rev == 0 && msg.Other.Card == other.Card)
 	case api.EventLeft:
 		return !other.Present
 	case api.EventAnswer:

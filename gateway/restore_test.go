@@ -298,6 +298,9 @@ func (d *drill) check() {
 		return fmt.Sprint(got) == fmt.Sprint(want)
 	})
 	d.checkMatches(false)
+	for _, p := range d.parties { // a doubt is a day old a day after this
+		within(d.T, func() string { return "a feed was not read since the restore" }, func() bool { return p.HasReadFeedOf(d.w.Matcher.Store.Incarnation()) })
+	}
 	// Whoever was withdrawn before the others were there again has nobody to tell of it.
 	d.w.Advance(25 * time.Hour)
 	d.sweep()

@@ -186,6 +186,9 @@ func (m *Matcher) place(st api.Statement) registry.Idx {
 // place and tells that nothing was created. A refusal comes before anything is
 // written.
 func (c *change) submit(signal *registry.Signal, refusal error) (created bool, err error) {
+	if refusal == nil {
+		c.wake(signal.Statement)
+	}
 	stored, found := c.find(signal.Party)
 	if found && stored.SID == signal.SID && signal.Signed.Hash() == stored.Signed.Hash() {
 		*signal = stored
@@ -354,8 +357,9 @@ type change struct {
 	live  []registry.Signal
 	hasty bool // the withdrawal; see Outcome
 
-	coming *api.Statement // that was admitted, when there is one alone
-	taken  int            // signals that were counted for the quota
+	coming  *api.Statement    // that was admitted, when there is one alone
+	resting []registry.Signal // whose day has come, and that may have been renewed; see rests
+	taken   int               // signals that were counted for the quota
 }
 
 func (m *Matcher) change(ctx context.Context, adm registry.Admission, idx registry.Idx, fn func(*change) error) error {
@@ -368,7 +372,7 @@ func (m *Matcher) changeIn(adm registry.Admission, idx registry.Idx, tx registry
 }
 
 func (c *change) run(fn func(*change) error) error {
-	if err := c.expire(func(s registry.Signal) encoding.Date { return s.Expires }); err != nil {
+	if err := c.expire(func(s registry.Signal) encoding.Date { return s.Expires }, c.rests); err != nil {
 		return err
 	}
 	return fn(c)
@@ -378,18 +382,25 @@ func (c *change) run(fn func(*change) error) error {
 // changes leave that to the sweep: they can be withdrawals, which are still taken.
 func (m *Matcher) endIn(adm registry.Admission, idx registry.Idx, tx registry.Tx) error {
 	c := &change{m: m, adm: adm, idx: idx, tx: tx}
-	return c.expire(adm.EndOf)
+	return c.expire(adm.EndOf, func(registry.Signal) bool { return false })
 }
 
 // expire ends every signal whose day has come, day by day, as if the clock's work
 // had been done each midnight. Those who leave at one midnight are not told of
-// each other.
-func (c *change) expire(end func(registry.Signal) encoding.Date) error {
+// each other. Those that rest are not ended.
+func (c *change) expire(end func(registry.Signal) encoding.Date, rests func(registry.Signal) bool) error {
 	all, err := c.tx.Signals()
 	if err != nil {
 		return err
 	}
 	c.spare(all)
+	all = slices.DeleteFunc(all, func(s registry.Signal) bool {
+		if rests(s) {
+			c.resting = append(c.resting, s)
+			return true
+		}
+		return false
+	})
 	slices.SortStableFunc(all, func(a, b registry.Signal) int { return end(a).Compare(end(b)) })
 	c.live = all
 	for len(c.live) > 0 && end(c.live[0]).Compare(c.adm.Day) <= 0 {
@@ -418,6 +429,9 @@ func (c *change) find(party api.PartyID) (registry.Signal, bool) {
 // put stores a new signal or a revision of what is stored, settles the match and, for a
 // revision, tells the others that there is a new card.
 func (c *change) put(s *registry.Signal, revises bool) error {
+	if err := c.endResting(revises); err != nil {
+		return err
+	}
 	c.live = slices.DeleteFunc(c.live, func(o registry.Signal) bool { return o.Party == s.Party })
 	event, action := "signal.register", audit.Create
 	if revises {
@@ -481,7 +495,7 @@ func (c *change) settle() error {
 	if err != nil {
 		return err
 	}
-	after := settle(before, c.live)
+	after := settle(before, c.live, c.resting...)
 	for _, e := range after.events {
 		if e.Kind == api.EventEnded && c.m.afterRestore(c.adm.Now, lackFor) {
 			continue // who left was told; whether somebody else is there is not known yet
@@ -498,13 +512,20 @@ func (c *change) settle() error {
 
 // emit tells an event to a recipient that lives here.
 func (c *change) emit(e registry.Event) (err error) {
-	to, _ := c.find(e.Recipient.Party)
+	to, lives := c.find(e.Recipient.Party)
+	if i := c.restsAt(e.Recipient); !lives && i >= 0 {
+		to = c.resting[i]
+	}
 	e.Idx, e.Epoch = c.idx, c.m.Keys.EpochAt(c.idx, to.Statement)
 	e.ID, err = api.EventIDOf(e.Recipient.Party, e.Recipient.SID, e.Other.Party, e.Other.SID, e.Kind, e.Rev)
 	if err != nil {
 		return err
 	}
-	return c.tx.Emit(e, c.adm.Day.AddDate(rememberYears, 0, 0))
+	remember := c.adm.Day.AddDate(rememberYears, 0, 0)
+	if e.Kind == api.EventLeft && len(c.adm.Restores) > 0 {
+		return c.tx.Repeat(e, remember) // it may have left before, and come back since
+	}
+	return c.tx.Emit(e, remember)
 }
 
 // grant logs what is done and gives what the receipt will say of it.

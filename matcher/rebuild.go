@@ -195,6 +195,9 @@ func (r *rebuilding) commit(ctx context.Context) error {
 	}
 	err := r.m.Store.UpdateAll(ctx, idxs, func(idx registry.Idx, tx registry.Tx) error {
 		return r.m.changeIn(r.adm, idx, tx, func(c *change) error {
+			if err := c.endResting(false); err != nil {
+				return err
+			}
 			if r.scanned[idx] {
 				if err := c.depart(r.epoch); err != nil {
 					return err

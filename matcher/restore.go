@@ -19,9 +19,9 @@ import (
 // taken of that, and what waits until it has come.
 
 const (
-	// sweepWaits is how long after a restore the sweep leaves signals there whose day has
-	// come: what renewed them may be on its way. They match nobody meanwhile.
-	sweepWaits = time.Hour
+	// restsFor is how long after a restore signals rest whose day has come: what renewed
+	// them may be on its way. They match nobody meanwhile. Gateways doubt others as long.
+	restsFor = 24 * time.Hour
 	// lackFor is how long after a restore a match may lack members of whom it does not
 	// know: as long as a statement may lie in a queue.
 	lackFor = registry.MaxAge
@@ -31,6 +31,45 @@ const (
 func (m *Matcher) afterRestore(now time.Time, d time.Duration) bool {
 	restores := m.Store.Restores()
 	return len(restores) > 0 && now.Before(restores[len(restores)-1].At.Add(d))
+}
+
+// Rests tells whether signals whose day has come are left there, because the store was
+// just restored.
+func (m *Matcher) Rests(now time.Time) bool { return m.afterRestore(now, restsFor) }
+
+// rests tells whether a signal is neither live nor ended: its day has come, and its party,
+// who has said nothing since the restore, may have renewed it before. It stays in its
+// match, so that nobody is told that it left if it was; it meets nobody, and nobody who
+// asks is shown anything of it.
+func (c *change) rests(s registry.Signal) bool {
+	return c.m.Rests(c.adm.Now) && c.lacking(s) && s.Expires.Compare(c.adm.Day) <= 0
+}
+
+func (c *change) restsAt(m registry.Member) int {
+	return slices.IndexFunc(c.resting, func(s registry.Signal) bool { return member(s) == m })
+}
+
+// wake has a signal that rests live if the statement is its renewal.
+func (c *change) wake(s api.Statement) {
+	if i := c.restsAt(registry.Member{Party: s.Party, SID: s.SID}); i >= 0 && s.Rev > c.resting[i].Rev {
+		c.resting[i].Expires = s.Expires
+		c.live, c.resting = append(c.live, c.resting[i]), slices.Delete(c.resting, i, i+1)
+	}
+}
+
+// endResting ends what rests when a signal comes that the store did not have: it is not
+// known whether the two have met.
+func (c *change) endResting(revises bool) error {
+	if revises || len(c.resting) == 0 {
+		return nil
+	}
+	for _, s := range c.resting {
+		if _, err := c.bury(s, api.Hash{}, "signal.expire"); err != nil {
+			return err
+		}
+	}
+	c.resting = nil
+	return c.settle()
 }
 
 // again tells whether a statement may be one that was taken, and that the store lacks.
@@ -201,6 +240,9 @@ func (m *Matcher) Replay(ctx context.Context, ended []registry.Ended) (done Repl
 
 // replay ends a signal as it was ended before, unless the clock has ended it meanwhile.
 func (c *change) replay(e registry.Ended) error {
+	if i := c.restsAt(e.Member); i >= 0 { // no longer
+		c.live, c.resting = append(c.live, c.resting[i]), slices.Delete(c.resting, i, i+1)
+	}
 	s, stands := c.find(e.Party)
 	if !stands || s.SID != e.SID {
 		return nil
@@ -236,7 +278,7 @@ func (c *change) replayEarlier(s registry.Signal, e registry.Ended) error {
 	if err != nil {
 		return err
 	}
-	after := settle(before, c.live)
+	after := settle(before, c.live, c.resting...)
 	return errors.Join(c.tx.RemoveSignal(s), c.tx.PutMatch(after.match))
 }
 

@@ -3,10 +3,12 @@
 package matcher_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -255,7 +257,7 @@ func TestARenewalThatTheBackupLacks(t *testing.T) {
 	}
 	// Without its renewal it goes, later.
 	w.Restore("backup")
-	w.Advance(2 * time.Hour)
+	w.Advance(25 * time.Hour)
 	if _, err := w.Sweep(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -337,4 +339,145 @@ func TestAnswersAfterARestore(t *testing.T) {
 	if got := w.Told(0); !slices.Equal(got, []string{"joined " + string(matchertest.Party(1)), "left " + string(matchertest.Party(1))}) {
 		t.Errorf("told %q", got)
 	}
+}
+
+// A signal that the clock has ended since a restore, and whose renewal comes late, is told
+// of anew; when it is withdrawn then, the others are told that it left, once more. A feed
+// that is read from its start does not say that it left before.
+func TestWhoCameBackLeavesAgain(t *testing.T) {
+	w := matchertest.New(t, 2)
+	w.KeepJournal()
+	soon := func(st *api.Statement) { st.Expires = registry.Today(w.Now()).AddDate(0, 0, 3) }
+	paper := w.Write(0, matchertest.Child(1), api.NewSID(), 1, soon)
+	if _, err := w.Send(paper); err != nil {
+		t.Fatal(err)
+	}
+	w.Signal(1, matchertest.Child(1))
+	w.Backup("backup")
+	renewed := w.Write(0, matchertest.Child(1), paper.Statement.SID, 2)
+	if _, err := w.Send(renewed); err != nil {
+		t.Fatal(err)
+	}
+	w.Advance(4 * 24 * time.Hour)
+	w.Restore("backup")
+	w.Advance(50 * time.Hour)
+	if _, err := w.Sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	joined, left := "joined "+string(matchertest.Party(0)), "left "+string(matchertest.Party(0))
+	if got := w.Told(1); !slices.Equal(got, []string{joined, left}) {
+		t.Fatalf("told %q: nothing is tried", got)
+	}
+	if _, err := w.Send(renewed); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.Told(1); !slices.Equal(got, []string{joined, joined}) {
+		t.Errorf("who is there again is told of as %q", got)
+	}
+	w.Withdraw(renewed)
+	if got := w.Told(1); !slices.Equal(got, []string{joined, left, joined, left}) {
+		t.Errorf("told %q", got)
+	}
+}
+
+// For a day a signal whose day came in the backup rests: its renewal is told to nobody, be
+// it sent alone or in an import, and whatever else comes of the child. It meets nobody.
+func TestASignalRests(t *testing.T) {
+	joined, left := "joined "+string(matchertest.Party(0)), "left "+string(matchertest.Party(0))
+	for name, c := range map[string]struct {
+		meanwhile func(w *matchertest.World, other matchertest.Paper)
+		late      time.Duration
+		renew     func(w *matchertest.World, p matchertest.Paper) error
+		want      []string // of the one who had met it
+	}{
+		"and_the_other_revises":  {meanwhile: func(w *matchertest.World, other matchertest.Paper) { w.Revise(other) }, want: []string{joined}},
+		"and_the_other_answers":  {meanwhile: answersTheFirst, want: []string{joined}},
+		"and_comes_in_an_import": {renew: inAnImport, want: []string{joined}},
+		"and_the_sweep_goes":     {meanwhile: sweeps, want: []string{joined}},
+		"and_is_a_day_late":      {late: 2 * time.Hour, meanwhile: sweeps, want: []string{joined, joined}},
+		"and_a_third_comes": {
+			meanwhile: func(w *matchertest.World, _ matchertest.Paper) { w.Signal(2, matchertest.Child(1)) },
+			want:      []string{joined, "joined " + string(matchertest.Party(2)), joined},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := matchertest.New(t, 3)
+			w.KeepJournal()
+			soon := func(st *api.Statement) { st.Expires = registry.Today(w.Now()).AddDate(0, 0, 3) }
+			paper := w.Write(0, matchertest.Child(1), api.NewSID(), 1, soon)
+			if _, err := w.Send(paper); err != nil {
+				t.Fatal(err)
+			}
+			other := w.Signal(1, matchertest.Child(1))
+			w.Backup("backup")
+			renewed := w.Write(0, matchertest.Child(1), paper.Statement.SID, 2)
+			if _, err := w.Send(renewed); err != nil {
+				t.Fatal(err)
+			}
+			w.Advance(4 * 24 * time.Hour)
+			w.Restore("backup")
+			w.Advance(23*time.Hour + c.late)
+			if c.meanwhile != nil {
+				c.meanwhile(w, other)
+			}
+			if c.late == 0 {
+				for _, e := range w.Feed(2) {
+					if e.Other.Party == matchertest.Party(0) {
+						t.Errorf("one that rests meets somebody: %s", e.Kind)
+					}
+				}
+				for _, e := range w.Feed(1) {
+					if e.Other.Party == matchertest.Party(0) && len(e.Other.Card) > 0 {
+						t.Error("one that rests shows its card")
+					}
+				}
+			}
+			if c.renew == nil {
+				c.renew = func(w *matchertest.World, p matchertest.Paper) error { _, err := w.Send(p); return err }
+			}
+			if err := c.renew(w, renewed); err != nil {
+				t.Fatal(err)
+			}
+			got := w.Told(1)
+			if c.late == 0 {
+				got = slices.DeleteFunc(got, func(told string) bool { return strings.HasPrefix(told, "card ") }) // the renewal's own
+			}
+			if !slices.Equal(got, c.want) {
+				t.Errorf("told %q, want %q", got, c.want)
+			}
+			if m := w.MatchOf(other); len(m.Members) < 2 || !slices.ContainsFunc(m.Members, func(m registry.Member) bool { return m.SID == paper.Statement.SID }) {
+				t.Errorf("the match has %v", m.Members)
+			}
+			w.Withdraw(renewed)
+			if got := w.Told(1); got[len(got)-1] != left {
+				t.Errorf("at the end it is told %q", got)
+			}
+			if done, err := w.Check(t.Context(), func(d matcher.Difference) { t.Error(d) }); err != nil || done.Differences > 0 {
+				t.Error(done, err)
+			}
+		})
+	}
+}
+
+func sweeps(w *matchertest.World, _ matchertest.Paper) {
+	if _, err := w.Sweep(context.Background()); err != nil {
+		panic(err)
+	}
+}
+
+// answersTheFirst has the other answer whom the feed told it of first.
+func answersTheFirst(w *matchertest.World, other matchertest.Paper) {
+	e := w.Feed(1)[0]
+	first := matchertest.Paper{Statement: api.Statement{Party: e.Other.Party, SID: e.Other.SID}}
+	if _, err := w.Act(context.Background(), other.Statement.Party, w.Answer(other, first, api.AnswerWillCall)); err != nil {
+		panic(err)
+	}
+}
+
+func inAnImport(w *matchertest.World, p matchertest.Paper) error {
+	out, err := w.Import(context.Background(), p.Statement.Party, []api.Submission{p.Submission})
+	if err == nil {
+		err = out[0].Refused
+	}
+	return err
 }

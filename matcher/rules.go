@@ -26,11 +26,13 @@ type settled struct {
 //   - with fewer than two the match has ended, and forms anew as another match.
 //
 // live holds at most one signal of each party. Signals that have left are not in
-// it, so what is said of a leaver is what the match remembers: party and sid.
-func settle(match registry.Match, live []registry.Signal) settled {
+// it, so what is said of a leaver is what the match remembers: party and sid. Whoever
+// rests stays a member if it is one, and joins nobody; see rests.
+func settle(match registry.Match, live []registry.Signal, resting ...registry.Signal) settled {
 	out := settled{match: match}
 	lives := func(m registry.Member) bool {
-		return slices.ContainsFunc(live, func(s registry.Signal) bool { return member(s) == m })
+		is := func(s registry.Signal) bool { return member(s) == m }
+		return slices.ContainsFunc(live, is) || slices.ContainsFunc(resting, is)
 	}
 	tell := func(to registry.Member, kind api.EventKind, other registry.Member, rev uint64) {
 		out.events = append(out.events, registry.Event{

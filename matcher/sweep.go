@@ -26,8 +26,9 @@ var sweepBatch = 200
 // ended, and lets the store drop what nobody needs any more. It returns how many idxs
 // it visited.
 func (m *Matcher) Sweep(ctx context.Context) (int, error) {
-	if m.afterRestore(m.Time(), sweepWaits) {
-		return 0, nil
+	adm, err := m.admission(ctx)
+	if err != nil || m.Rests(adm.Now) && !adm.Sunset() {
+		return 0, err
 	}
 	s := sweep{m: m}
 	for more := true; more; {

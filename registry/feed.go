@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/hex"
+	"slices"
 	"time"
 
 	"github.com/seinhuis/seinhuis/api"
@@ -41,6 +42,11 @@ func Deliver(ctx context.Context, store Store, party api.PartyID, cursor string,
 	}
 	out := api.Events{Items: make([]api.Event, 0, len(events)), Next: formatCursor(incarnation, last), Lacks: lacks, Incarnation: incarnation[:]}
 	for _, e := range events {
+		if back, err := cameBack(ctx, store, e); err != nil {
+			return api.Events{}, err
+		} else if back {
+			continue
+		}
 		item, err := present(ctx, store, e, Today(now))
 		if err != nil {
 			return api.Events{}, err
@@ -48,6 +54,17 @@ func Deliver(ctx context.Context, store Store, party api.PartyID, cursor string,
 		out.Items = append(out.Items, item)
 	}
 	return out, nil
+}
+
+// cameBack tells whether an event says that a signal left which is in the match again: at
+// a store that was restored the clock can end what has been renewed, until the renewal
+// comes again. That it is there is told behind this.
+func cameBack(ctx context.Context, store Store, e Event) (bool, error) {
+	if e.Kind != api.EventLeft || len(store.Restores()) == 0 {
+		return false, nil
+	}
+	match, err := store.Match(ctx, e.Idx)
+	return slices.Contains(match.Members, e.Other) && slices.Contains(match.Members, e.Recipient), err
 }
 
 func present(ctx context.Context, store Store, e Event, today encoding.Date) (api.Event, error) {

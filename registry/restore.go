@@ -43,8 +43,9 @@ type Restore struct {
 }
 
 // beforeBackup is how long before a backup something can have been dated that is not
-// in it: an import takes minutes from the time on its receipts to its commit.
-const beforeBackup = time.Hour
+// in it: what a [Clock] goes by can go back within a day, and an import takes minutes from
+// the time on its receipts to its commit.
+const beforeBackup = 25 * time.Hour
 
 // Lacks is from when on a store may lack what it receipted before its last restore;
 // zero when it lacks nothing.

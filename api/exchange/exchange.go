@@ -250,7 +250,7 @@ func (s *Server) health(ctx context.Context) (h edge.Health) {
 	}
 	h.AddUntil("manifest", registry.Ends(man), now)
 	h.AddUntil("directory", dir.NotAfter, now)
-	if due && registry.Since(day, now) > tooLate {
+	if due && registry.Since(day, now) > tooLate && !s.Matcher.Rests(now) {
 		h.Add("sweep", edge.PartLate, edge.HealthWarning)
 	} else {
 		h.Add("sweep", edge.PartOK, edge.HealthOK)

@@ -102,7 +102,7 @@ func (s *Server) Measure(ctx context.Context) error {
 		s.lag.held = clock.Held
 		s.tellClock(clock)
 	}
-	if due {
+	if due && !s.Matcher.Rests(now) {
 		s.lag.expired = registry.Since(day, now)
 	}
 	return nil

@@ -55,7 +55,7 @@ func makeBackup(ctx context.Context, args []string, stdout, stderr io.Writer) er
 		if err != nil {
 			return fmt.Errorf("%w (does the registry run? then its configuration has no control)", err)
 		}
-		done, err = c.backup(m, trust, folder)
+		done, err = c.backup(ctx, m, trust, folder)
 		if err := errors.Join(err, m.Store.Close()); err != nil {
 			return err
 		}
@@ -63,11 +63,20 @@ func makeBackup(ctx context.Context, args []string, stdout, stderr io.Writer) er
 	return json.NewEncoder(stdout).Encode(done)
 }
 
-// backup makes a backup of an open store.
-func (c *config) backup(m *matcher.Matcher, trust *manifest.Trust, to string) (backup.Summary, error) {
+// backup makes a backup of an open store, dated no later than what the store takes next:
+// the clock may be wrong, and be held.
+func (c *config) backup(ctx context.Context, m *matcher.Matcher, trust *manifest.Trust, to string) (backup.Summary, error) {
+	clock, err := m.Clock(ctx)
+	if err != nil {
+		return backup.Summary{}, err
+	}
+	taken := clock.Now
+	if clock.Says.Before(taken) {
+		taken = clock.Says
+	}
 	now := trust.InForce()
 	notes := map[string][]byte{"manifest.txt": now.ManifestNote, "directory.txt": now.DirectoryNote}
-	return backup.Make(vfs.Default, m.Store.(*pebblestore.Store), m.Keys, to, notes, time.Now())
+	return backup.Make(vfs.Default, m.Store.(*pebblestore.Store), m.Keys, to, notes, taken)
 }
 
 // A backupRequest is what is asked at the control socket.
@@ -106,7 +115,7 @@ func (c *config) listenControl(ctx context.Context, s *command.Service, m *match
 		}
 		var done backup.Summary
 		if err == nil {
-			done, err = c.backup(m, trust, asked.To)
+			done, err = c.backup(r.Context(), m, trust, asked.To)
 		}
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)

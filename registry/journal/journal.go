@@ -254,7 +254,8 @@ func (j *Journal) Trim(today encoding.Date) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	before := today.AddDate(0, 0, -KeepDays)
-	for len(j.files) > 1 && registry.Today(j.files[1].begun).Compare(before) < 0 {
+	old := func(f file) bool { return registry.Today(f.begun).Compare(before) < 0 }
+	for len(j.files) > 1 && old(j.files[0]) && old(j.files[1]) { // both: a clock may have been far behind
 		if err := j.fs.Remove(j.fs.PathJoin(j.folder, j.files[0].name)); err != nil {
 			return err
 		}

@@ -329,3 +329,33 @@ func TestAJournalOnAFullDisk(t *testing.T) {
 		t.Errorf("it has %d groups: %v", groups, err)
 	}
 }
+
+// What was begun while the clock was far behind says nothing of how old that before it is.
+func TestTrimAfterAClockThatWasBehind(t *testing.T) {
+	w := newWorld(t)
+	j := w.open()
+	at := func(now time.Time, n byte) {
+		t.Helper()
+		w.now = now
+		if _, err := j.Append([]registry.Ended{ended(n)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	at(day, 1)
+	at(day.AddDate(-1, 0, 0), 2)
+	at(day.AddDate(0, 0, 1), 3)
+	if err := j.Trim(registry.Today(w.now)); err != nil {
+		t.Fatal(err)
+	}
+	if groups, err := j.Check(); err != nil || groups != 3 {
+		t.Errorf("of three groups %d are left: %v", groups, err)
+	}
+	w.now = day.AddDate(0, 0, journal.KeepDays+3)
+	at(w.now, 4)
+	if err := j.Trim(registry.Today(w.now)); err != nil {
+		t.Fatal(err)
+	}
+	if groups, err := j.Check(); err != nil || groups > 2 {
+		t.Errorf("%d groups are left: %v", groups, err)
+	}
+}

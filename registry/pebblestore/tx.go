@@ -224,21 +224,31 @@ func (t *tx) PutMatch(m registry.Match) error {
 // Emit implements registry.Tx. An event id belongs to one idx, so the lock of the
 // idx keeps two transactions from telling it twice.
 func (t *tx) Emit(e registry.Event, remember enc.Date) error {
-	for i, gone := range t.ended {
-		if e.Kind == api.EventLeft && e.Other == gone.Member {
-			t.ended[i].Match, t.ended[i].Others = e.Match, append(gone.Others, e.Recipient)
-		}
-	}
+	t.journalLeft(e)
 	feed := t.store.keys.Feed(e.Recipient.Party)
 	_, held, err := t.at.find(eventIDKey(feed, e.ID))
 	if held || err != nil {
 		return err
 	}
-	return t.Repeat(e, remember)
+	return t.tell(e, remember)
+}
+
+// journalLeft takes note for the journal of who is told that a signal which an act ends left.
+func (t *tx) journalLeft(e registry.Event) {
+	for i, gone := range t.ended {
+		if e.Kind == api.EventLeft && e.Other == gone.Member {
+			t.ended[i].Match, t.ended[i].Others = e.Match, append(gone.Others, e.Recipient)
+		}
+	}
 }
 
 // Repeat implements registry.Tx.
 func (t *tx) Repeat(e registry.Event, remember enc.Date) error {
+	t.journalLeft(e)
+	return t.tell(e, remember)
+}
+
+func (t *tx) tell(e registry.Event, remember enc.Date) error {
 	if slices.ContainsFunc(t.events, func(f feedEvent) bool { return f.event.ID == e.ID }) {
 		return nil
 	}

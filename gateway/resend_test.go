@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package gateway_test
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/seinhuis/seinhuis/api"
+	"github.com/seinhuis/seinhuis/gateway"
+	"github.com/seinhuis/seinhuis/gateway/gatewaytest"
+)
+
+// toldOf is what a party was told, in order.
+func toldOf(t *testing.T, p *gateway.Party) (kinds []api.EventKind) {
+	t.Helper()
+	list, err := p.Messages(0, 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, msg := range list {
+		kinds = append(kinds, msg.Kind)
+	}
+	return kinds
+}
+
+// seesOne tells whether somebody is present in the only match of a party.
+func seesOne(t *testing.T, p *gateway.Party) (present, doubted bool) {
+	t.Helper()
+	list, _, err := p.Matches(gateway.ID{}, 100, gateway.MatchFilter{})
+	if err != nil || len(list) != 1 || len(list[0].Others) != 1 {
+		t.Fatalf("%d matches: %v", len(list), err)
+	}
+	return list[0].Others[0].Present, !list[0].Others[0].Doubt.IsZero()
+}
+
+// Who was taken for gone, because his gateway was away for more than a day after a
+// restore, is told of as new when he comes back; and when he leaves then, that he left.
+func TestWhoComesBackAfterADoubtCanLeaveAgain(t *testing.T) {
+	w := gatewaytest.New(t, 2)
+	a, h := w.Run(0).Of(0), w.Run(1)
+	signal(t, a, child(1), terms("jansen", "A-1"))
+	w.Backup("backup")
+	w.Advance(2 * time.Hour)
+	s := signal(t, h.Of(1), child(1), terms("bakker", "B-1"))
+	inbox(t, a, 1)
+	h.Stop()
+	w.Restore("backup")
+	eventually(t, "a doubt", func() bool { _, doubted := seesOne(t, a); return doubted })
+	w.Advance(25 * time.Hour)
+	if err := a.Sweep(); err != nil {
+		t.Fatal(err)
+	}
+	if present, _ := seesOne(t, a); present {
+		t.Fatal("after a day nobody took it for gone")
+	}
+	b := w.RunOn(h.FS, 1).Of(1)
+	eventually(t, "a signal that was away", func() bool { present, _ := seesOne(t, a); return present })
+	if _, err := b.Withdraw(s.ID, api.ReasonEnded); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "that it left", func() bool { present, _ := seesOne(t, a); return !present })
+	if got, want := toldOf(t, a), []api.EventKind{api.EventJoined, api.EventLeft, api.EventJoined, api.EventLeft}; !slices.Equal(got, want) {
+		t.Errorf("told %v, want %v", got, want)
+	}
+}
+
+// What a restored registry told again, and nobody had to hear, is told once more when it is
+// restored once more: without a card then, of somebody who has left since.
+func TestASecondRestoreTellsNothingOfWhoLeft(t *testing.T) {
+	w := gatewaytest.New(t, 2)
+	h := w.Run(0, 1)
+	a, b := h.Of(0), h.Of(1)
+	w.Backup("empty")
+	w.Advance(2 * time.Hour)
+	signal(t, a, child(1), terms("jansen", "A-1"))
+	s := signal(t, b, child(1), terms("bakker", "B-1"))
+	inbox(t, a, 1)
+	if _, err := b.Renew(s.ID, gateway.Subject{}, gateway.Terms{Card: gateway.Card{Name: "Bakker", Phone: "+31 30 5550100"}}); err != nil {
+		t.Fatal(err)
+	}
+	settled(t, b, s.ID)
+	inbox(t, a, 2)
+	again := func(backup string) {
+		t.Helper()
+		w.Restore(backup)
+		for _, p := range []*gateway.Party{a, b} {
+			eventually(t, "a feed", func() bool {
+				jobs, err := p.Jobs()
+				return err == nil && len(jobs) == 0 && p.HasReadFeedOf(w.Matcher.Store.Incarnation())
+			})
+		}
+	}
+	again("empty")
+	if _, err := b.Withdraw(s.ID, api.ReasonEnded); err != nil {
+		t.Fatal(err)
+	}
+	want := []api.EventKind{api.EventJoined, api.EventCard, api.EventLeft}
+	eventually(t, "that it left", func() bool { return slices.Equal(toldOf(t, a), want) })
+	w.Backup("backup")
+	again("backup")
+	if got := toldOf(t, a); !slices.Equal(got, want) {
+		t.Errorf("told %v, want %v", got, want)
+	}
+}
