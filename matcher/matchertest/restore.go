@@ -3,7 +3,10 @@
 package matchertest
 
 import (
+	"cmp"
 	"context"
+
+	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/seinhuis/seinhuis/manifest"
 	"github.com/seinhuis/seinhuis/matcher"
@@ -19,21 +22,20 @@ func (w *World) KeepJournal() {
 	if err := w.Store.Close(); err != nil {
 		w.t.Fatal(err)
 	}
-	w.openJournal()
+	if err := w.openJournal(); err != nil {
+		w.t.Fatal(err)
+	}
 	w.Open(w.FS)
 }
 
-func (w *World) openJournal() {
-	w.t.Helper()
+func (w *World) openJournal() (err error) {
 	if w.Journal != nil {
 		if err := w.Journal.Close(); err != nil {
-			w.t.Fatal(err)
+			return err
 		}
 	}
-	var err error
-	if w.Journal, err = journal.Open(w.FS, "journal", w.Keys.Rows, w.now); err != nil {
-		w.t.Fatal(err)
-	}
+	w.Journal, err = journal.Open(w.FS, "journal", w.Keys.Rows, w.now)
+	return err
 }
 
 // Backup makes a backup of the store, which is in use.
@@ -64,14 +66,16 @@ func (w *World) TryRestore(name string) (done matcher.Replayed, err error) {
 		}
 	}
 	if err := w.FS.RemoveAll("db"); err != nil {
-		w.t.Fatal(err)
+		return done, err
 	}
-	w.openJournal()
+	if err := w.openJournal(); err != nil {
+		return done, err
+	}
 	trust := func() (*manifest.Manifest, *manifest.Directory) { return w.Manifest, w.Directory }
 	m := &matcher.Matcher{Keys: w.Keys, ReceiptKey: w.ReceiptKey, Trust: trust, Now: w.now}
 	w.Abandon()
 	_, err = backup.Restore(context.Background(), name, backup.Target{
-		FS: w.FS, Store: "db", Keys: w.Keys, Journal: w.Journal, Now: w.now, Options: pebblestore.Options{Logger: quiet{}},
+		FS: w.FS, Store: "db", Keys: w.Keys, Journal: w.Journal, Now: w.now, Options: pebblestore.Options{Logger: cmp.Or[pebble.Logger](w.Logger, quiet{})},
 		Replay: func(ctx context.Context, store registry.Store, ended []registry.Ended) (err error) {
 			m.Store = store
 			done, err = m.Replay(ctx, ended)
