@@ -143,13 +143,13 @@ func (c *ceremony) evaluatorKeys(port func() string) error {
 func (c *ceremony) registryKeys(port func() string) error {
 	exchange, public := port(), port()
 	c.registryURL, c.publicURL = "https://"+exchange, "https://"+public
-	if err := c.print(&c.registry, "registry", "keygen", "-out", c.folder("registry", "keys"),
+	if err := c.print(&c.registry, "registry", "keygen", "-dep", deployment, "-out", c.folder("registry", "keys"),
 		"-url", c.registryURL, "-public-url", c.publicURL, "-host", "127.0.0.1", "-sealing", c.sealing("registry")); err != nil {
 		return err
 	}
 	c.Network.registry = c.serving("registry", "registry")
 	return writeJSON(c.folder("registry", "config.json"), object{
-		"data": "data", "journal": "journal", "keys": "keys/registry.keys", "receiptKey": "keys/receipt.pem",
+		"data": "data", "journal": "journal", "keys": "keys/registry.keys", "receiptKey": "keys/receipt.pem", "logKey": "keys/log.key",
 		"tls": object{"cert": "keys/tls.crt", "key": "keys/tls.pem"}, "sealing": sealingKey,
 		"pins": "pins.json", "manifest": "manifest.txt", "directory": "directory.txt",
 		"exchange": exchange, "public": public, "operations": "127.0.0.1:0", "sweepSeconds": 60,

@@ -22,7 +22,7 @@ func (o *operator) configure(journal string) {
 		o.t.Fatal(err)
 	}
 	o.t.Cleanup(func() { os.RemoveAll(run) })
-	o.write("registry.json", []byte(`{"data":"data","journal":"`+journal+`","keys":"keys/registry.keys","receiptKey":"keys/receipt.pem",
+	o.write("registry.json", []byte(`{"data":"data","journal":"`+journal+`","keys":"keys/registry.keys","receiptKey":"keys/receipt.pem","logKey":"keys/log.key",
 "tls":{"cert":"keys/tls.crt","key":"keys/tls.pem"},"pins":"pins.json","manifest":"manifest.txt","directory":"directory.txt",
 "exchange":"127.0.0.1:0","public":"127.0.0.1:0","operations":"127.0.0.1:0","control":"`+filepath.Join(run, "control.sock")+`","sweepSeconds":60}`))
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"golang.org/x/mod/sumdb/note"
 
 	"github.com/seinhuis/seinhuis/cmd/internal/command"
 	"github.com/seinhuis/seinhuis/disk"
@@ -29,6 +30,7 @@ type config struct {
 	Journal    string `json:"journal"`
 	Keys       string `json:"keys"`
 	ReceiptKey string `json:"receiptKey"`
+	LogKey     string `json:"logKey"`
 	Sealing    string `json:"sealing"`
 	command.Front
 	Pins         string `json:"pins"`
@@ -45,6 +47,8 @@ type config struct {
 	// Of the disks that data and the journal are on, which can be one; prepare sets them.
 	watch, journalWatch *disk.Watch
 	safe                *keys.Safe // opens the key files
+
+	log note.Signer // signs the log's checkpoints; nil without logKey. serve sets it
 }
 
 // room is when there is little of it on the disk, in MiB.
@@ -74,8 +78,10 @@ func readConfig(file string) (*config, error) {
 	case command.Inside(c.Data, c.Keys):
 		return nil, fmt.Errorf("%s: keys lies inside data; whoever copies the database must not copy what opens it", file)
 	}
-	if c.Control != "" && !filepath.IsAbs(c.Control) {
-		c.Control = filepath.Join(filepath.Dir(file), c.Control)
+	for _, path := range []*string{&c.Control, &c.LogKey} {
+		if *path != "" && !filepath.IsAbs(*path) {
+			*path = filepath.Join(filepath.Dir(file), *path)
+		}
 	}
 	if err := c.Front.Check(program, file, c.Exchange); err != nil {
 		return nil, err
@@ -164,6 +170,14 @@ func (c *config) watches() []*disk.Watch {
 		return []*disk.Watch{c.watch}
 	}
 	return []*disk.Watch{c.watch, c.journalWatch}
+}
+
+// readLog reads the log's key, where there is one.
+func (c *config) readLog() (err error) {
+	if c.LogKey != "" {
+		c.log, err = c.safe.ReadNote(c.LogKey)
+	}
+	return err
 }
 
 func (c *config) rowKeys() (registry.Keys, error) {

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/seinhuis/seinhuis/audit"
 	"github.com/seinhuis/seinhuis/cmd/internal/command"
 	"github.com/seinhuis/seinhuis/crypto/encoding"
 	"github.com/seinhuis/seinhuis/keys"
@@ -25,6 +26,7 @@ import (
 func keygen(_ context.Context, args []string, stdout, stderr io.Writer) error {
 	fs := program.Flags("keygen", stderr)
 	out := fs.String("out", "", "")
+	dep := fs.String("dep", "", "")
 	url := fs.String("url", "", "")
 	publicURL := fs.String("public-url", "", "")
 	hosts := []string{}
@@ -53,6 +55,10 @@ func keygen(_ context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	log, err := safe.WriteNote(in("log.key"), audit.Origin(*dep))
+	if err != nil {
+		return err
+	}
 	if err := safe.WritePrivate(in("registry.keys"), registry.NewKeyFile()); err != nil {
 		return err
 	}
@@ -70,6 +76,7 @@ func keygen(_ context.Context, args []string, stdout, stderr io.Writer) error {
 		ReceiptKeys: []manifest.Key{{
 			ID: encoding.KeyIDOf(receipt), Key: encoding.Base64(receipt), From: now, Until: now.AddDate(2, 0, 0),
 		}},
+		Log: log,
 	}, "", "  ")
 	if err != nil {
 		return err

@@ -15,12 +15,14 @@ import (
 
 var usage = `registry: the blind signal registry of Seinhuis
 
-  registry keygen -out FOLDER -url URL -public-url URL [-host NAME ...] [-sealing KEY]
+  registry keygen -dep NAME -out FOLDER -url URL -public-url URL [-host NAME ...]
+                  [-sealing KEY]
       Makes the registry's keys in FOLDER and prints, as JSON, what governance
       puts under "registry" in the manifest. Files, each readable by you alone:
         registry.keys  row key and pepper: without it the database is unreadable,
                        and with it not; keep a copy apart from all backups
         receipt.pem    signs receipts
+        log.key        signs the checkpoints of the log of deployment NAME
         tls.pem        the key of tls.crt, which the manifest pins
 ` + fmt.Sprintf(command.KeysUsage, "registry", "a sealing key,\n      or is registry.keys, whose row key is renewed") + `  registry serve -config FILE
       Serves until SIGTERM or SIGINT. SIGHUP reads manifest, directory and
@@ -62,6 +64,7 @@ FILE is JSON; unknown fields are refused; paths are relative to its folder:
     "journal":    "journal",                what was withdrawn; on another disk than data
     "keys":       "keys/registry.keys",     never inside the database's folder
     "receiptKey": "keys/receipt.pem",
+    "logKey":     "keys/log.key",           left out when the manifest names no log
     "sealing":    "/etc/seinhuis/sealing.key",  or "credential:NAME"; without it keys lie in clear
     "tls":        {"cert": "keys/tls.crt", "key": "keys/tls.pem"},
     "pins":       "pins.json",              whose signatures count

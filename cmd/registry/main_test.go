@@ -21,7 +21,7 @@ import (
 
 func TestKeygenMakesKeysOnceAndPrintsTheManifestsPart(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), "keys")
-	args := []string{"keygen", "-out", folder, "-url", "https://registry.example:8443", "-public-url", "https://registry.example", "-host", "registry.example"}
+	args := []string{"keygen", "-dep", "test", "-out", folder, "-url", "https://registry.example:8443", "-public-url", "https://registry.example", "-host", "registry.example"}
 	var out bytes.Buffer
 	if err := program.Run(t.Context(), args, &out, io.Discard); err != nil {
 		t.Fatal(err)
@@ -30,23 +30,29 @@ func TestKeygenMakesKeysOnceAndPrintsTheManifestsPart(t *testing.T) {
 	if err := json.Unmarshal(out.Bytes(), &stanza); err != nil {
 		t.Fatal(err)
 	}
-	if stanza.URL != "https://registry.example:8443" || stanza.TLS == (manifest.Pin{}) || len(stanza.ReceiptKeys) != 1 {
+	if stanza.URL != "https://registry.example:8443" || stanza.TLS == (manifest.Pin{}) || !strings.HasPrefix(stanza.Log, "seinhuis/test/log+") || len(stanza.ReceiptKeys) != 1 {
 		t.Error("the printed part of the manifest is not whole")
 	}
-	for _, name := range []string{"registry.keys", "receipt.pem", "tls.pem"} {
+	for _, name := range []string{"registry.keys", "receipt.pem", "log.key", "tls.pem"} {
 		info, err := os.Stat(filepath.Join(folder, name))
 		if err != nil || info.Mode().Perm() != 0o600 {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
 		secret, err := keys.ReadPrivate(filepath.Join(folder, name))
-		if err != nil || strings.Contains(out.String(), strings.Split(string(secret), "\n")[1]) {
+		if err != nil || strings.Contains(out.String(), secretLine(secret)) {
 			t.Errorf("%s is printed, or cannot be read (%v)", name, err)
 		}
 	}
 	if err := program.Run(t.Context(), args, io.Discard, io.Discard); err == nil {
 		t.Error("keygen replaced keys")
 	}
+}
+
+// secretLine is a line with a secret: of one line, or of PEM.
+func secretLine(secret []byte) string {
+	lines := strings.Split(strings.TrimSpace(string(secret)), "\n")
+	return lines[max(0, min(1, len(lines)-1))]
 }
 
 func TestConfig(t *testing.T) {
@@ -94,7 +100,7 @@ func TestServesOnlyUnderTheManifestsKeys(t *testing.T) {
 	w := manifesttest.New(t, 2, 3)
 	for _, out := range []string{"keys", "other"} {
 		var printed bytes.Buffer
-		if err := program.Run(t.Context(), []string{"keygen", "-out", in(out), "-url", "https://127.0.0.1:1", "-public-url", "https://127.0.0.1:2"}, &printed, io.Discard); err != nil {
+		if err := program.Run(t.Context(), []string{"keygen", "-dep", "test", "-out", in(out), "-url", "https://127.0.0.1:1", "-public-url", "https://127.0.0.1:2"}, &printed, io.Discard); err != nil {
 			t.Fatal(err)
 		}
 		if out == "keys" {
@@ -112,8 +118,9 @@ func TestServesOnlyUnderTheManifestsKeys(t *testing.T) {
 	write("pins.json", pins)
 	write("manifest.txt", w.SignedManifest(t))
 	write("directory.txt", w.SignedDirectory(t))
+	log := `"logKey":"keys/log.key",`
 	serve := func(receipt, tls string) error {
-		write("registry.json", fmt.Appendf(nil, `{"data":"data","journal":"journal","keys":"keys/registry.keys","receiptKey":"%s/receipt.pem",
+		write("registry.json", fmt.Appendf(nil, `{"data":"data","journal":"journal","keys":"keys/registry.keys","receiptKey":"%s/receipt.pem",`+log+`
 "tls":{"cert":"%[2]s/tls.crt","key":"%[2]s/tls.pem"},"pins":"pins.json","manifest":"manifest.txt","directory":"directory.txt",
 "exchange":"127.0.0.1:0","public":"127.0.0.1:0","operations":"127.0.0.1:0","sweepSeconds":60}`, receipt, tls))
 		ctx, cancel := context.WithCancel(t.Context())
@@ -128,6 +135,20 @@ func TestServesOnlyUnderTheManifestsKeys(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	})
+	for reason, c := range map[string]struct{ log, want string }{
+		"log_key_that_nobody_believes": {`"logKey":"other/log.key",`, "names another key of the log"},
+		"no_log_key":                   {"", "say under logKey"},
+		"log_key_that_is_none":         {`"logKey":"keys/receipt.pem",`, "receipt.pem"},
+	} {
+		t.Run("rejects/"+reason, func(t *testing.T) {
+			before := log
+			defer func() { log = before }()
+			log = c.log
+			if err := serve("keys", "keys"); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
 	t.Run("rejects/receipt_key_that_nobody_believes", func(t *testing.T) {
 		if err := serve("other", "keys"); err == nil || !strings.Contains(err.Error(), "receiptKey") {
 			t.Errorf("got %v", err)

@@ -48,7 +48,7 @@ func newOperator(t *testing.T, parties int) *operator {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	stanza, _, err := o.try("keygen", "-out", filepath.Join(o.folder, "keys"), "-url", "https://127.0.0.1:1", "-public-url", "https://127.0.0.1:2")
+	stanza, _, err := o.try("keygen", "-dep", "test", "-out", filepath.Join(o.folder, "keys"), "-url", "https://127.0.0.1:1", "-public-url", "https://127.0.0.1:2")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +76,7 @@ func newOperator(t *testing.T, parties int) *operator {
 	o.write("pins.json", pins)
 	o.write("manifest.txt", o.w.SignedManifest(t))
 	o.write("directory.txt", o.w.SignedDirectory(t))
-	o.write("registry.json", []byte(`{"data":"data","journal":"journal","keys":"keys/registry.keys","receiptKey":"keys/receipt.pem",
+	o.write("registry.json", []byte(`{"data":"data","journal":"journal","keys":"keys/registry.keys","receiptKey":"keys/receipt.pem","logKey":"keys/log.key",
 "tls":{"cert":"keys/tls.crt","key":"keys/tls.pem"},"pins":"pins.json","manifest":"manifest.txt","directory":"directory.txt",
 "exchange":"127.0.0.1:0","public":"127.0.0.1:0","operations":"127.0.0.1:0","sweepSeconds":60}`))
 	return o

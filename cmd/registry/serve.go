@@ -10,6 +10,8 @@ import (
 	"log/slog"
 	"time"
 
+	"golang.org/x/mod/sumdb/note"
+
 	"github.com/seinhuis/seinhuis/api/exchange"
 	"github.com/seinhuis/seinhuis/cmd/internal/command"
 	"github.com/seinhuis/seinhuis/crypto/encoding"
@@ -54,9 +56,9 @@ func (c *config) serve(ctx context.Context, m *matcher.Matcher, trust *manifest.
 			return err
 		}
 		man, _ := trust.Current()
-		return errors.Join(c.Front.Named(named), receipts(man, m.ReceiptKey))
+		return errors.Join(c.Front.Named(named), receipts(man, m.ReceiptKey), logged(man, c.log))
 	}
-	if err := self(); err != nil {
+	if err := errors.Join(c.readLog(), self()); err != nil {
 		return err
 	}
 	if err := m.Ready(ctx); errors.Is(err, matcher.ErrOtherEpoch) {
@@ -106,6 +108,22 @@ func receipts(m *manifest.Manifest, receiptKey ed25519.PrivateKey) error {
 	id := encoding.KeyIDOf(receiptKey.Public().(ed25519.PublicKey))
 	if _, ok := m.ReceiptKey(id, time.Now()); !ok {
 		return logging.Error("the manifest does not have receiptKey among its receipt keys, or no longer; give governance what keygen printed")
+	}
+	return nil
+}
+
+// logged holds that the key of the log is the one that the manifest names: witnesses
+// cosign under no other. A key that it does not name yet may be there.
+func logged(m *manifest.Manifest, key note.Signer) error {
+	if m.Registry.Log == "" {
+		return nil
+	}
+	if key == nil {
+		return logging.Error("the manifest names a key of the log; say under logKey where it lies, which keygen wrote as log.key")
+	}
+	named, err := note.NewVerifier(m.Registry.Log)
+	if err != nil || named.Name() != key.Name() || named.KeyHash() != key.KeyHash() {
+		return logging.Error("the manifest names another key of the log than that of logKey; give governance what keygen printed")
 	}
 	return nil
 }
