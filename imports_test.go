@@ -33,7 +33,7 @@ var imports = map[string]string{
 	"unusual":         "api manifest crypto/encoding",
 	"calendar":        "",
 	"disk":            "",
-	"evaluator":       "crypto/oprf manifest audit crypto/encoding keys crypto/atrest disk",
+	"evaluator":       "crypto/oprf api manifest audit crypto/encoding keys crypto/atrest disk",
 	"registry":        "api manifest audit calendar crypto/encoding keys crypto/atrest",
 	"registry/...":    "registry registry/journal api manifest audit calendar crypto/encoding keys crypto/atrest disk",
 	"registry/backup": "registry registry/journal registry/pebblestore api crypto/encoding disk",

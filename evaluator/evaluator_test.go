@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -292,9 +291,9 @@ func TestSharings(t *testing.T) {
 		t.Errorf("after it was replaced, with %d such shares: %v", e.Replaced(), err)
 	}
 
-	folder := t.TempDir()
+	vault := newVault(t)
 	for name, shares := range map[string][]Share{"a.json": d.shares[0][:2], "b.json": d.shares[0][2:]} {
-		if err := WriteShares(filepath.Join(folder, name), shares); err != nil {
+		if err := vault.Write(name, shares); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -303,11 +302,11 @@ func TestSharings(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		gone, err := DestroyReplaced(folder, inForce)
-		if err != nil || len(gone) != want {
-			t.Errorf("destroyed %d, want %d (%v)", len(gone), want, err)
+		gone, err := vault.DestroyReplaced(inForce)
+		if err != nil || gone != want {
+			t.Errorf("destroyed %d, want %d (%v)", gone, want, err)
 		}
-		if d.shares[0], err = ReadShares(folder); err != nil || len(d.shares[0]) != 2 {
+		if d.shares[0], err = vault.Read(); err != nil || len(d.shares[0]) != 2 {
 			t.Fatalf("%d shares are left (%v)", len(d.shares[0]), err)
 		}
 	}

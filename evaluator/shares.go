@@ -5,14 +5,11 @@ package evaluator
 import (
 	"encoding/json"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
 	"github.com/seinhuis/seinhuis/crypto/encoding"
 	"github.com/seinhuis/seinhuis/crypto/oprf"
-	"github.com/seinhuis/seinhuis/keys"
 	"github.com/seinhuis/seinhuis/logging"
 	"github.com/seinhuis/seinhuis/manifest"
 )
@@ -28,7 +25,7 @@ func (k Key) String() string { return fmt.Sprintf("epoch %d, cohort %d", k.Epoch
 // Grown tells whether everybody of the cohort has turned 23, on 1 January of the
 // birth year + 24. From then on the key answers nobody, and its share is to be
 // destroyed.
-func (k Key) Grown(now time.Time) bool { return now.In(encoding.Amsterdam).Year() >= k.Cohort+24 }
+func (k Key) Grown(now time.Time) bool { return manifest.HasGrown(k.Cohort, now) }
 
 // A Share is one evaluator's share of a key, in one sharing. Its value redacts
 // itself.
@@ -60,7 +57,12 @@ const (
 
 // shareFile is the form of a share file:
 //
-//	{"shares":[{"epoch":1,"cohort":2012,"sharing":1,"index":2,"value":"<base64, 32 bytes>"}, …]}
+//	{"shares":[{"epoch":1,"cohort":2012,"sharing":1,"index":2,"sealed":"<base64>"}, …]}
+//
+// What is sealed is the share's 32 bytes, as a row of package atrest under the wrapping
+// key of its epoch and cohort, table "share", key of the row
+// E("seinhuis/1/share", epoch, cohort, sharing, index). A share in clear has "value" in
+// its place, as all had before; a [Vault] seals it.
 type shareFile struct {
 	Shares []shareEntry `json:"shares"`
 }
@@ -70,83 +72,77 @@ type shareEntry struct {
 	Cohort  int             `json:"cohort"`
 	Sharing uint64          `json:"sharing"`
 	Index   int             `json:"index"`
-	Value   encoding.Base64 `json:"value"`
+	Value   encoding.Base64 `json:"value,omitempty"`
+	Sealed  encoding.Base64 `json:"sealed,omitempty"`
 }
 
-// ParseShares reads a share file, strictly.
-func ParseShares(text []byte) ([]Share, error) {
+func (e shareEntry) key() Key { return Key{e.Epoch, e.Cohort} }
+
+// place is where the share stands, as sealing knows it.
+func (e shareEntry) place() ([]byte, error) {
+	return encoding.E("seinhuis/1/share", encoding.Int(e.Epoch), encoding.Int(uint64(e.Cohort)), encoding.Int(e.Sharing), encoding.Int(uint64(e.Index)))
+}
+
+// share is the share of an entry in clear.
+func (e shareEntry) share() (Share, error) {
+	value, err := oprf.ParseShare(e.Index, e.Value)
+	if err != nil {
+		return Share{}, &ShareError{e.key(), ErrValue}
+	}
+	return Share{Key: e.key(), Sharing: e.Sharing, Value: value}, nil
+}
+
+func entryOf(s Share) (shareEntry, error) {
+	value, err := s.Value.MarshalBinary()
+	if err != nil {
+		return shareEntry{}, &ShareError{s.Key, err}
+	}
+	return shareEntry{Epoch: s.Epoch, Cohort: s.Cohort, Sharing: s.Sharing, Index: s.Value.Index(), Value: value}, nil
+}
+
+func parseShareFile(text []byte) ([]shareEntry, error) {
 	var file shareFile
 	if err := encoding.UnmarshalJSON(text, &file); err != nil {
 		return nil, fmt.Errorf("evaluator: not a share file: %w", err)
 	}
-	shares := make([]Share, len(file.Shares))
-	for i, entry := range file.Shares {
-		key := Key{entry.Epoch, entry.Cohort}
-		value, err := oprf.ParseShare(entry.Index, entry.Value)
-		if err != nil {
-			return nil, &ShareError{key, ErrValue}
+	for _, e := range file.Shares {
+		if (len(e.Value) == 0) == (len(e.Sealed) == 0) || e.Cohort < 0 || e.Index < 0 {
+			return nil, &ShareError{e.key(), ErrValue}
 		}
-		shares[i] = Share{Key: key, Sharing: entry.Sharing, Value: value}
+	}
+	return file.Shares, nil
+}
+
+func marshalShareFile(entries []shareEntry) ([]byte, error) {
+	text, err := json.MarshalIndent(shareFile{entries}, "", "  ")
+	return append(text, '\n'), err
+}
+
+// ParseShares reads a file of shares in clear, strictly.
+func ParseShares(text []byte) ([]Share, error) {
+	entries, err := parseShareFile(text)
+	if err != nil {
+		return nil, err
+	}
+	shares := make([]Share, len(entries))
+	for i, entry := range entries {
+		if shares[i], err = entry.share(); err != nil {
+			return nil, err
+		}
 	}
 	return shares, nil
 }
 
 // MarshalShares writes what ParseShares reads. The result is secret.
 func MarshalShares(shares []Share) ([]byte, error) {
-	file := shareFile{Shares: make([]shareEntry, len(shares))}
+	entries := make([]shareEntry, len(shares))
 	for i, s := range shares {
-		value, err := s.Value.MarshalBinary()
-		if err != nil {
-			return nil, &ShareError{s.Key, err}
-		}
-		file.Shares[i] = shareEntry{s.Epoch, s.Cohort, s.Sharing, s.Value.Index(), value}
-	}
-	text, err := json.MarshalIndent(file, "", "  ")
-	return append(text, '\n'), err
-}
-
-// WriteShares puts shares in a file, in place of what it held. Whoever reads it after
-// a crash finds the one or the other, whole.
-func WriteShares(path string, shares []Share) error {
-	text, err := MarshalShares(shares)
-	if err != nil {
-		return err
-	}
-	return keys.ReplacePrivate(path, text)
-}
-
-// ReadShares reads all share files of a folder, *.json. To destroy the share of a
-// cohort, take it out of its file; files that others can read are refused.
-func ReadShares(folder string) (all []Share, err error) {
-	err = eachFile(folder, func(_ string, shares []Share) error {
-		all = append(all, shares...)
-		return nil
-	})
-	return all, err
-}
-
-func eachFile(folder string, fn func(path string, shares []Share) error) error {
-	if _, err := os.Stat(folder); err != nil {
-		return err
-	}
-	paths, err := filepath.Glob(filepath.Join(folder, "*.json"))
-	if err != nil {
-		return err
-	}
-	for _, path := range paths {
-		text, err := keys.ReadPrivate(path)
-		if err != nil {
-			return err
-		}
-		shares, err := ParseShares(text)
-		if err != nil {
-			return fmt.Errorf("%s: %w", path, err)
-		}
-		if err := fn(path, shares); err != nil {
-			return err
+		var err error
+		if entries[i], err = entryOf(s); err != nil {
+			return nil, err
 		}
 	}
-	return nil
+	return marshalShareFile(entries)
 }
 
 // Replaced are the shares of sharings before the one in force, where that one's share
@@ -158,24 +154,6 @@ func Replaced(shares, inForce []Share) (list []Share) {
 		}
 	}
 	return list
-}
-
-// DestroyReplaced takes out of a folder's files what is Replaced, and returns it.
-// Until then an evaluator answers under the sharing before the one in force too, for
-// those who do not have the newest manifest yet; afterwards nobody can put a key
-// together of shares of two times.
-func DestroyReplaced(folder string, inForce []Share) (destroyed []Share, err error) {
-	err = eachFile(folder, func(path string, shares []Share) error {
-		gone := Replaced(shares, inForce)
-		if len(gone) == 0 {
-			return nil
-		}
-		destroyed = append(destroyed, gone...)
-		return WriteShares(path, slices.DeleteFunc(shares, func(s Share) bool {
-			return slices.ContainsFunc(gone, func(g Share) bool { return g.Key == s.Key && g.Sharing == s.Sharing })
-		}))
-	})
-	return destroyed, err
 }
 
 // Check holds the shares of evaluator index against a manifest. It gives those

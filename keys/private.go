@@ -84,13 +84,28 @@ func overwrite(f *os.File) error {
 	return errors.Join(err, f.Sync())
 }
 
+// MakeFolder makes a folder for the owner alone, whose name is durable when it returns
+// nil. It may be there.
+func MakeFolder(path string) error {
+	if _, err := os.Stat(path); err == nil {
+		return nil
+	}
+	if err := errors.Join(os.MkdirAll(path, 0o700), syncFolder(path)); err != nil {
+		return fmt.Errorf("keys: %w", err)
+	}
+	return nil
+}
+
 // Destroy writes a file over and removes it. When it returns nil, its name is gone for
 // good, also if it was gone before; on which places of a disk its bytes have been is for
 // the disk to say.
 func Destroy(path string) error {
 	f, err := os.OpenFile(path, os.O_WRONLY, 0)
-	if errors.Is(err, fs.ErrNotExist) {
-		return syncFolder(path) // of a crash after the removal
+	if errors.Is(err, fs.ErrNotExist) { // the folder may hold the name still, after a crash
+		if err := syncFolder(path); !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		return nil
 	}
 	if err == nil {
 		err = errors.Join(overwrite(f), f.Close(), os.Remove(path), syncFolder(path))

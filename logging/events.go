@@ -30,8 +30,15 @@ var Events = map[string]Fields{
 	"disk not looked at":  {"cause": Failure},
 
 	// An evaluator: sums over a whole minute.
-	"share missing":        {"epoch": Number, "cohort": Number},
-	"replaced shares kept": {"shares": Number},
+	"share missing":             {"epoch": Number, "cohort": Number},
+	"replaced shares kept":      {"shares": Number},
+	"shares sealed":             {"shares": Number},
+	"key destroyed":             {"epoch": Number, "cohort": Number},
+	"destroyed key put back":    {"epoch": Number, "cohort": Number},
+	"key not destroyed":         {"epoch": Number, "cohort": Number, "cause": Failure},
+	"certificate not signed":    {"cause": Failure},
+	"certificate not delivered": {"cause": Failure},
+	"certificate delivered":     {"epoch": Number, "cohort": Number},
 	"minute": {
 		"elements": Number, "answered": Number, "unauthenticated": Number, "epoch": Number, "sharing": Number,
 		"element": Number, "budget": Number, "malformed": Number, "fault": Number,

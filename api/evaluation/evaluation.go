@@ -61,6 +61,9 @@ type Server struct {
 	gather  *prometheus.Registry
 	metrics metrics
 	asked   *prometheus.CounterVec // of the witness, by what became of it
+
+	// Destruction is for whoever destroys keys to tell how far that is.
+	Destruction Destruction
 }
 
 // New makes a server. directory gives the directory in force; it is asked at
@@ -69,6 +72,7 @@ func New(e *evaluator.Evaluator, directory func() *manifest.Directory, now func(
 	s := &Server{evaluator: e, directory: directory, now: now, log: log, gather: prometheus.NewRegistry()}
 	s.metrics = newMetrics(s.gather)
 	s.asked = newAsked(s.gather)
+	s.Destruction = newDestruction(s.gather)
 	s.unusual = unusual.New("evaluator", s.gather, log, unusual.WithoutSubmissions, unusual.NightlyBulk, unusual.AbovePeers)
 	s.gather.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "seinhuis_evaluator_shares_missing", Help: "Keys in force of which this evaluator has no share.",

@@ -69,7 +69,7 @@ func deal(_ context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	held, err := evaluator.ReadShares(c.Shares)
+	held, err := c.vault().Read()
 	if err != nil && (known || !errors.Is(err, os.ErrNotExist)) {
 		return err
 	}
@@ -150,10 +150,10 @@ func gather(_ context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	first, last := outcome.Sharings[0], outcome.Sharings[len(outcome.Sharings)-1]
-	file := filepath.Join(c.Shares, fmt.Sprintf("epoch-%d-cohorts-%d-%d-manifest-%d.json", first.Epoch, first.Cohort, last.Cohort, draft.Version))
+	file := fmt.Sprintf("epoch-%d-cohorts-%d-%d-manifest-%d.json", first.Epoch, first.Cohort, last.Cohort, draft.Version)
 	// What an attempt before this one has left for the same manifest goes: nobody has
 	// signed for it, and nobody would know which of the two is meant.
-	if err := evaluator.WriteShares(file, shares); err != nil {
+	if err := c.vault().Write(file, shares); err != nil {
 		return err
 	}
 	text, err := json.MarshalIndent(outcome, "", "  ")
@@ -171,7 +171,7 @@ func gather(_ context.Context, args []string, stdout, stderr io.Writer) error {
 			return err
 		}
 	}
-	fmt.Fprintf(stdout, "This is evaluator %d; its %d shares verify and wait in %s.\nThe same for all, for governance: %s\n", self.Index, len(shares), file, *out)
+	fmt.Fprintf(stdout, "This is evaluator %d; its %d shares verify and wait in %s.\nThe same for all, for governance: %s\n", self.Index, len(shares), filepath.Join(c.Shares, file), *out)
 	return nil
 }
 
@@ -195,7 +195,17 @@ func destroy(_ context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	shares, err := evaluator.ReadShares(c.Shares)
+	due, err := c.vault().Due(m, time.Now())
+	if err != nil {
+		return err
+	}
+	for _, d := range due {
+		if err := c.vault().Destroy(d, m, self.Index, time.Now()); err != nil {
+			return err
+		}
+		fmt.Fprintf(stdout, "Destroyed for good: the key of %s.\n", d.Key)
+	}
+	shares, err := c.vault().Read()
 	if err != nil {
 		return err
 	}
@@ -203,12 +213,35 @@ func destroy(_ context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	gone, err := evaluator.DestroyReplaced(c.Shares, inForce)
+	gone, err := c.vault().DestroyReplaced(inForce)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(stdout, "Destroyed %d shares that others have replaced; %d are in force.\n", len(gone), len(inForce))
+	fmt.Fprintf(stdout, "Destroyed %d shares that others have replaced; %d are in force.\n", gone, len(inForce))
 	return nil
+}
+
+// certify signs the certificates of what was destroyed.
+func certify(_ context.Context, args []string, stdout, stderr io.Writer) error {
+	fs := program.Flags("certify", stderr)
+	path := fs.String("config", "", "")
+	keyPath := fs.String("key", "", "")
+	if err := program.Parse(fs, args); err != nil {
+		return err
+	}
+	c, err := readConfig(*path)
+	if err != nil {
+		return err
+	}
+	signer, err := c.safe.ReadNote(*keyPath)
+	if err != nil {
+		return err
+	}
+	signed, err := c.vault().Sign(signer)
+	for _, s := range signed {
+		fmt.Fprintf(stdout, "Signed: the key of %s was destroyed at %s.\n", s.Key(), s.Time.Format(time.RFC3339))
+	}
+	return err
 }
 
 // round reads what a ceremony is about: the draft, and the manifest in force, nil

@@ -70,6 +70,12 @@ func (g *guild) in(i int, name string) string { return filepath.Join(g.folder[i]
 
 func (g *guild) at(name string) string { return filepath.Join(g.desk, name) }
 
+// vaultOf is of the shares in a folder, with the wrapping keys beside it.
+func vaultOf(shares string) evaluator.Vault {
+	c := config{Shares: shares, Wrapping: filepath.Join(filepath.Dir(shares), "wrapping"), Data: filepath.Join(filepath.Dir(shares), "data")}
+	return c.vault()
+}
+
 func (g *guild) try(args ...string) (string, error) {
 	var stdout bytes.Buffer
 	err := program.Run(g.t.Context(), args, &stdout, io.Discard)
@@ -98,7 +104,7 @@ func (g *guild) works(after string) {
 func (g *guild) has(m *manifest.Manifest) bool {
 	whole := 0
 	for _, e := range m.Evaluators {
-		shares, err := evaluator.ReadShares(g.in(e.Index, "shares"))
+		shares, err := vaultOf(g.in(e.Index, "shares")).Read()
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			g.t.Fatal(err)
 		}
@@ -233,7 +239,7 @@ func (g *guild) ceremony(dealers ...int) {
 	g.inForce, g.toCome = g.toCome, nil
 	for _, e := range g.inForce.Evaluators {
 		g.run("destroy", "-config", g.in(e.Index, "config.json"))
-		shares, err := evaluator.ReadShares(g.in(e.Index, "shares"))
+		shares, err := vaultOf(g.in(e.Index, "shares")).Read()
 		if err != nil || len(shares) != 2 {
 			g.t.Errorf("evaluator %d keeps %d shares, want those of two cohorts in force (%v)", e.Index, len(shares), err)
 		}
@@ -271,7 +277,7 @@ func TestCeremonies(t *testing.T) {
 	g.w.Manifest.Evaluators = slices.DeleteFunc(slices.Clone(g.w.Manifest.Evaluators), func(e manifest.Evaluator) bool { return e.Index == 1 })
 	g.ceremony(4, 2)
 	kept("the first has left", 4)
-	if shares, err := evaluator.ReadShares(filepath.Join(leaver, "shares")); err != nil || len(shares) == 0 {
+	if shares, err := vaultOf(filepath.Join(leaver, "shares")).Read(); err != nil || len(shares) == 0 {
 		t.Fatal(err)
 	} else if _, _, err := evaluator.Check(g.inForce, 1, withNumber(shares, 4), time.Now()); !errors.Is(err, evaluator.ErrForeign) {
 		t.Errorf("the leaver's shares stand for new ones: %v", err)

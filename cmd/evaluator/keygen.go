@@ -166,7 +166,7 @@ func (c *config) approve(m *manifest.Manifest, signer note.Signer, stdout io.Wri
 			return errors.Join(err, logging.Error("the manifest names another witness key for this evaluator; give governance what keygen printed with the key under witnessKey"))
 		}
 	}
-	shares, err := evaluator.ReadShares(c.Shares)
+	shares, err := c.vault().Read()
 	if err != nil {
 		return err
 	}

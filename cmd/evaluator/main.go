@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/seinhuis/seinhuis/cmd/internal/command"
+	"github.com/seinhuis/seinhuis/evaluator"
 	"github.com/seinhuis/seinhuis/keys"
 	"github.com/seinhuis/seinhuis/manifest"
 )
@@ -44,6 +45,11 @@ var usage = `evaluator: holds one share of Seinhuis' keys and evaluates blinded 
   evaluator destroy -config FILE
       Ends a ceremony: destroys the shares that the manifest in force has replaced.
       Until then this evaluator answers under both. SIGHUP serve after it.
+      It also destroys keys for good whose birth year has turned 23 or whose epoch is
+      closed, as serve does by itself within a minute.
+  evaluator certify -config FILE -key note.key
+      Signs the certificates of keys that were destroyed, where serve does not have
+      note.key; serve then gives them to the registry.
   evaluator serve -config FILE
       Serves until SIGTERM or SIGINT. SIGHUP reads manifest, directory, shares and
       certificate anew; a new certificate is also seen without it.
@@ -52,6 +58,8 @@ FILE is JSON; unknown fields are refused; paths are relative to its folder:
   {
     "data":       "data",                   folder: budgets, and the newest notes seen
     "shares":     "shares",                 folder: the share files, *.json
+    "wrapping":   "wrapping",               folder: the keys that open them, one for each epoch
+                                            and birth year; never in a backup with shares
     "tls":        {"cert": "keys/tls.crt", "key": "keys/tls.pem"},
     "sealing":    "/etc/seinhuis/sealing.key",  or "credential:NAME"; without it keys lie in clear
     "witnessKey": "keys/witness.key",       what it has cosigned is noted beside it; left out
@@ -63,6 +71,9 @@ FILE is JSON; unknown fields are refused; paths are relative to its folder:
     "public":     "127.0.0.1:8461",         for anybody: health
     "operations": "127.0.0.1:9091"          for you: metrics; 127.0.0.1:0 when left out
   }
+
+With "noteKey": "keys/note.key" it signs certificates of destruction itself, as soon as it
+has destroyed a key; without, "evaluator certify" does, from where note.key is kept.
 
 Where a proxy ends TLS before evaluation, it passes the client's certificate on in the
 header Client-Cert (RFC 9440), and FILE says which proxies are believed:
@@ -83,7 +94,7 @@ var program = command.Program{Name: "evaluator", Usage: usage}
 
 func init() {
 	program.Commands = map[string]command.Command{
-		"keygen": keygen, "deal": deal, "gather": gather, "sign": sign, "destroy": destroy, "serve": serve,
+		"keygen": keygen, "deal": deal, "gather": gather, "sign": sign, "destroy": destroy, "certify": certify, "serve": serve,
 		"keys": func(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 			return program.Keys(ctx, args, stdout, stderr, keys.RootsForm)
 		},
@@ -97,6 +108,8 @@ type config struct {
 	Data   string `json:"data"`
 	Shares string `json:"shares"`
 	command.Front
+	Wrapping   string `json:"wrapping"`
+	NoteKey    string `json:"noteKey"`
 	Sealing    string `json:"sealing"`
 	WitnessKey string `json:"witnessKey"`
 	Pins       string `json:"pins"`
@@ -126,6 +139,17 @@ func readConfig(file string) (*config, error) {
 	case command.Inside(c.Data, c.Shares): // data is copied to backups; shares must not come along
 		return nil, fmt.Errorf("%s: shares lies inside data; put it beside it, so that a backup of data holds no shares", file)
 	}
+	if c.Wrapping == "" {
+		c.Wrapping = "wrapping"
+	}
+	for _, path := range []*string{&c.Wrapping, &c.NoteKey} {
+		if *path != "" && !filepath.IsAbs(*path) {
+			*path = filepath.Join(filepath.Dir(file), *path)
+		}
+	}
+	if command.Inside(c.Data, c.Wrapping) || command.Inside(c.Shares, c.Wrapping) || command.Inside(c.Wrapping, c.Shares) {
+		return nil, fmt.Errorf("%s: wrapping lies inside shares or data; put it beside them, so that no backup of shares opens them for ever", file)
+	}
 	if err := c.Front.Check(program, file, c.Evaluation); err != nil {
 		return nil, err
 	}
@@ -143,6 +167,11 @@ func readConfig(file string) (*config, error) {
 		c.Operations = "127.0.0.1:0"
 	}
 	return c, os.MkdirAll(c.Data, 0o700)
+}
+
+// vault is where the shares lie.
+func (c *config) vault() evaluator.Vault {
+	return evaluator.Vault{Shares: c.Shares, Wrapping: c.Wrapping, Destroyed: filepath.Join(c.Data, "destroyed"), Safe: c.safe}
 }
 
 // trust opens the notes that are in force here.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/seinhuis/seinhuis/api/evaluation"
@@ -22,6 +23,11 @@ type node struct {
 	trust     *manifest.Trust
 	evaluator *evaluator.Evaluator
 	witness   *evaluator.Witness // nil when it is none
+	now       func() time.Time
+	log       *slog.Logger
+
+	files       sync.Mutex // held while shares are read, or destroyed
+	destruction destruction
 }
 
 func serve(ctx context.Context, args []string, _, stderr io.Writer) error {
@@ -36,7 +42,8 @@ func serve(ctx context.Context, args []string, _, stderr io.Writer) error {
 	}
 	log := logging.New(stderr, slog.LevelInfo)
 	command.WarnOpen(log, c.safe)
-	n := &node{config: c}
+	n := &node{config: c, now: time.Now, log: log}
+	n.destruction.measure = func(int, int, int) {} // until there is a server
 	if n.trust, err = c.trust(); err != nil {
 		return err
 	}
@@ -44,28 +51,29 @@ func serve(ctx context.Context, args []string, _, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	err = n.serve(ctx, budgets, log)
+	err = n.serve(ctx, budgets)
 	return command.Close(err, budgets)
 }
 
-func (n *node) serve(ctx context.Context, budgets *evaluator.Budgets, log *slog.Logger) error {
+func (n *node) serve(ctx context.Context, budgets *evaluator.Budgets) error {
+	log := n.log
 	m, _ := n.trust.Current()
 	self, err := n.config.self(m)
 	if err != nil {
 		return err
 	}
-	shares, err := evaluator.ReadShares(n.config.Shares)
+	shares, err := n.shares(m, self.Index)
 	if err != nil {
 		return err
 	}
-	if n.evaluator, err = evaluator.New(budgets, time.Now, m, self.Index, shares); err != nil {
+	if n.evaluator, err = evaluator.New(budgets, n.now, m, self.Index, shares); err != nil {
 		return err
 	}
 	if n.witness, err = n.config.witness(budgets, self); err != nil {
 		return err
 	}
 	n.warn(log)
-	server := evaluation.New(n.evaluator, func() *manifest.Directory { _, d := n.trust.Current(); return d }, time.Now, log)
+	server := evaluation.New(n.evaluator, func() *manifest.Directory { _, d := n.trust.Current(); return d }, n.now, log)
 	server.Witness = n.witness
 
 	s, ctx := command.NewService(ctx, log)
@@ -73,6 +81,9 @@ func (n *node) serve(ctx context.Context, budgets *evaluator.Budgets, log *slog.
 	n.config.ListenPublic(s, n.config.Public, server.Public())
 	s.Listen("operations", n.config.Operations, server.Operations(), nil)
 	s.Go(func() error { return server.CountMinutes(ctx) })
+	n.destruction.deliver = evaluation.RegistryCertificates(n.config.TLS.Current, func() *manifest.Manifest { m, _ := n.trust.Current(); return m })
+	n.destruction.measure = server.Destruction.Set
+	s.Go(func() error { return n.destroy(ctx) })
 	usage := evaluation.RegistryUsage(n.config.TLS.Current, func() *manifest.Manifest { m, _ := n.trust.Current(); return m })
 	s.Go(func() error { return server.Watch(ctx, usage) })
 	s.OnHangup(func() ([]any, error) {
@@ -109,7 +120,7 @@ func (c *config) witness(budgets *evaluator.Budgets, self manifest.Evaluator) (*
 // reload takes over what it can: a manifest that is in force is not undone because
 // a share file is wrong, but then requests go on under the keys of before.
 func (n *node) reload() error {
-	if err := n.trust.Reload(time.Now()); err != nil {
+	if err := n.trust.Reload(n.now()); err != nil {
 		return err
 	}
 	m, _ := n.trust.Current()
@@ -117,11 +128,7 @@ func (n *node) reload() error {
 	if err != nil {
 		return err
 	}
-	shares, err := evaluator.ReadShares(n.config.Shares)
-	if err != nil {
-		return err
-	}
-	return n.evaluator.Load(m, self.Index, shares)
+	return n.load(m, self.Index)
 }
 
 // named refuses a certificate under whose key no party looks for this evaluator.
