@@ -304,7 +304,7 @@ func TestSwitchOfTheEpoch(t *testing.T) {
 	s.stop()
 
 	_, complaints, err = o.run("serve")
-	if !refused(err) || !strings.Contains(complaints, "registry rebuild") || strings.Count(complaints, "\n") != 1 {
+	if !refused(err) || !strings.Contains(complaints, "registry rebuild") || strings.Count(complaints, "registry: ") != 1 {
 		t.Errorf("serve before a rebuild printed %q, %v", complaints, err)
 	}
 	for _, want := range []string{`{"visited":1,"moved":2,"readdressed":2}`, `{"visited":1,"moved":0,"readdressed":0}`} {
