@@ -25,9 +25,9 @@ func TestKeysLieSealed(t *testing.T) {
 		keygen []string
 		files  []string
 	}{
-		"evaluator": {[]string{"-name", "evaluator-1", "-url", "https://evaluator.example"}, []string{"tls.pem", "note.key", "box.pem"}},
-		"registry": {[]string{"-url", "https://registry.example", "-public-url", "https://registry.example"},
-			[]string{"tls.pem", "receipt.pem", "registry.keys"}},
+		"evaluator": {[]string{"-name", "evaluator-1", "-url", "https://evaluator.example"}, []string{"tls.pem", "note.key", "box.pem", "witness.key"}},
+		"registry": {[]string{"-dep", "try", "-url", "https://registry.example", "-public-url", "https://registry.example"},
+			[]string{"tls.pem", "receipt.pem", "registry.keys", "log.key"}},
 		"governance": {[]string{"-dep", "try"}, []string{"governance.key", "directory.key"}},
 		"gateway": {[]string{"-id", "nl-brin:99ZZ", "-name", "De Wissel", "-kind", "school", "-region", "Utrecht"},
 			[]string{"tls.pem", "sign.pem", "hpke.pem", "token", "storage.key"}},
