@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/seinhuis/seinhuis/api"
 )
@@ -226,4 +227,13 @@ func ForgetMessagesOn(t testing.TB, p *Party) {
 func (p *Party) HasReadFeedOf(incarnation [16]byte) bool {
 	at, err := get[feedState](p.g.store.view, p.key.feed())
 	return err == nil && bytes.Equal(at.Incarnation, incarnation[:]) && at.Lacks.IsZero()
+}
+
+// OpenStore opens a store and closes it again.
+func OpenStore(fs vfs.FS) error {
+	s, err := openStore("data", fs, make([]byte, StorageKeySize))
+	if err != nil {
+		return err
+	}
+	return s.close()
 }
