@@ -3,6 +3,7 @@
 package api
 
 import (
+	"regexp"
 	"time"
 
 	"github.com/seinhuis/seinhuis/crypto/encoding"
@@ -80,6 +81,33 @@ type PartyUsage struct {
 	Acts    int     `json:"acts"`    // withdrawals aside
 }
 
+// MaxLogQuery is how many leaves are asked for at once.
+const MaxLogQuery = 500
+
+// LogQuery asks where leaves are in the log, when it had a size.
+type LogQuery struct {
+	Size   int64  `json:"size"`
+	Leaves []Hash `json:"leaves"`
+}
+
+// LogProofs answers a LogQuery, in its order; what is not in the log is left out.
+type LogProofs struct {
+	Items []LogProof `json:"items"`
+}
+
+// LogProof says which number a leaf has, and proves it (RFC 6962, section 2.1.1).
+type LogProof struct {
+	Leaf   Hash   `json:"leaf"`
+	Number int64  `json:"number"`
+	Hashes []Hash `json:"hashes"`
+}
+
+// LogConsistency proves that the log of one size goes on from that of another (RFC 6962,
+// section 2.1.2).
+type LogConsistency struct {
+	Hashes []Hash `json:"hashes"`
+}
+
 // Evaluated answers Evaluate: the elements in the same order, and one proof for
 // the batch against the evaluator's share key.
 type Evaluated struct {
@@ -94,7 +122,15 @@ type Evaluated struct {
 type Submission struct {
 	Signed
 	Faces []SealedFace `json:"faces"`
+	User  string       `json:"user,omitempty"` // see ValidUser
 }
+
+// ValidUser tells whether a text can stand for the professional in the registry's log: a
+// pseudonym that only the party resolves (NEN 7513), or nothing. It is not signed, and
+// nothing but the log has it.
+func ValidUser(user string) bool { return user == "" || pseudonym.MatchString(user) }
+
+var pseudonym = regexp.MustCompile(`^[A-Za-z0-9_-]{8,32}$`)
 
 // SealedFace is what the statement's hashes speak of.
 type SealedFace struct {
@@ -125,6 +161,7 @@ type Imported struct {
 // ActRequest carries a signed act.
 type ActRequest struct {
 	Signed
+	User string `json:"user,omitempty"` // see ValidUser
 }
 
 // Events is a piece of a party's feed. Next is the cursor to ask with the next

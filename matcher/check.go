@@ -52,7 +52,7 @@ type Checked struct {
 	Differences int `json:"differences"`
 }
 
-// Check verifies a store, whose damage is an error. Then it joins all live signals anew,
+// Check verifies a store and its log, whose damage is an error. Then it joins all live signals anew,
 // by their tags, and holds the stored matches and the events that were told against the
 // result. It looks at neither the places where signals stand nor the rules that made the
 // matches. What differs is given to report, one at a time. Nothing may write to the
@@ -69,6 +69,9 @@ func (m *Matcher) Check(ctx context.Context, report func(Difference)) (Checked, 
 		lapsed  = make(map[api.MatchID]bool)            // that somebody has left by the clock alone
 	)
 	if err := m.Store.Verify(ctx); err != nil {
+		return done, err
+	}
+	if _, err := registry.VerifyLog(ctx, m.Store); err != nil {
 		return done, err
 	}
 	now, err := m.Clock(ctx)
@@ -183,8 +186,11 @@ func (m *Matcher) Check(ctx context.Context, report func(Difference)) (Checked, 
 	return done, err
 }
 
-// logged tells whether a leaf waits for the log.
+// logged tells whether a leaf is in the log, or waits for it.
 func (m *Matcher) logged(ctx context.Context, leaf api.Hash) (found bool, err error) {
+	if _, found, err = m.Store.Number(ctx, leaf); found || err != nil {
+		return found, err
+	}
 	err = m.Store.Leaves(ctx, leaf, func(l audit.Leaf) error {
 		found = l.Hash() == leaf
 		return errFirst

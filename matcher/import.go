@@ -72,6 +72,7 @@ func (m *Matcher) Import(ctx context.Context, from api.PartyID, subs []api.Submi
 			defer func() { taken.Add(int64(c.taken)) }()
 			for _, i := range rows[idx] {
 				var err error
+				c.user = subs[i].User
 				out[i].Created, err = c.submit(&signals[i], refusals[i])
 				if _, refused := errors.AsType[*api.Error](err); refused {
 					out[i].Refused = err

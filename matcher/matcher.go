@@ -157,7 +157,7 @@ func (m *Matcher) Submit(ctx context.Context, from api.PartyID, sub api.Submissi
 	created := false
 	at := m.place(st)
 	err = m.Store.Update(ctx, at, func(tx registry.Tx) error {
-		c := &change{m: m, adm: adm, idx: at, tx: tx}
+		c := &change{m: m, adm: adm, idx: at, tx: tx, user: sub.User}
 		if refusal == nil {
 			c.coming = &signal.Statement
 		}
@@ -250,7 +250,7 @@ func (m *Matcher) Act(ctx context.Context, from api.PartyID, req api.ActRequest)
 	if err != nil {
 		return Outcome{}, err
 	}
-	act, refusal := adm.Act(from, req.Signed)
+	act, refusal := adm.Act(from, req)
 	if act.Rev == 0 {
 		return Outcome{}, refusal
 	}
@@ -258,7 +258,7 @@ func (m *Matcher) Act(ctx context.Context, from api.PartyID, req api.ActRequest)
 		return Outcome{}, err
 	} else if goes {
 		adm = now
-		act, refusal = adm.Act(from, req.Signed)
+		act, refusal = adm.Act(from, req)
 	}
 	if refusal == nil && act.Act != api.ActWithdraw {
 		refusal = m.ReadOnly.refusal()
@@ -272,6 +272,7 @@ func (m *Matcher) Act(ctx context.Context, from api.PartyID, req api.ActRequest)
 	var granted registry.Granted
 	created, hasty := false, false
 	take := func(c *change) (err error) {
+		c.user = req.User
 		granted, created, err = c.act(ctx, act, req.Hash(), refusal)
 		hasty = c.hasty
 		return err
@@ -355,7 +356,8 @@ type change struct {
 	idx   registry.Idx
 	tx    registry.Tx
 	live  []registry.Signal
-	hasty bool // the withdrawal; see Outcome
+	hasty bool   // the withdrawal; see Outcome
+	user  string // of the party, who asks; a pseudonym
 
 	coming  *api.Statement    // that was admitted, when there is one alone
 	resting []registry.Signal // whose day has come, and that may have been renewed; see rests
@@ -532,7 +534,7 @@ func (c *change) emit(e registry.Event) (err error) {
 func (c *change) grant(event string, action audit.Action, party api.PartyID, sid api.SID, others uint64) (registry.Granted, error) {
 	leaf, err := audit.NewLeaf(audit.Record{
 		Event: event, Action: action, Outcome: audit.Success, Time: c.adm.Now.UTC().Truncate(time.Millisecond),
-		Party: string(party), ObjectType: "signal", ObjectID: sid.String(), System: "registry",
+		Party: string(party), User: c.user, ObjectType: "signal", ObjectID: sid.String(), System: "registry",
 	})
 	if err != nil {
 		return registry.Granted{}, err

@@ -36,6 +36,8 @@ var ErrClock = errors.New("registry: the clock is more than a day ahead of all t
 // heldFor is when to ask again while the clock is held.
 const heldFor = time.Minute
 
+var errUser = errors.New("registry: user is 8 to 32 letters, digits, dashes and underscores: a pseudonym")
+
 // Statement admits a submission from the party that sent it, and returns what it
 // says. Every refusal is an *api.Error. With a refusal the statement is returned all
 // the same if it can be read and is the sender's: what is stored already, byte for
@@ -43,6 +45,9 @@ const heldFor = time.Minute
 func (a Admission) Statement(from api.PartyID, sub api.Submission) (api.Statement, error) {
 	if len(sub.Signed.Signed) > api.MaxStatement {
 		return api.Statement{}, api.Refuse(api.CodeTooLarge, nil)
+	}
+	if !api.ValidUser(sub.User) {
+		return api.Statement{}, api.Refuse(api.CodeMalformed, errUser)
 	}
 	s, err := api.ParseStatement(sub.Signed.Signed)
 	if err != nil {
@@ -103,7 +108,11 @@ func (a Admission) epochs(s api.Statement, again bool) bool {
 // Act admits an act from the party that sent it, and returns what it says, with a
 // refusal too, as Statement does. Without a manifest or legal basis in force an answer
 // is kept out as a statement is, but a withdrawal is not: neither may keep a signal in.
-func (a Admission) Act(from api.PartyID, signed api.Signed) (api.Act, error) {
+func (a Admission) Act(from api.PartyID, req api.ActRequest) (api.Act, error) {
+	if !api.ValidUser(req.User) {
+		return api.Act{}, api.Refuse(api.CodeMalformed, errUser)
+	}
+	signed := req.Signed
 	if len(signed.Signed) > api.MaxStatement {
 		return api.Act{}, api.Refuse(api.CodeTooLarge, nil)
 	}

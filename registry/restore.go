@@ -5,6 +5,7 @@ package registry
 import (
 	"bytes"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -28,7 +29,25 @@ type Ended struct {
 	Expires encoding.Date
 }
 
-// A Journaled is a place in a journal: behind how many groups of Ended.
+// Sequenced are leaves that the log took up, from a number on, in their order.
+type Sequenced struct {
+	First  int64
+	Leaves []api.Hash
+}
+
+// A Kept is what the journal keeps of one commit.
+type Kept struct {
+	Ended     []Ended
+	Sequenced Sequenced
+	Erased    []int64 // numbers of the log
+}
+
+// Empty tells whether there is nothing to keep.
+func (k Kept) Empty() bool {
+	return len(k.Ended) == 0 && len(k.Sequenced.Leaves) == 0 && len(k.Erased) == 0
+}
+
+// A Journaled is a place in a journal: behind how many groups, a Kept each.
 type Journaled struct {
 	ID     [16]byte // of the journal
 	Groups uint64
@@ -77,9 +96,70 @@ func MayLack(restores []Restore, issued time.Time) bool {
 }
 
 const (
-	rowEnded    = "ended"
-	rowRestores = "restores"
+	rowEnded     = "ended"
+	rowSequenced = "sequenced"
+	rowErased    = "erased"
+	rowRestores  = "restores"
+
+	// maxKept bounds how many hashes or numbers one row of the journal has, which is a
+	// field of 65,535 bytes at most.
+	maxKept = 1024
 )
+
+// Rows encodes what one commit keeps, as rows that ReadRow reads.
+func (k Kept) Rows() (rows [][]byte, err error) {
+	add := func(row []byte, failed error) {
+		rows, err = append(rows, row), errors.Join(err, failed)
+	}
+	for _, e := range k.Ended {
+		add(e.MarshalBinary())
+	}
+	first := k.Sequenced.First
+	for leaves := range slices.Chunk(k.Sequenced.Leaves, maxKept) {
+		fields := [][]byte{encoding.Int(uint64(first))}
+		for _, l := range leaves {
+			fields = append(fields, l[:])
+		}
+		add(encoding.E(rowSequenced, fields...))
+		first += int64(len(leaves))
+	}
+	for numbers := range slices.Chunk(k.Erased, maxKept) {
+		var fields [][]byte
+		for _, n := range numbers {
+			fields = append(fields, encoding.Int(uint64(n)))
+		}
+		add(encoding.E(rowErased, fields...))
+	}
+	return rows, err
+}
+
+// ReadRow adds to what is kept what one of its rows says.
+func (k *Kept) ReadRow(b []byte) error {
+	d := encoding.NewDecoder(b)
+	switch d.String() {
+	case rowSequenced:
+		if first := int64(d.Int()); len(k.Sequenced.Leaves) == 0 {
+			k.Sequenced.First = first
+		} else if first != k.Sequenced.First+int64(len(k.Sequenced.Leaves)) {
+			return ErrCorrupt
+		}
+		for d.More() {
+			var leaf api.Hash
+			d.Fixed(leaf[:])
+			k.Sequenced.Leaves = append(k.Sequenced.Leaves, leaf)
+		}
+		return corrupt(d)
+	case rowErased:
+		for d.More() {
+			k.Erased = append(k.Erased, int64(d.Int()))
+		}
+		return corrupt(d)
+	}
+	var e Ended
+	err := e.UnmarshalBinary(b)
+	k.Ended = append(k.Ended, e)
+	return err
+}
 
 // MarshalBinary encodes what the journal keeps as one row.
 func (e Ended) MarshalBinary() ([]byte, error) {

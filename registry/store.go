@@ -21,8 +21,8 @@ import (
 //     different idxs may run side by side.
 //   - Ordered: positions in a feed grow, and a reader that has seen position n
 //     will never find a new event at or before n.
-//   - Journaled: what an act ends is in the journal, if there is one, before it is
-//     durable in the store.
+//   - Journaled: what an act ends, what the log holds and what is erased from it is in
+//     the journal, if there is one, before it is durable in the store.
 //   - Opaque: rows are sealed with [Keys]; nothing at rest names a party, a tag or
 //     a sid.
 type Store interface {
@@ -94,6 +94,31 @@ type Store interface {
 	// Leaves reads the leaves that wait for the log, from a hash (inclusive) to the
 	// highest, in order of hash, until fn returns an error.
 	Leaves(ctx context.Context, from api.Hash, fn func(audit.Leaf) error) error
+
+	// Enter puts leaves that belong to no transaction in the outbox, but for those that
+	// are there or in the log already. They are durable when it returns.
+	Enter(ctx context.Context, leaves ...audit.Leaf) error
+
+	// Sequence moves leaves from the outbox to the end of the log, max at most, and tells
+	// how many; what it moved is durable when it returns. One caller at a time.
+	Sequence(ctx context.Context, max int) (int, error)
+
+	// Logged is how many leaves the log has, and Tile the hashes of its tree at a place;
+	// nil where there are none. Number is where in the log a leaf is; false if it is not.
+	Logged(ctx context.Context) (size int64, err error)
+	Tile(ctx context.Context, at audit.Place) ([]byte, error)
+	Number(ctx context.Context, leaf api.Hash) (number int64, ok bool, err error)
+
+	// Records reads what the log holds, from a number on, until fn returns an error.
+	// Numbers that fn is not called for are erased.
+	Records(ctx context.Context, from int64, fn func(number int64, leaf audit.Leaf) error) error
+
+	// Erase destroys records of the log and their salts. The tree stays as it is.
+	Erase(ctx context.Context, numbers []int64) error
+
+	// Relog makes of the log what it was before a restore, which its leaves have outlived:
+	// behind size of them came others. Of those that the outbox holds it keeps the records.
+	Relog(ctx context.Context, size int64, leaves []api.Hash) error
 
 	// Readdress gives every event in every feed to fn, and where fn returns it with
 	// another Idx and Epoch keeps it so, at its position. It returns how many it kept

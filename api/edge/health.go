@@ -35,7 +35,7 @@ type HealthPart struct {
 const (
 	PartOK      = "ok"
 	PartFault   = "fault"   // it does not answer
-	PartOther   = "other"   // the store's epoch is not the manifest's
+	PartOther   = "other"   // the store's epoch is not the manifest's, or the log not what was signed
 	PartExpired = "expired" // it is no longer in force
 	PartEnds    = "ends"    // it is in force for two weeks more at most
 	PartMissing = "missing"

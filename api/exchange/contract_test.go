@@ -15,6 +15,7 @@ import (
 	"github.com/seinhuis/seinhuis/api"
 	"github.com/seinhuis/seinhuis/api/contracttest"
 	"github.com/seinhuis/seinhuis/api/edge"
+	"github.com/seinhuis/seinhuis/audit"
 	"github.com/seinhuis/seinhuis/manifest"
 	"github.com/seinhuis/seinhuis/matcher/matchertest"
 )
@@ -36,17 +37,21 @@ func TestContract(t *testing.T) {
 		return string(b)
 	}
 	standing := h.Signal(0, matchertest.Child(1))
+	h.keepLog()
 	calls := map[string]contracttest.Call{
-		"registerSignal":  {Body: text(h.Write(0, matchertest.Child(2), api.NewSID(), 1).Submission), Status: 201},
-		"importSignals":   {Body: text(h.Write(0, matchertest.Child(3), api.NewSID(), 1).Submission) + "\n"},
-		"actOnSignal":     {Body: text(h.Withdrawal(standing))},
-		"readEvents":      {Query: "wait=0&limit=10"},
-		"readQuota":       {},
-		"readUsage":       {Query: "day=" + h.Now().UTC().Format(time.DateOnly)},
-		"readManifest":    {},
-		"readDirectory":   {},
-		"readDescription": {},
-		"readHealth":      {},
+		"registerSignal":   {Body: text(h.Write(0, matchertest.Child(2), api.NewSID(), 1).Submission), Status: 201},
+		"importSignals":    {Body: text(h.Write(0, matchertest.Child(3), api.NewSID(), 1).Submission) + "\n"},
+		"actOnSignal":      {Body: text(h.Withdrawal(standing))},
+		"readEvents":       {Query: "wait=0&limit=10"},
+		"readQuota":        {},
+		"readUsage":        {Query: "day=" + h.Now().UTC().Format(time.DateOnly)},
+		"readManifest":     {},
+		"readDirectory":    {},
+		"readCheckpoint":   {},
+		"proveConsistency": {Query: "from=1&to=2"},
+		"proveInclusion":   {Body: text(api.LogQuery{Size: 2, Leaves: []api.Hash{audit.Published(audit.Directory, h.Directory.Hash()).Hash(), {1}}})},
+		"readDescription":  {},
+		"readHealth":       {},
 	}
 	description, err := edge.Load(api.OpenAPI)
 	if err != nil {
@@ -110,7 +115,7 @@ func (h *house) evaluators(t *testing.T) (current, gone contracttest.Caller) {
 		}
 	}
 	without := with
-	without.Evaluators = with.Evaluators[:1]
+	without.Evaluators = with.Evaluators[:len(with.Evaluators)-1]
 	h.Manifest = &without
 	return callers[0], callers[1]
 }
@@ -118,13 +123,15 @@ func (h *house) evaluators(t *testing.T) (current, gone contracttest.Caller) {
 // TestPublicContract walks what anybody may ask, without a certificate.
 func TestPublicContract(t *testing.T) {
 	h := newHouse(t, 1)
+	h.keepLog()
 	description, err := edge.Load(api.OpenAPI)
 	if err != nil {
 		t.Fatal(err)
 	}
 	contracttest.Contract{
 		Description: description, Admits: func(op *edge.Operation) bool { return ours(op) && edge.Public(op) }, URL: h.public, Version: api.Version,
-		Calls: map[string]contracttest.Call{"readManifest": {}, "readDirectory": {}, "readDescription": {}, "readHealth": {}},
+		Calls: map[string]contracttest.Call{"readManifest": {}, "readDirectory": {}, "readDescription": {}, "readHealth": {},
+			"readCheckpoint": {}, "proveConsistency": {Query: "from=1&to=2"}},
 		Known: contracttest.Always(http.DefaultTransport.RoundTrip),
 	}.Walk(t)
 	resp, err := http.Get(h.public + "/v1/openapi.json")

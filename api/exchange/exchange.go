@@ -32,6 +32,7 @@ import (
 	"github.com/seinhuis/seinhuis/manifest"
 	"github.com/seinhuis/seinhuis/matcher"
 	"github.com/seinhuis/seinhuis/registry"
+	"github.com/seinhuis/seinhuis/registry/sequencer"
 	"github.com/seinhuis/seinhuis/unusual"
 )
 
@@ -41,6 +42,8 @@ type Server struct {
 	Log     *slog.Logger
 	// Notes gives the signed manifest and directory in force, as served.
 	Notes func() (manifest, directory []byte)
+	// Sequencer keeps the log; nil where there is none.
+	Sequencer *sequencer.Sequencer
 
 	service   *edge.Service
 	unusual   *unusual.Watch
@@ -59,7 +62,7 @@ func New(m *matcher.Matcher, log *slog.Logger, notes func() (manifest, directory
 	registerReadOnly(s.gather, &m.ReadOnly)
 	s.unusual = unusual.New("registry", s.gather, log, unusual.NightlyBulk, unusual.AbovePeers, unusual.WithdrawnAfterMatch)
 	s.lag.s = s
-	s.gather.MustRegister(&s.lag)
+	s.gather.MustRegister(&s.lag, logCollector{s})
 	return s
 }
 
@@ -248,6 +251,7 @@ func (s *Server) health(ctx context.Context) (h edge.Health) {
 			h.Add(string(reason), edge.PartOK, edge.HealthOK)
 		}
 	}
+	s.addLog(&h)
 	h.AddUntil("manifest", registry.Ends(man), now)
 	h.AddUntil("directory", dir.NotAfter, now)
 	if due && registry.Since(day, now) > tooLate && !s.Matcher.Rests(now) {

@@ -82,6 +82,15 @@ func newHouse(t testing.TB, parties int) *house {
 	return h
 }
 
+// keepLog begins the log, and publishes a first checkpoint.
+func (h *house) keepLog() {
+	h.t.Helper()
+	h.server.Sequencer = h.OpenLog().Sequencer()
+	if err := h.server.Sequencer.Step(h.t.Context()); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
 func (h *house) serve(handler http.Handler, config *tls.Config) string {
 	h.t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -294,6 +303,7 @@ func TestAHandshakeDoesNotAskTheStore(t *testing.T) {
 
 func TestPublicAndOperations(t *testing.T) {
 	h := newHouse(t, 1)
+	h.keepLog()
 	var health exchange.Health
 	if resp := h.ask(http.DefaultClient, "GET", h.public+"/health", nil, &health); resp.StatusCode != 200 || health.Status != "ok" {
 		t.Errorf("%s, %q", resp.Status, health.Status)

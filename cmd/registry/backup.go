@@ -3,7 +3,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,16 +10,14 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
-	"net"
-	"net/http"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/seinhuis/seinhuis/cmd/internal/command"
+	"github.com/seinhuis/seinhuis/crypto/encoding"
 	"github.com/seinhuis/seinhuis/logging"
 	"github.com/seinhuis/seinhuis/manifest"
 	"github.com/seinhuis/seinhuis/matcher"
@@ -46,132 +43,38 @@ func makeBackup(ctx context.Context, args []string, stdout, stderr io.Writer) er
 	if err != nil {
 		return err
 	}
-	done, serves, err := c.askBackup(ctx, folder)
-	if err != nil {
-		return err
-	}
-	if !serves {
-		m, trust, err := c.open(logging.New(stderr, slog.LevelInfo))
-		if err != nil {
-			return fmt.Errorf("%w (does the registry run? then its configuration has no control)", err)
-		}
-		done, err = c.backup(ctx, m, trust, folder)
-		if err := errors.Join(err, m.Store.Close()); err != nil {
-			return err
-		}
-	}
-	return json.NewEncoder(stdout).Encode(done)
+	return c.do(ctx, "backup", backupAsked{To: folder}, stdout, stderr)
 }
 
-// backup makes a backup of an open store, dated no later than what the store takes next:
-// the clock may be wrong, and be held.
-func (c *config) backup(ctx context.Context, m *matcher.Matcher, trust *manifest.Trust, to string) (backup.Summary, error) {
-	clock, err := m.Clock(ctx)
+type backupAsked struct {
+	To string `json:"to"` // absolute: whoever serves has another folder to begin from
+}
+
+// backupTask makes a backup of an open store, dated no later than what the store takes
+// next: the clock may be wrong, and be held.
+func backupTask(ctx context.Context, h house, text []byte, out io.Writer) error {
+	var asked backupAsked
+	if err := encoding.UnmarshalJSON(text, &asked); err != nil {
+		return err
+	}
+	if !filepath.IsAbs(asked.To) {
+		return errors.New("the folder is not absolute")
+	}
+	clock, err := h.m.Clock(ctx)
 	if err != nil {
-		return backup.Summary{}, err
+		return err
 	}
 	taken := clock.Now
 	if clock.Says.Before(taken) {
 		taken = clock.Says
 	}
-	now := trust.InForce()
+	now := h.trust.InForce()
 	notes := map[string][]byte{"manifest.txt": now.ManifestNote, "directory.txt": now.DirectoryNote}
-	return backup.Make(vfs.Default, m.Store.(*pebblestore.Store), m.Keys, to, notes, taken)
-}
-
-// A backupRequest is what is asked at the control socket.
-type backupRequest struct {
-	To string `json:"to"` // absolute
-}
-
-// listenControl listens at the control socket, if there is one: for who may open it.
-func (c *config) listenControl(ctx context.Context, s *command.Service, m *matcher.Matcher, trust *manifest.Trust) error {
-	if c.Control == "" {
-		return nil
-	}
-	if conn, err := net.Dial("unix", c.Control); err == nil {
-		return errors.Join(fmt.Errorf("%s: somebody listens there", c.Control), conn.Close())
-	} else if errors.Is(err, syscall.ECONNREFUSED) { // of a process that was killed
-		if err := os.Remove(c.Control); err != nil {
-			return err
-		}
-	}
-	if err := os.MkdirAll(filepath.Dir(c.Control), 0o700); err != nil {
-		return err
-	}
-	ln, err := net.Listen("unix", c.Control)
+	done, err := backup.Make(vfs.Default, h.m.Store.(*pebblestore.Store), h.m.Keys, asked.To, notes, taken)
 	if err != nil {
 		return err
 	}
-	if err := os.Chmod(c.Control, 0o600); err != nil {
-		return errors.Join(err, ln.Close())
-	}
-	handler := http.NewServeMux()
-	handler.HandleFunc("POST /backup", func(w http.ResponseWriter, r *http.Request) {
-		var asked backupRequest
-		err := json.NewDecoder(r.Body).Decode(&asked)
-		if err == nil && !filepath.IsAbs(asked.To) {
-			err = errors.New("the folder is not absolute")
-		}
-		var done backup.Summary
-		if err == nil {
-			done, err = c.backup(r.Context(), m, trust, asked.To)
-		}
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusInternalServerError)
-			return
-		}
-		json.NewEncoder(w).Encode(done)
-	})
-	server := &http.Server{Handler: handler} // no time limits: a backup takes what it takes
-	s.Go(func() error {
-		if err := server.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
-			return err
-		}
-		return nil
-	})
-	s.Go(func() error { // ends when no backup is under way: it uses the store
-		<-ctx.Done()
-		return server.Shutdown(context.WithoutCancel(ctx))
-	})
-	return nil
-}
-
-// askBackup asks at the control socket; serves tells whether somebody listens there.
-func (c *config) askBackup(ctx context.Context, to string) (done backup.Summary, serves bool, err error) {
-	if c.Control == "" {
-		return done, false, nil
-	}
-	var dialer net.Dialer
-	client := &http.Client{Transport: &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return dialer.DialContext(ctx, "unix", c.Control)
-		},
-	}}
-	body, err := json.Marshal(backupRequest{To: to})
-	if err != nil {
-		return done, false, err
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://control/backup", bytes.NewReader(body))
-	if err != nil {
-		return done, false, err
-	}
-	resp, err := client.Do(req)
-	if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, fs.ErrNotExist) {
-		return done, false, nil
-	}
-	if err != nil {
-		return done, false, err
-	}
-	defer resp.Body.Close()
-	answer, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return done, true, err
-	}
-	if resp.StatusCode != http.StatusOK {
-		return done, true, fmt.Errorf("the registry that serves did not make it: %s", bytes.TrimSpace(answer))
-	}
-	return done, true, json.Unmarshal(answer, &done)
+	return json.NewEncoder(out).Encode(done)
 }
 
 // A restored is what restore prints.

@@ -46,9 +46,10 @@ type config struct {
 
 	// Of the disks that data and the journal are on, which can be one; prepare sets them.
 	watch, journalWatch *disk.Watch
-	safe                *keys.Safe // opens the key files
 
-	log note.Signer // signs the log's checkpoints; nil without logKey. serve sets it
+	safe *keys.Safe       // opens the key files
+	log  note.Signer      // signs the log's checkpoints; nil without logKey. serve sets it
+	kept *journal.Journal // open sets it
 }
 
 // room is when there is little of it on the disk, in MiB.
@@ -109,12 +110,12 @@ func (c *config) open(log *slog.Logger) (*matcher.Matcher, *manifest.Trust, erro
 	if backup.Begun(vfs.Default, c.storeFolder()) {
 		return nil, nil, errCutShort
 	}
-	kept, err := c.openJournal(m.Keys)
+	c.kept, err = c.openJournal(m.Keys)
 	if err != nil {
 		return nil, nil, err
 	}
 	m.Store, err = pebblestore.Open(c.storeFolder(), m.Keys, pebblestore.Options{
-		FS: c.watch.FS(), Logger: command.PebbleLog{Logger: log}, Journal: kept,
+		FS: c.watch.FS(), Logger: command.PebbleLog{Logger: log}, Journal: c.kept,
 	})
 	if err != nil {
 		return nil, nil, err

@@ -52,6 +52,17 @@ var usage = `registry: the blind signal registry of Seinhuis
   registry journal -config FILE
       Begins a new journal in an empty folder, if the old one is lost and the database
       is not. Backups made before cannot be restored any more: make one at once.
+  registry log verify -config FILE [-checkpoint FILE]…
+      Proves the whole log: every record has the hash that was logged, the tree is that
+      of all hashes, and it goes on from the last checkpoint that was signed, which
+      enough witnesses have cosigned, and from others that somebody has kept.
+  registry log show -config FILE -as NAME -purpose TEXT [-party ID] [-user PSEUDONYM]
+                    [-signal ID] [-from DAY] [-to DAY]
+      Prints records, a line of JSON each, and last how many. Whoever looks is in the
+      log before anything is shown: -as is a pseudonym.
+  registry log erase -config FILE -as NAME -purpose TEXT -party ID -signal ID
+      Erases what the log says of a signal. Hashes stay, and prove everything else.
+      All three work while the registry serves, if its configuration has "control".
   registry clock -config FILE [-accept]
       Prints the registry's day, and whether the clock is held: the clock of a
       registry that was more than a day ahead of every day seen is not believed, so
@@ -100,7 +111,7 @@ var program = command.Program{Name: "registry", Usage: usage}
 func init() {
 	program.Commands = map[string]command.Command{
 		"keygen": keygen, "serve": serve, "check": check, "rebuild": rebuild, "clock": clock,
-		"backup": makeBackup, "restore": restore, "journal": newJournal,
+		"backup": makeBackup, "restore": restore, "journal": newJournal, "log": logCommand,
 		"keys": keysCommand,
 	}
 }

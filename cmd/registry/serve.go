@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"crypto/ed25519"
+	"crypto/tls"
 	"errors"
 	"io"
 	"log/slog"
@@ -13,11 +14,13 @@ import (
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/seinhuis/seinhuis/api/exchange"
+	"github.com/seinhuis/seinhuis/api/witness"
 	"github.com/seinhuis/seinhuis/cmd/internal/command"
 	"github.com/seinhuis/seinhuis/crypto/encoding"
 	"github.com/seinhuis/seinhuis/logging"
 	"github.com/seinhuis/seinhuis/manifest"
 	"github.com/seinhuis/seinhuis/matcher"
+	"github.com/seinhuis/seinhuis/registry/sequencer"
 )
 
 // errOtherKey says that parties would talk to no server with this key.
@@ -75,6 +78,13 @@ func (c *config) serve(ctx context.Context, m *matcher.Matcher, trust *manifest.
 		now := trust.InForce()
 		return now.ManifestNote, now.DirectoryNote
 	})
+	if c.log != nil {
+		witnesses := witnesses{cert: c.Front.TLS.Current}
+		defer witnesses.close()
+		server.Sequencer = &sequencer.Sequencer{
+			Store: m.Store, Key: c.log, Trust: trust.Current, Witness: witnesses.of, Journal: c.kept, Now: time.Now,
+		}
+	}
 	s, ctx := command.NewService(ctx, log)
 	c.ListenParties(s, "exchange", c.Exchange, server.Parties(), server.Known)
 	c.ListenPublic(s, c.Public, server.Public())
@@ -89,6 +99,9 @@ func (c *config) serve(ctx context.Context, m *matcher.Matcher, trust *manifest.
 		})
 	}
 	s.Go(func() error { return server.Keep(ctx) })
+	if server.Sequencer != nil {
+		s.Go(func() error { return server.KeepLog(ctx) })
+	}
 	s.Go(func() error { return measure(ctx, server, log) })
 	s.Go(func() error { return sweep(ctx, m, server, time.Duration(c.SweepSeconds)*time.Second, log) })
 	s.OnHangup(func() ([]any, error) {
@@ -126,6 +139,40 @@ func logged(m *manifest.Manifest, key note.Signer) error {
 		return logging.Error("the manifest names another key of the log than that of logKey; give governance what keygen printed")
 	}
 	return nil
+}
+
+// witnesses are the clients by which evaluators are asked to cosign, each made once.
+type witnesses struct {
+	cert    func() tls.Certificate
+	clients map[witnessed]*witness.Client
+}
+
+// witnessed is what a client is of.
+type witnessed struct {
+	url, key string
+	pin      manifest.Pin
+}
+
+func (w *witnesses) of(e manifest.Evaluator) (sequencer.Witness, error) {
+	is := witnessed{e.URL, e.Witness, e.TLS}
+	if c, ok := w.clients[is]; ok {
+		return c, nil
+	}
+	c, err := witness.New(e, w.cert)
+	if err != nil {
+		return nil, err
+	}
+	if w.clients == nil {
+		w.clients = make(map[witnessed]*witness.Client)
+	}
+	w.clients[is] = c
+	return c, nil
+}
+
+func (w *witnesses) close() {
+	for _, c := range w.clients {
+		c.Close()
+	}
 }
 
 // sweep does the clock's work until ctx ends. A fault in it is a fault in the

@@ -54,7 +54,7 @@ func New(t testing.TB, threshold, n int) *World {
 		name := fmt.Sprintf("evaluator-%d", i+1)
 		signer, vkey := Signer(t, name)
 		w.Evaluators = append(w.Evaluators, signer)
-		witnessKey, witness := witness(t, name)
+		witnessKey, witness := Witness(t, name)
 		w.Witnesses = append(w.Witnesses, witnessKey)
 		m.Evaluators = append(m.Evaluators, manifest.Evaluator{
 			Index: i + 1, Name: name, URL: fmt.Sprintf("https://127.0.0.1:%d", 8451+i), TLS: Random32(), Note: vkey, Witness: witness,
@@ -118,7 +118,8 @@ func Signer(t testing.TB, name string) (signer note.Signer, vkey string) {
 	return signer, vkey
 }
 
-func witness(t testing.TB, name string) (key, vkey string) {
+// Witness makes a key to cosign with.
+func Witness(t testing.TB, name string) (key, vkey string) {
 	t.Helper()
 	key, vkey, err := note.GenerateKey(rand.Reader, name+"/witness")
 	if err != nil {

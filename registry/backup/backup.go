@@ -234,12 +234,18 @@ func (t Target) revive(ctx context.Context, store *pebblestore.Store, taken time
 	if !known {
 		return journal.ErrReach
 	}
-	var ended []registry.Ended
-	err = t.Journal.Since(at, func(group []registry.Ended) error {
-		ended = append(ended, group...)
-		return ctx.Err()
+	var (
+		ended []registry.Ended
+		log   = relog{ctx: ctx, store: store}
+	)
+	err = t.Journal.Since(at, func(kept registry.Kept) error {
+		ended = append(ended, kept.Ended...)
+		return errors.Join(ctx.Err(), log.add(kept))
 	})
 	if err != nil {
+		return err
+	}
+	if err := log.done(t.Journal); err != nil {
 		return err
 	}
 	if err := store.Reincarnate(taken, t.Now()); err != nil {
@@ -249,6 +255,51 @@ func (t Target) revive(ctx context.Context, store *pebblestore.Store, taken time
 		return err
 	}
 	return store.SetJournaled(t.Journal.Last())
+}
+
+// A relog makes of a store's log what it was, from what the journal has kept.
+type relog struct {
+	ctx   context.Context
+	store *pebblestore.Store
+	next  registry.Sequenced // not put back yet
+}
+
+// add takes what one commit has kept. One that never came to be, because of a crash, has
+// numbered leaves that the next one numbered anew.
+func (r *relog) add(kept registry.Kept) error {
+	if next := kept.Sequenced; len(next.Leaves) > 0 {
+		if len(r.next.Leaves) > 0 && next.First != r.next.First {
+			if err := r.flush(); err != nil {
+				return err
+			}
+		}
+		r.next = next
+	}
+	if len(kept.Erased) == 0 {
+		return nil
+	}
+	return errors.Join(r.flush(), r.store.Erase(r.ctx, kept.Erased))
+}
+
+func (r *relog) flush() error {
+	next := r.next
+	r.next = registry.Sequenced{}
+	if len(next.Leaves) == 0 {
+		return nil
+	}
+	return r.store.Relog(r.ctx, next.First, next.Leaves)
+}
+
+// done holds the log against the last checkpoint of it that was signed.
+func (r *relog) done(j *journal.Journal) error {
+	if err := r.flush(); err != nil {
+		return err
+	}
+	last, signed, err := j.Checkpoint()
+	if err != nil || signed == nil {
+		return err
+	}
+	return registry.Holds(r.ctx, r.store, last)
 }
 
 // copy copies a file of a backup to where it belongs, and holds it against the list.

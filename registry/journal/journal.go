@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: EUPL-1.2
 
-// Package journal keeps what acts have ended, outside the database and its backups: a
-// backup that is restored would bring withdrawn signals back, and the journal says
-// which.
+// Package journal keeps, outside the database and its backups, what must not be undone
+// when a backup is restored: what acts have ended, for it would come back; which leaves
+// the log has, for its checkpoints are signed; and what was erased from it.
 //
 // It is files in a folder of their own, one after the other. A file is a header and
-// groups, each the endings that one commit of the store makes durable:
+// groups, each what one commit of the store makes durable:
 //
 //	header  "seinhuis/1/journal\n" ‖ journal id(16) ‖ number of the first group(8) ‖ Unix seconds(8)
-//	group   length(4) ‖ sealed row: E("journal", ended…), under (journal id ‖ number of the group)
+//	group   length(4) ‖ sealed row: E("journal", rows of a registry.Kept…), under (journal id ‖ number of the group)
 //
 // Integers are big-endian. Groups are numbered from 1 without a gap, over all files; a
 // file is named by its first. A file is never written to again once another has begun,
@@ -28,6 +28,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"slices"
 	"strconv"
 	"strings"
@@ -36,6 +37,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/seinhuis/seinhuis/audit"
 	"github.com/seinhuis/seinhuis/crypto/atrest"
 	"github.com/seinhuis/seinhuis/crypto/encoding"
 	"github.com/seinhuis/seinhuis/disk"
@@ -88,12 +90,12 @@ type file struct {
 }
 
 // Open opens the journal in a folder, or makes one.
-func Open(fs vfs.FS, folder string, key atrest.Key, now func() time.Time) (*Journal, error) {
-	j := &Journal{fs: fs, folder: folder, key: key, now: now}
-	if err := errors.Join(fs.MkdirAll(folder, 0o700), disk.SyncFolder(fs, fs.PathDir(folder))); err != nil {
+func Open(on vfs.FS, folder string, key atrest.Key, now func() time.Time) (*Journal, error) {
+	j := &Journal{fs: on, folder: folder, key: key, now: now}
+	if err := errors.Join(on.MkdirAll(folder, 0o700), disk.SyncFolder(on, on.PathDir(folder))); err != nil {
 		return nil, err
 	}
-	names, err := fs.List(folder)
+	names, err := on.List(folder)
 	if err != nil {
 		return nil, err
 	}
@@ -121,7 +123,7 @@ func Open(fs vfs.FS, folder string, key atrest.Key, now func() time.Time) (*Jour
 		return j, j.begin(1)
 	}
 	j.last = j.files[0].first - 1
-	err = j.read(len(j.files)-1, func(n uint64, _ []registry.Ended) error { j.last = n; return nil })
+	err = j.read(len(j.files)-1, func(n uint64, _ registry.Kept) error { j.last = n; return nil })
 	return j, err
 }
 
@@ -142,17 +144,14 @@ func (j *Journal) CutOff() bool {
 
 // Append writes a group, and gives the place behind it. When it returns the group is on
 // disk; after an error nobody knows.
-func (j *Journal) Append(ended []registry.Ended) (registry.Journaled, error) {
+func (j *Journal) Append(kept registry.Kept) (registry.Journaled, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	fields := make([][]byte, len(ended))
-	for i, e := range ended {
-		var err error
-		if fields[i], err = e.MarshalBinary(); err != nil {
-			return registry.Journaled{}, err
-		}
+	rows, err := kept.Rows()
+	if err != nil {
+		return registry.Journaled{}, err
 	}
-	group, err := encoding.E(table, fields...)
+	group, err := encoding.E(table, rows...)
 	if err != nil {
 		return registry.Journaled{}, err
 	}
@@ -187,8 +186,12 @@ func (j *Journal) begin(number uint64) error {
 		}
 		j.out = nil
 	}
+	// A file that no group was written to, or a crash has cut off in its first one, has the
+	// same name. It may be the only one that says which journal this is, and so it stands
+	// until its follower is on disk.
 	name := fmt.Sprintf("%016x%s", number, suffix)
-	out, err := j.fs.Create(j.fs.PathJoin(j.folder, name), vfs.WriteCategoryUnspecified)
+	path := j.fs.PathJoin(j.folder, name)
+	out, err := j.fs.Create(path+".new", vfs.WriteCategoryUnspecified)
 	if err != nil {
 		return err
 	}
@@ -198,11 +201,14 @@ func (j *Journal) begin(number uint64) error {
 	if _, err := out.Write(header); err != nil {
 		return errors.Join(err, out.Close())
 	}
-	if err := errors.Join(out.Sync(), disk.SyncFolder(j.fs, j.folder)); err != nil {
+	err = out.Sync()
+	if err == nil {
+		err = errors.Join(j.fs.Rename(path+".new", path), disk.SyncFolder(j.fs, j.folder))
+	}
+	if err != nil {
 		return errors.Join(err, out.Close())
 	}
 	j.out = out
-	// A file that a crash has cut off in its first group has the same name.
 	j.files = slices.DeleteFunc(j.files, func(f file) bool { return f.name == name })
 	j.files = append(j.files, file{name, number, now})
 	return nil
@@ -214,7 +220,7 @@ func (j *Journal) place(number uint64) []byte {
 
 // Since calls fn for every group behind a place, in their order. ErrReach says that some
 // of them are not there.
-func (j *Journal) Since(at registry.Journaled, fn func([]registry.Ended) error) error {
+func (j *Journal) Since(at registry.Journaled, fn func(registry.Kept) error) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if at.ID != j.id || at.Groups > j.last || j.files[0].first > at.Groups+1 {
@@ -224,11 +230,11 @@ func (j *Journal) Since(at registry.Journaled, fn func([]registry.Ended) error) 
 		if i+1 < len(j.files) && j.files[i+1].first <= at.Groups+1 {
 			continue
 		}
-		err := j.read(i, func(n uint64, ended []registry.Ended) error {
+		err := j.read(i, func(n uint64, kept registry.Kept) error {
 			if n <= at.Groups {
 				return nil
 			}
-			return fn(ended)
+			return fn(kept)
 		})
 		if err != nil {
 			return err
@@ -242,11 +248,50 @@ func (j *Journal) Check() (groups int, err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for i := range j.files {
-		if err := j.read(i, func(uint64, []registry.Ended) error { groups++; return nil }); err != nil {
+		if err := j.read(i, func(uint64, registry.Kept) error { groups++; return nil }); err != nil {
 			return groups, err
 		}
 	}
 	return groups, nil
+}
+
+// checkpointFile is the last checkpoint of the log that was signed: no store may go on
+// from a tree that is not that of it.
+const checkpointFile = "checkpoint"
+
+// KeepCheckpoint keeps a signed checkpoint, in place of the one before; it is on disk when
+// this returns.
+func (j *Journal) KeepCheckpoint(signed []byte) error {
+	path := j.fs.PathJoin(j.folder, checkpointFile)
+	out, err := j.fs.Create(path+".new", vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return err
+	}
+	_, err = out.Write(bytes.Clone(signed))
+	if err := errors.Join(err, out.Sync(), out.Close()); err != nil {
+		return err
+	}
+	return errors.Join(j.fs.Rename(path+".new", path), disk.SyncFolder(j.fs, j.folder))
+}
+
+// Checkpoint is what was kept last, and as it was signed; nil if nothing was.
+func (j *Journal) Checkpoint() (c audit.Checkpoint, signed []byte, err error) {
+	in, err := j.fs.Open(j.fs.PathJoin(j.folder, checkpointFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return c, nil, nil
+	}
+	if err != nil {
+		return c, nil, err
+	}
+	signed, err = io.ReadAll(in)
+	if err := errors.Join(err, in.Close()); err != nil {
+		return c, nil, err
+	}
+	text, _, _ := bytes.Cut(signed, []byte("\n\n")) // who signed it, those know who believe it
+	if c, err = audit.ParseCheckpoint(string(text) + "\n"); err != nil {
+		return c, nil, fmt.Errorf("%w: %s", ErrCorrupt, checkpointFile)
+	}
+	return c, signed, nil
 }
 
 // Trim removes files of which everything is older than what is kept.
@@ -297,7 +342,7 @@ func (j *Journal) header(name string) (id [16]byte, f file, err error) {
 
 // read reads the groups of a file. A file may end in a group that a crash cut off, if
 // that is what the next file, if there is one, begins with.
-func (j *Journal) read(i int, fn func(number uint64, ended []registry.Ended) error) error {
+func (j *Journal) read(i int, fn func(number uint64, kept registry.Kept) error) error {
 	f := j.files[i]
 	text, err := j.text(f.name)
 	if err != nil {
@@ -305,11 +350,11 @@ func (j *Journal) read(i int, fn func(number uint64, ended []registry.Ended) err
 	}
 	number, rest := f.first, text[headerSize:]
 	for len(rest) > 0 {
-		group, size := j.group(number, rest)
-		if group == nil && j.goesOn(number, rest) {
+		group, size, ok := j.group(number, rest)
+		if !ok && j.goesOn(number, rest) {
 			return fmt.Errorf("%w: %s", ErrCorrupt, f.name)
 		}
-		if group == nil {
+		if !ok {
 			j.cutOff = j.cutOff || i == len(j.files)-1
 			break
 		}
@@ -342,7 +387,7 @@ func (j *Journal) text(name string) ([]byte, error) {
 func (j *Journal) goesOn(number uint64, rest []byte) bool {
 	for at := 1; at < len(rest); at++ {
 		for next := number + 1; next <= number+3; next++ {
-			if group, _ := j.group(next, rest[at:]); group != nil {
+			if _, _, ok := j.group(next, rest[at:]); ok {
 				return true
 			}
 		}
@@ -350,31 +395,26 @@ func (j *Journal) goesOn(number uint64, rest []byte) bool {
 	return false
 }
 
-// group takes one group off what is left of a file; nil when it is not one.
-func (j *Journal) group(number uint64, rest []byte) (ended []registry.Ended, size int) {
+// group takes one group off what is left of a file; false when it is not one.
+func (j *Journal) group(number uint64, rest []byte) (kept registry.Kept, size int, ok bool) {
 	if len(rest) < 4 {
-		return nil, 0
+		return kept, 0, false
 	}
 	n := binary.BigEndian.Uint32(rest)
 	if n > maxGroup || int(n) > len(rest)-4 {
-		return nil, 0
+		return kept, 0, false
 	}
 	size = 4 + int(n)
 	plain, err := j.key.Open(table, j.place(number), rest[4:size])
 	if err != nil {
-		return nil, 0
+		return kept, 0, false
 	}
 	d := encoding.NewDecoder(plain)
 	d.Expect(table)
 	for d.More() {
-		var e registry.Ended
-		if err := e.UnmarshalBinary(d.Bytes()); err != nil {
-			return nil, 0
+		if kept.ReadRow(d.Bytes()) != nil {
+			return kept, 0, false
 		}
-		ended = append(ended, e)
 	}
-	if d.Done() != nil || len(ended) == 0 {
-		return nil, 0
-	}
-	return ended, size
+	return kept, size, d.Done() == nil && !kept.Empty()
 }

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -14,6 +16,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/seinhuis/seinhuis/api"
+	"github.com/seinhuis/seinhuis/audit"
 	"github.com/seinhuis/seinhuis/crypto/atrest"
 	"github.com/seinhuis/seinhuis/disk"
 	"github.com/seinhuis/seinhuis/disk/disktest"
@@ -66,7 +69,7 @@ func ended(n byte) registry.Ended {
 func (w *world) append(j *journal.Journal, groups ...[]registry.Ended) {
 	w.Helper()
 	for _, g := range groups {
-		if _, err := j.Append(g); err != nil {
+		if _, err := j.Append(registry.Kept{Ended: g}); err != nil {
 			w.Fatal(err)
 		}
 	}
@@ -74,8 +77,8 @@ func (w *world) append(j *journal.Journal, groups ...[]registry.Ended) {
 
 // since lists the first bytes of what a journal has behind a place.
 func since(j *journal.Journal, at registry.Journaled) (sids []byte, err error) {
-	err = j.Since(at, func(group []registry.Ended) error {
-		for _, e := range group {
+	err = j.Since(at, func(kept registry.Kept) error {
+		for _, e := range kept.Ended {
 			if e.Others[1].SID != (api.SID{2, e.SID[0]}) || e.Tombstone.Act != (api.Hash{e.SID[0]}) || e.Shard[0] != e.SID[0] {
 				return errors.New("it is not what was written")
 			}
@@ -315,7 +318,7 @@ func TestAJournalOnAFullDisk(t *testing.T) {
 		if n == 100 {
 			w.now = w.now.AddDate(0, 0, 1) // in another file
 		}
-		if _, err := j.Append([]registry.Ended{ended(n + 1)}); err != nil {
+		if _, err := j.Append(registry.Kept{Ended: []registry.Ended{ended(n + 1)}}); err != nil {
 			t.Fatalf("the %dth: %v", n, err)
 		}
 	}
@@ -337,7 +340,7 @@ func TestTrimAfterAClockThatWasBehind(t *testing.T) {
 	at := func(now time.Time, n byte) {
 		t.Helper()
 		w.now = now
-		if _, err := j.Append([]registry.Ended{ended(n)}); err != nil {
+		if _, err := j.Append(registry.Kept{Ended: []registry.Ended{ended(n)}}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -357,5 +360,75 @@ func TestTrimAfterAClockThatWasBehind(t *testing.T) {
 	}
 	if groups, err := j.Check(); err != nil || groups > 2 {
 		t.Errorf("%d groups are left: %v", groups, err)
+	}
+}
+
+func TestTheLogIsKept(t *testing.T) {
+	w := newWorld(t)
+	j := w.open()
+	begin := j.Last()
+	want := registry.Kept{Sequenced: registry.Sequenced{First: 7}, Ended: []registry.Ended{ended(1)}}
+	for n := range 3000 { // more than one row takes
+		want.Sequenced.Leaves = append(want.Sequenced.Leaves, api.Hash{byte(n), byte(n >> 8)})
+		want.Erased = append(want.Erased, int64(n))
+	}
+	if _, err := j.Append(want); err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	err := w.open().Since(begin, func(got registry.Kept) error {
+		n++
+		if !reflect.DeepEqual(got, want) {
+			t.Error("what was kept comes back as something else")
+		}
+		return nil
+	})
+	if err != nil || n != 1 {
+		t.Errorf("%d groups, %v", n, err)
+	}
+}
+
+func TestTheLastCheckpointIsKept(t *testing.T) {
+	w := newWorld(t)
+	j := w.open()
+	if _, signed, err := j.Checkpoint(); signed != nil || err != nil {
+		t.Fatalf("a new journal has a checkpoint (%v)", err)
+	}
+	for size := range int64(3) {
+		c := audit.Checkpoint{Origin: audit.Origin("test"), Size: size}
+		if err := j.KeepCheckpoint([]byte(c.Text() + "\n\u2014 who signed\n")); err != nil {
+			t.Fatal(err)
+		}
+		w.fs = w.fs.CrashClone(vfs.CrashCloneCfg{})
+		if got, signed, err := w.open().Checkpoint(); got != c || signed == nil || err != nil {
+			t.Errorf("after a loss of power %v (%v)", got, err)
+		}
+		j = w.open()
+	}
+}
+
+// A journal that holds nothing yet has one file, which its first group writes anew: the
+// power may go meanwhile, and it is still the same journal.
+func TestAJournalOfNothingStaysItself(t *testing.T) {
+	w := newWorld(t)
+	id := w.open().Last().ID
+	for seed := range uint64(20) {
+		camera := disktest.NewCamera(w.fs.CrashClone(vfs.CrashCloneCfg{}), rand.New(rand.NewPCG(seed, 0)))
+		camera.Kept = []int{50}
+		camera.Turn(true)
+		j, err := journal.Open(camera, folder, w.key, func() time.Time { return w.now })
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.append(j, []registry.Ended{ended(1)})
+		for _, picture := range camera.Pictures() {
+			after, err := journal.Open(picture, folder, w.key, func() time.Time { return w.now })
+			if err != nil {
+				t.Fatal(err)
+			}
+			if after.Last().ID != id {
+				t.Fatal("after a loss of power it is another journal")
+			}
+		}
 	}
 }

@@ -28,7 +28,7 @@ var ingestFiles = [3]string{"ingest-0.tmp", "ingest-1.tmp", "ingest-2.tmp"}
 type commit struct {
 	writes []write
 	events []feedEvent
-	ended  []registry.Ended
+	kept   registry.Kept // by the journal
 	done   chan error
 }
 

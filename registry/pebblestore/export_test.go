@@ -35,7 +35,7 @@ func (s *Store) Keys() (all [][]byte, err error) {
 func (s *Store) Delete(key []byte) error { return s.db.Delete(key, pebble.Sync) }
 
 // Slices is how many there are.
-var Slices = len(bounds) - 1
+var Slices = len(allSlices)
 
 // Rows are all rows, as they are stored.
 func (s *Store) Rows() (map[string][]byte, error) {

@@ -11,6 +11,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/seinhuis/seinhuis/api"
+	"github.com/seinhuis/seinhuis/audit"
 	"github.com/seinhuis/seinhuis/crypto/encoding"
 	"github.com/seinhuis/seinhuis/registry"
 )
@@ -29,6 +30,10 @@ import (
 //	f feed(16) position(8)             event
 //	e feed(16) event id(16)            empty: the feed holds this id, or has held it
 //	o leaf hash(16)                    outbox: salt and record of a leaf
+//	l number(8)                        log: the same, once it has a number
+//	p leaf hash(16)                    the leaf's number(8), not sealed
+//	h level(1) number(8)               tile of the log's tree: hashes(32), not sealed
+//	L                                  how many leaves the log has(8), not sealed
 //	u day(4) feed(16)                  counts of a party on the UTC day
 //	i                                  incarnation(16), not sealed
 //	n number(8)                        empty: of a durable commit, one of the last
@@ -44,6 +49,10 @@ const (
 	prefixFeed      = 'f'
 	prefixEventID   = 'e'
 	prefixOutbox    = 'o'
+	prefixRecord    = 'l'
+	prefixPlace     = 'p'
+	prefixTile      = 'h'
+	prefixLogged    = 'L'
 	prefixCounts    = 'u'
 	prefixMeta      = 'i'
 	prefixNumber    = 'n'
@@ -64,6 +73,7 @@ const (
 	tableTombstone = "tombstone"
 	tableEvent     = "event"
 	tableOutbox    = "outbox"
+	tableRecord    = "record"
 	tableCounts    = "counts"
 	tableRestores  = "restores"
 	tableDay       = "day"
@@ -146,6 +156,16 @@ func eventIDKey(feed [16]byte, id api.EventID) []byte {
 
 func outboxKey(leaf [32]byte) []byte { return append([]byte{prefixOutbox}, leaf[:16]...) }
 
+func recordKey(number int64) []byte {
+	return binary.BigEndian.AppendUint64([]byte{prefixRecord}, uint64(number))
+}
+
+func placeKey(leaf [32]byte) []byte { return append([]byte{prefixPlace}, leaf[:16]...) }
+
+func tileKey(at audit.Place) []byte {
+	return binary.BigEndian.AppendUint64([]byte{prefixTile, byte(at.Level)}, uint64(at.N))
+}
+
 func numberKey(n uint64) []byte { return binary.BigEndian.AppendUint64([]byte{prefixNumber}, n) }
 
 func countsDayKey(d encoding.Date) []byte { return append([]byte{prefixCounts}, day(d)...) }
@@ -159,8 +179,7 @@ var (
 	journaledKey = []byte{prefixJournaled}
 	restoresKey  = []byte{prefixRestores}
 	dayKey       = []byte{prefixDay}
+	loggedKey    = []byte{prefixLogged}
 )
 
-func scrubKey(slice int) []byte {
-	return binary.BigEndian.AppendUint16([]byte{prefixScrub}, uint16(slice))
-}
+func scrubKey(s slice) []byte { return append([]byte{prefixScrub}, s.name[:]...) }

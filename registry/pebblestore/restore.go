@@ -20,19 +20,24 @@ import (
 // it, or has more than a new store can: one of the two is another one's, or damaged.
 var ErrJournal = errors.New("pebblestore: store and journal do not belong together; restore a backup if the store is lost, and begin a new journal only if the journal is")
 
-// writeJournal has the journal keep what a group ends, and the group say so.
+// writeJournal has the journal keep what a group ends, numbers and erases, and the group
+// say so.
 func (s *Store) writeJournal(group []*commit) error {
 	if s.journal == nil {
 		return nil
 	}
-	var ended []registry.Ended
+	var kept registry.Kept
 	for _, c := range group {
-		ended = append(ended, c.ended...)
+		kept.Ended = append(kept.Ended, c.kept.Ended...)
+		kept.Erased = append(kept.Erased, c.kept.Erased...)
+		if len(c.kept.Sequenced.Leaves) > 0 { // of one: nobody else numbers
+			kept.Sequenced = c.kept.Sequenced
+		}
 	}
-	if len(ended) == 0 {
+	if kept.Empty() {
 		return nil
 	}
-	at, err := s.journal.Append(ended)
+	at, err := s.journal.Append(kept)
 	if err != nil {
 		return err
 	}

@@ -20,23 +20,44 @@ import (
 // and the tables and logs from which it came are removed. When each slice was last done
 // is a row of the store.
 
-// bounds are of the slices, ranges of keys: each begins where the one before it ends. Signals are almost
-// all there is, and uniform, and so many slices keep each small.
-var bounds = func() (list [][]byte) {
-	from := func(prefix byte, n int) {
+// A slice is a range of keys, up to where the next one begins, and the name of its mark.
+type slice struct {
+	from []byte
+	name [2]byte
+}
+
+// allSlices are of all keys. Signals are almost all there is, with what the log holds of
+// them; so many slices keep each small.
+var allSlices = func() (list []slice) {
+	from := func(prefix byte, n int) { // what is uniform behind the prefix
 		for i := range n {
-			list = append(list, []byte{prefix, byte(i * 256 / n)})
+			at := [2]byte{prefix, byte(i * 256 / n)}
+			list = append(list, slice{at[:], at})
 		}
 	}
 	from(0, 1)
 	from(prefixEventID, 16)
 	from(prefixFeed, 16)
 	from(prefixFeed+1, 1)
+	for i := range 64 { // a million records each
+		list = append(list, slice{recordKey(int64(i) << 20), [2]byte{prefixRecord, byte(i)}})
+	}
+	from(prefixRecord+1, 1)
+	from(prefixPlace, 16)
+	from(prefixPlace+1, 1)
 	from(prefixIdx, 256)
 	from(prefixTombstone, 16)
 	from(prefixTombstone+1, 1)
-	return append(list, []byte{0xff})
+	return list
 }()
+
+// bound is where a slice ends.
+func bound(i int) []byte {
+	if i+1 == len(allSlices) {
+		return []byte{0xff}
+	}
+	return allSlices[i+1].from
+}
 
 const (
 	// scrubEvery is how long after it a slice is due again, and scrubLate when it is no
@@ -72,7 +93,7 @@ func (s *Store) Scrub(ctx context.Context, now time.Time) (bool, error) {
 	if now.Sub(newest) < step && now.Sub(s.doneBy(oldest, now)) < scrubLate {
 		return false, nil
 	}
-	if err := s.db.Compact(ctx, bounds[oldest], bounds[oldest+1], false); err != nil {
+	if err := s.db.Compact(ctx, allSlices[oldest].from, bound(oldest), false); err != nil {
 		return false, err
 	}
 	if s.db.Metrics().Snapshots.Count > 0 { // for whoever holds it, old rows were kept
@@ -81,7 +102,7 @@ func (s *Store) Scrub(ctx context.Context, now time.Time) (bool, error) {
 	batch := s.db.NewBatch()
 	defer batch.Close()
 	mark := binary.BigEndian.AppendUint64(nil, uint64(now.Unix()))
-	if err := errors.Join(batch.Set(scrubKey(oldest), mark, nil), s.keep(batch)); err != nil {
+	if err := errors.Join(batch.Set(scrubKey(allSlices[oldest]), mark, nil), s.keep(batch)); err != nil {
 		return false, err
 	}
 	s.scrub.marks[oldest] = time.Unix(now.Unix(), 0)
@@ -121,9 +142,9 @@ func (s *Store) loadMarks() error {
 	if s.scrub.marks != nil {
 		return nil
 	}
-	marks := make([]time.Time, len(bounds)-1)
+	marks := make([]time.Time, len(allSlices))
 	for i := range marks {
-		value, closer, err := s.db.Get(scrubKey(i))
+		value, closer, err := s.db.Get(scrubKey(allSlices[i]))
 		if errors.Is(err, pebble.ErrNotFound) {
 			continue
 		}

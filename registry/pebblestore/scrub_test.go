@@ -42,7 +42,7 @@ func raw(t *testing.T, disk vfs.FS) (all []byte) {
 // scrub calls Scrub as often as a registry does in some time.
 func scrub(t *testing.T, s *pebblestore.Store, from time.Time, d time.Duration) (done int) {
 	t.Helper()
-	for at := from; at.Before(from.Add(d)); at = at.Add(20 * time.Minute) {
+	for at := from; at.Before(from.Add(d)); at = at.Add(15 * time.Minute) {
 		did, err := s.Scrub(t.Context(), at)
 		if err != nil {
 			t.Fatal(err)
@@ -162,10 +162,10 @@ func TestScrubTakesItsTime(t *testing.T) {
 	disk, keys := vfs.NewMem(), newKeys(t)
 	s := open(t, disk, keys)
 	now := time.Now().Truncate(time.Second)
-	if n := scrub(t, s, now, time.Duration(pebblestore.Slices)*20*time.Minute); n != pebblestore.Slices {
+	if n := scrub(t, s, now, time.Duration(pebblestore.Slices)*15*time.Minute); n != pebblestore.Slices {
 		t.Errorf("at first %d slices, there are %d", n, pebblestore.Slices)
 	}
-	now = now.Add(time.Duration(pebblestore.Slices) * 20 * time.Minute)
+	now = now.Add(time.Duration(pebblestore.Slices) * 15 * time.Minute)
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}

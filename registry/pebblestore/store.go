@@ -33,7 +33,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/seinhuis/seinhuis/api"
-	"github.com/seinhuis/seinhuis/audit"
 	enc "github.com/seinhuis/seinhuis/crypto/encoding"
 	"github.com/seinhuis/seinhuis/disk"
 	"github.com/seinhuis/seinhuis/registry"
@@ -61,6 +60,7 @@ type Store struct {
 	numbers     numbers
 	opened      time.Time
 	scrub       scrub
+	sequence    sequence
 
 	commits   chan *commit
 	stop      chan struct{} // closed by Close, once
@@ -186,7 +186,7 @@ func (s *Store) Update(ctx context.Context, idx registry.Idx, fn func(registry.T
 	if err := errors.Join(fn(t), at.close()); err != nil {
 		return err
 	}
-	return s.commit(&commit{writes: t.writes, events: t.events, ended: t.ended})
+	return s.commit(&commit{writes: t.writes, events: t.events, kept: registry.Kept{Ended: t.ended}})
 }
 
 // UpdateAll implements registry.Store.
@@ -215,7 +215,7 @@ func (s *Store) UpdateAll(ctx context.Context, idxs []registry.Idx, fn func(regi
 				}
 				parts[w].writes = append(parts[w].writes, t.writes...)
 				parts[w].events = append(parts[w].events, t.events...)
-				parts[w].ended = append(parts[w].ended, t.ended...)
+				parts[w].kept.Ended = append(parts[w].kept.Ended, t.ended...)
 			}
 			return nil
 		})
@@ -227,7 +227,7 @@ func (s *Store) UpdateAll(ctx context.Context, idxs []registry.Idx, fn func(regi
 	for _, p := range parts[1:] {
 		all.writes = append(all.writes, p.writes...)
 		all.events = append(all.events, p.events...)
-		all.ended = append(all.ended, p.ended...)
+		all.kept.Ended = append(all.kept.Ended, p.kept.Ended...)
 	}
 	return s.commit(all)
 }
@@ -338,29 +338,6 @@ func (s *Store) Scan(ctx context.Context, from registry.Idx, fn func(registry.Id
 		}
 	}
 	return errors.Join(it.Error(), flush())
-}
-
-// Leaves implements registry.Store.
-func (s *Store) Leaves(ctx context.Context, from api.Hash, fn func(audit.Leaf) error) error {
-	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: outboxKey(from), UpperBound: []byte{prefixOutbox + 1}})
-	if err != nil {
-		return err
-	}
-	defer it.Close()
-	for it.First(); it.Valid(); it.Next() {
-		sealed, err := it.ValueAndErr()
-		if err != nil {
-			return err
-		}
-		var leaf registry.LogEntry
-		if err := s.open(tableOutbox, it.Key(), sealed, &leaf); err != nil {
-			return err
-		}
-		if err := errors.Join(ctx.Err(), fn(audit.Leaf(leaf))); err != nil {
-			return err
-		}
-	}
-	return it.Error()
 }
 
 // Due implements registry.Store.

@@ -76,6 +76,9 @@ func (s *Store) verifyTable(ctx context.Context, path string) error {
 	return errors.Join(r.ValidateBlockChecksums(), r.Close())
 }
 
+// anyLength is of values of which another rule tells the length.
+const anyLength = -1
+
 // A layout is what a row under a prefix must look like: the length of its key, and
 // what its value opens into.
 type layout struct {
@@ -90,6 +93,10 @@ var (
 		prefixTombstone: {key: 1 + 2 + 16, table: tableTombstone, row: func() encoding.BinaryUnmarshaler { return new(registry.Tombstone) }},
 		prefixFeed:      {key: 1 + 16 + 8, table: tableEvent, row: func() encoding.BinaryUnmarshaler { return new(registry.Event) }},
 		prefixOutbox:    {key: 1 + 16, table: tableOutbox, row: func() encoding.BinaryUnmarshaler { return new(registry.LogEntry) }},
+		prefixRecord:    {key: 1 + 8, table: tableRecord, row: func() encoding.BinaryUnmarshaler { return new(registry.LogEntry) }},
+		prefixPlace:     {key: 1 + 16, table: "places", value: 8},
+		prefixTile:      {key: 1 + 1 + 8, table: "tiles", value: anyLength},
+		prefixLogged:    {key: 1, table: "log", value: 8},
 		prefixCounts:    {key: 1 + 4 + 16, table: tableCounts, row: func() encoding.BinaryUnmarshaler { return new(registry.Counts) }},
 		prefixEventID:   {key: 1 + 16 + 16, table: "event ids"},
 		prefixNumber:    {key: 1 + 8, table: "numbers"},
@@ -139,7 +146,7 @@ func (s *Store) verifyRow(r pebble.Reader, key, value []byte) error {
 		return fmt.Errorf("%w: a key is of no table", registry.ErrCorrupt)
 	}
 	if l.row == nil {
-		if len(value) != l.value {
+		if l.value != anyLength && len(value) != l.value {
 			return fmt.Errorf("%w: table %s", registry.ErrCorrupt, l.table)
 		}
 		return nil

@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package sequencer_test
+
+import (
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/seinhuis/seinhuis/api"
+	"github.com/seinhuis/seinhuis/audit"
+	"github.com/seinhuis/seinhuis/disk/disktest"
+	"github.com/seinhuis/seinhuis/matcher/matchertest"
+	"github.com/seinhuis/seinhuis/registry"
+	"github.com/seinhuis/seinhuis/registry/sequencer"
+	"github.com/seinhuis/seinhuis/soak"
+)
+
+func step(t *testing.T, s *sequencer.Sequencer) {
+	t.Helper()
+	if err := s.Step(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestWhatIsLoggedIsProven(t *testing.T) {
+	w := matchertest.New(t, 2)
+	l := w.OpenLog()
+	s := l.Sequencer()
+	if s.Published() != nil {
+		t.Fatal("a checkpoint is published before there is one")
+	}
+	var leaves []api.Hash
+	var before audit.Checkpoint
+	for child := range 300 {
+		p := w.Signal(child%2, matchertest.Child(child/2))
+		stored, _, err := w.Store.Signal(t.Context(), w.Keys.Idx(1, p.Statement.Faces[0].Tag), p.Statement.Party)
+		if err != nil {
+			t.Fatal(err)
+		}
+		leaves = append(leaves, stored.Granted.Leaf)
+		if child%100 > 0 {
+			continue
+		}
+		step(t, s)
+		c, at, err := l.Keys().OpenCosigned(s.Published())
+		if err != nil || time.Since(at) > time.Minute {
+			t.Fatalf("cosigned at %v: %v", at, err)
+		}
+		if before.Size > 0 {
+			proof, err := s.Consistency(t.Context(), before.Size, c.Size)
+			if err != nil || !c.Follows(before, proof) {
+				t.Errorf("from %d to %d the log does not go on (%v)", before.Size, c.Size, err)
+			}
+		}
+		before = c
+	}
+	for _, leaf := range append(leaves, audit.Published(audit.Manifest, w.Manifest.Hash()).Hash(), audit.Published(audit.Directory, w.Directory.Hash()).Hash()) {
+		in, ok, err := s.Inclusion(t.Context(), before.Size, leaf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if logged := slices.Contains(leaves[201:], leaf); ok == logged || ok && !before.Holds(leaf, in.Number, in.Proof) {
+			t.Errorf("a leaf is proven %t, and waits %t", ok, logged)
+		}
+	}
+	for _, sizes := range [][2]int64{{0, 1}, {2, 1}, {1, 1e6}} {
+		if _, err := s.Consistency(t.Context(), sizes[0], sizes[1]); !errors.Is(err, sequencer.ErrSize) {
+			t.Errorf("from %d to %d: %v", sizes[0], sizes[1], err)
+		}
+	}
+	if _, _, err := s.Inclusion(t.Context(), 1e6, leaves[0]); !errors.Is(err, sequencer.ErrSize) {
+		t.Errorf("inclusion in a log that there is not: %v", err)
+	}
+}
+
+// Where nothing comes the checkpoint is signed anew every minute, and not more often.
+func TestAnOldCheckpointIsSignedAnew(t *testing.T) {
+	w := matchertest.New(t, 1)
+	s := w.OpenLog().Sequencer()
+	step(t, s)
+	at := s.State().At
+	w.Advance(59 * time.Second)
+	step(t, s)
+	if s.State().At != at {
+		t.Error("it is signed twice in a minute")
+	}
+	w.Advance(time.Second)
+	step(t, s)
+	if s.State().At == at {
+		t.Error("it is not signed anew")
+	}
+}
+
+func TestOneWitnessMayBeAway(t *testing.T) {
+	w := matchertest.New(t, 1)
+	l := w.OpenLog()
+	l.Witnesses[1].Away = true
+	s := l.Sequencer()
+	step(t, s)
+	l.Witnesses[0].Away = true
+	w.Signal(0, matchertest.Child(1))
+	last := s.Published()
+	if err := s.Step(t.Context()); !errors.Is(err, audit.ErrWitnesses) {
+		t.Errorf("with one of three witnesses: %v", err)
+	}
+	if string(s.Published()) != string(last) || s.State().Fault == nil {
+		t.Error("what too few have cosigned is published")
+	}
+	l.Witnesses[0].Away = false
+	l.Witnesses[1].Away = false // it has cosigned less than the others
+	step(t, s)
+	l.Witnesses[2].Away = true
+	w.Signal(0, matchertest.Child(2))
+	step(t, s)
+	if s.State().Fault != nil {
+		t.Error("the fault is not over")
+	}
+
+	// A process that begins has to know what was cosigned.
+	l.Witnesses[0].Away = true
+	if err := l.Sequencer().Step(t.Context()); !errors.Is(err, sequencer.ErrUnproven) {
+		t.Errorf("it begins with %v", err)
+	}
+}
+
+// A store that was put back without what came after, or another one, signs nothing.
+func TestAnotherLogIsNotSigned(t *testing.T) {
+	for _, kept := range []bool{true, false} { // by the journal; else only witnesses know
+		w := matchertest.New(t, 1)
+		if kept {
+			w.KeepJournal()
+		}
+		l := w.OpenLog()
+		s := l.Sequencer()
+		w.Signal(0, matchertest.Child(1))
+		step(t, s)
+		old := w.FS.(*vfs.MemFS)
+		fs := vfs.NewMem()
+		if _, err := vfs.Clone(old, fs, "db", "db"); err != nil {
+			t.Fatal(err)
+		}
+		w.Signal(0, matchertest.Child(2))
+		step(t, s)
+		state := s.State()
+		if err := w.Store.Close(); err != nil {
+			t.Fatal(err)
+		}
+		journal := w.Journal
+		w.Journal = nil
+		w.Open(fs) // somebody has put the database's folder back, and no other
+		w.Journal = journal
+		for _, one := range l.Witnesses {
+			one.Away = kept
+		}
+		again := l.Sequencer()
+		if err := again.Step(t.Context()); !errors.Is(err, registry.ErrLogBehind) {
+			t.Errorf("a log of the past goes on: %v", err)
+		}
+		w.Signal(0, matchertest.Child(3))
+		w.Signal(0, matchertest.Child(4))
+		for size := int64(0); size <= state.Size; {
+			n, err := w.Store.Sequence(t.Context(), 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n == 0 {
+				break
+			}
+			if size, err = w.Store.Logged(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := again.Step(t.Context()); !errors.Is(err, registry.ErrLogForked) {
+			t.Errorf("another log of the same length goes on: %v", err)
+		}
+		if again.Published() != nil {
+			t.Error("it is published")
+		}
+	}
+}
+
+// Whatever happens, a power loss at any sync or a restore of any backup, any two
+// checkpoints that were ever signed are of one history.
+func TestRow10OneHistory(t *testing.T) {
+	soak.Row(t, 10, "one history of the log", soak.Short(10), func(t *testing.T, seed uint64) soak.Found {
+		rng := rand.New(rand.NewPCG(seed, 10))
+		w := matchertest.New(t, 2)
+		l := w.OpenLog()
+		if err := w.Store.Close(); err != nil {
+			t.Fatal(err)
+		}
+		camera := disktest.NewCamera(vfs.NewCrashableMem(), rng)
+		w.Open(camera)
+		w.KeepJournal()
+		s := l.Sequencer()
+		found := soak.Found{}
+		var signed []audit.Checkpoint
+		backups, child := 0, 0
+		for range 12 {
+			for range rng.IntN(8) {
+				w.Signal(rng.IntN(2), matchertest.Child(child))
+				child++
+			}
+			if rng.IntN(3) > 0 {
+				step(t, s)
+				c, _, err := l.Keys().OpenCosigned(s.Published())
+				if err != nil {
+					t.Fatal(err)
+				}
+				signed = append(signed, c)
+				found["checkpoints"]++
+			}
+			switch rng.IntN(5) {
+			case 0:
+				backups++
+				w.Backup(backupName(backups))
+			case 1:
+				if backups == 0 {
+					continue
+				}
+				w.Restore(backupName(1 + rng.IntN(backups)))
+				s = l.Sequencer()
+				found["restores"]++
+			case 2:
+				camera.Turn(true)
+				camera.Shoot()
+				pictures := camera.Pictures()
+				picture := pictures[len(pictures)-1]
+				camera.Turn(false)
+				if err := errors.Join(w.Store.Close(), w.Journal.Close()); err != nil {
+					t.Fatal(err)
+				}
+				w.Journal = nil
+				camera = disktest.NewCamera(picture, rng)
+				w.Open(camera)
+				w.KeepJournal()
+				s = l.Sequencer()
+				found["power losses"]++
+			}
+		}
+		step(t, s)
+		for _, c := range signed {
+			if err := registry.Holds(t.Context(), w.Store, c); err != nil {
+				t.Fatalf("the log does not go on from a checkpoint of %d: %v", c.Size, err)
+			}
+		}
+		if _, err := registry.VerifyLog(t.Context(), w.Store); err != nil {
+			t.Fatal(err)
+		}
+		return found
+	})
+}
+
+func backupName(n int) string { return string(rune('a'+n)) + "-backup" }
