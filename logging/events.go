@@ -28,6 +28,8 @@ var Events = map[string]Fields{
 	"read-only":           {"reason": Word},
 	"no longer read-only": {"reason": Word},
 	"disk not looked at":  {"cause": Failure},
+	"log stopped":         {"cause": Failure},
+	"log goes on":         {},
 
 	// An evaluator: sums over a whole minute.
 	"share missing":             {"epoch": Number, "cohort": Number},

@@ -134,7 +134,10 @@ func secretsOf(text string) (forms [][]byte) {
 		line := strings.Split(text, "\n")[1]
 		return [][]byte{[]byte(line), block.Bytes, block.Bytes[len(block.Bytes)-32:]}
 	}
-	for _, word := range strings.FieldsFunc(text, func(r rune) bool { return strings.ContainsRune("\n \",+", r) }) {
+	if key, ok := strings.CutPrefix(text, "PRIVATE+KEY+"); ok { // its base64 has plus signs too
+		text = strings.SplitN(key, "+", 3)[2]
+	}
+	for _, word := range strings.FieldsFunc(text, func(r rune) bool { return strings.ContainsRune("\n \",", r) }) {
 		if raw, err := base64.StdEncoding.DecodeString(word); err == nil && len(raw) >= 32 {
 			forms = append(forms, []byte(word), raw)
 		}
