@@ -3,7 +3,8 @@
 package matcher_test
 
 import (
-	"fmt"
+	"bytes"
+	"encoding/binary"
 	"maps"
 	"slices"
 
@@ -284,8 +285,59 @@ func (s *childState) clone() *childState {
 	return &next
 }
 
-// named spells a state, so that two can be compared.
+// named spells a state, so that two can be compared. It is most of what porcupine does.
 func (s *childState) named() *childState {
-	s.name = fmt.Sprint(s.today, s.live, s.members, s.born, s.answers, s.graves, s.told)
+	b := make([]byte, 0, 1024)
+	number := func(numbers ...int) {
+		for _, n := range numbers {
+			b = binary.AppendVarint(b, int64(n))
+		}
+	}
+	date := func(d encoding.Date) { number(d.Year, int(d.Month), d.Day) }
+	text := func(t string) {
+		number(len(t))
+		b = append(b, t...)
+	}
+	date(s.today)
+	number(len(s.live))
+	for _, sid := range sorted(s.live) {
+		o := s.live[sid]
+		b = append(append(append(b, sid[:]...), o.sid[:]...), o.hash[:]...)
+		number(o.party, o.others, int(o.rev))
+		date(o.expires)
+	}
+	number(len(s.members))
+	for _, sid := range s.members {
+		b = append(b, sid[:]...)
+	}
+	text(s.born)
+	number(len(s.answers))
+	for _, from := range sorted(s.answers) {
+		b = append(b, from[:]...)
+		number(len(s.answers[from]))
+		for _, act := range slices.SortedFunc(maps.Keys(s.answers[from]), func(a, b api.Hash) int { return bytes.Compare(a[:], b[:]) }) {
+			to := s.answers[from][act]
+			b = append(append(b, act[:]...), to[:]...)
+		}
+	}
+	number(len(s.graves))
+	for _, sid := range sorted(s.graves) {
+		g := s.graves[sid]
+		b = append(append(b, sid[:]...), g.act[:]...)
+		number(g.others)
+	}
+	for _, told := range s.told {
+		number(len(told))
+		for _, l := range told {
+			b = append(append(append(b, l.own[:]...), l.other[:]...), l.match[:]...)
+			text(string(l.kind))
+			text(l.born)
+		}
+	}
+	s.name = string(b)
 	return s
+}
+
+func sorted[V any](of map[api.SID]V) []api.SID {
+	return slices.SortedFunc(maps.Keys(of), func(a, b api.SID) int { return bytes.Compare(a[:], b[:]) })
 }
