@@ -55,6 +55,7 @@ func (g *Gateway) Health() (h edge.Health, err error) {
 			h.Add(name, edge.PartOK, edge.HealthOK)
 		}
 	}
+	warn("cohort", edge.PartMissing, m != nil && m.LacksNextCohort(now))
 	warn("registry", PartUnreachable, g.feedAge() > feedLate)
 	warn("evaluators", PartUnreachable, m != nil && !g.reach.enough(m))
 	warn("queue", edge.PartLate, g.queueAge(false) > queueLate)

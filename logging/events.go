@@ -14,6 +14,7 @@ var Events = map[string]Fields{
 		"evaluator": Number, "manifest": Number,
 	},
 	"stopped":              {},
+	"next cohort missing":  {"cohort": Number},
 	"keys in clear":        {},
 	"reloaded":             {"manifest": Number, "directory": Number},
 	"reload refused":       {"cause": Failure},

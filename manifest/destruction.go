@@ -82,6 +82,21 @@ func HasGrown(cohort int, now time.Time) bool {
 	return now.In(encoding.Amsterdam).Year() >= cohort+24
 }
 
+// LacksNextCohort tells whether, from 1 November on, some open epoch has no key yet for
+// those who are born next year.
+func (m *Manifest) LacksNextCohort(now time.Time) bool {
+	now = now.In(encoding.Amsterdam)
+	if now.Month() < time.November {
+		return false
+	}
+	for _, epoch := range m.Open() {
+		if _, ok := m.Sharing(epoch.Number, now.Year()+1); !ok {
+			return true
+		}
+	}
+	return false
+}
+
 // over tells whether a key was to be destroyed.
 func (m *Manifest) over(d Destruction) bool {
 	switch d.Why {

@@ -69,6 +69,15 @@ func (h *Health) AddUntil(name string, until, now time.Time) {
 	}
 }
 
+// AddCohort adds whether there is a key for those who are born next year.
+func (h *Health) AddCohort(missing bool) {
+	if missing {
+		h.Add("cohort", PartMissing, HealthWarning)
+	} else {
+		h.Add("cohort", PartOK, HealthOK)
+	}
+}
+
 // HTTP is the status of the answer.
 func (h *Health) HTTP() int {
 	if h.Status == HealthFault {

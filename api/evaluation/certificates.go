@@ -62,7 +62,7 @@ func RegistryCertificates(cert func() tls.Certificate, current func() *manifest.
 			return err
 		}
 		defer resp.Body.Close()
-		if resp.StatusCode != http.StatusOK {
+		if resp.StatusCode != http.StatusNoContent {
 			return fmt.Errorf("evaluation: the registry answers a certificate with status %d", resp.StatusCode)
 		}
 		return nil

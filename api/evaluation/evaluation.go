@@ -231,6 +231,7 @@ func (o operations) ReadHealth(context.Context, ReadHealthRequestObject) (ReadHe
 	} else {
 		h.Add("shares", edge.PartOK, edge.HealthOK)
 	}
+	h.AddCohort(o.evaluator.Manifest().LacksNextCohort(now))
 	switch isWitness, named := o.witnesses(); {
 	case isWitness:
 		h.Add("witness", edge.PartOK, edge.HealthOK)

@@ -314,7 +314,7 @@ func TestWhoMayCall(t *testing.T) {
 }
 
 func TestHealth(t *testing.T) {
-	const parts = `"parts":[{"name":"manifest","code":"%s"},{"name":"directory","code":"ok"},{"name":"shares","code":"%s"},{"name":"witness","code":"%s"}]`
+	const parts = `"parts":[{"name":"manifest","code":"%s"},{"name":"directory","code":"ok"},{"name":"shares","code":"%s"},{"name":"cohort","code":"ok"},{"name":"witness","code":"%s"}]`
 	for status, change := range map[string]func(*manifest.Manifest){
 		`{"status":"ok",` + fmt.Sprintf(parts, "ok", "ok", "ok"):         nil,
 		`{"status":"warning",` + fmt.Sprintf(parts, "ends", "ok", "ok"):  func(m *manifest.Manifest) { m.NotAfter = manifesttest.Now.AddDate(0, 0, 13) },

@@ -254,6 +254,7 @@ func (s *Server) health(ctx context.Context) (h edge.Health) {
 	s.addLog(&h)
 	h.AddUntil("manifest", registry.Ends(man), now)
 	h.AddUntil("directory", dir.NotAfter, now)
+	h.AddCohort(man.LacksNextCohort(now))
 	if due && registry.Since(day, now) > tooLate && !s.Matcher.Rests(now) {
 		h.Add("sweep", edge.PartLate, edge.HealthWarning)
 	} else {

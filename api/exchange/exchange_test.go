@@ -19,6 +19,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/mod/sumdb/note"
+
 	"github.com/seinhuis/seinhuis/api"
 	"github.com/seinhuis/seinhuis/api/edge"
 	"github.com/seinhuis/seinhuis/api/exchange"
@@ -32,6 +34,8 @@ import (
 
 // A house is a registry that listens, and the clients of its parties.
 type house struct {
+	signer note.Signer // of evaluators
+	vkey   string
 	*matchertest.World
 	t       testing.TB
 	clients []*http.Client
@@ -64,6 +68,7 @@ func identity(t testing.TB, name string) (tls.Certificate, [32]byte) {
 func newHouse(t testing.TB, parties int) *house {
 	t.Helper()
 	h := &house{World: matchertest.New(t, parties), t: t, log: new(bytes.Buffer)}
+	h.signer, h.vkey = manifesttest.Signer(t, "evaluator")
 	cert, pin := identity(t, "registry")
 	for i := range parties {
 		own, spki := identity(t, "party")

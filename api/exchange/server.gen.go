@@ -121,6 +121,9 @@ type Unauthenticated = Problem
 // Unavailable RFC 9457. Title and detail are fixed texts for people.
 type Unavailable = Problem
 
+// TakeCertificateTextBody defines parameters for TakeCertificate.
+type TakeCertificateTextBody = string
+
 // ReadEventsParams defines parameters for ReadEvents.
 type ReadEventsParams struct {
 	// Cursor `next` of the answer before. None, or an unknown one, starts at the beginning of the feed.
@@ -151,6 +154,9 @@ type ReadUsageParams struct {
 // ActOnSignalJSONRequestBody defines body for ActOnSignal for application/json ContentType.
 type ActOnSignalJSONRequestBody = ActRequest
 
+// TakeCertificateTextRequestBody defines body for TakeCertificate for text/plain ContentType.
+type TakeCertificateTextRequestBody = TakeCertificateTextBody
+
 // ProveInclusionJSONRequestBody defines body for ProveInclusion for application/json ContentType.
 type ProveInclusionJSONRequestBody = LogQuery
 
@@ -162,6 +168,9 @@ type ServerInterface interface {
 	// ActOnSignal Do something to a signal that stands
 	// (POST /acts)
 	ActOnSignal(w http.ResponseWriter, r *http.Request)
+	// TakeCertificate A certificate of a destroyed key, for the log
+	// (POST /certificates)
+	TakeCertificate(w http.ResponseWriter, r *http.Request)
 	// ReadDirectory The signed directory in force
 	// (GET /directory)
 	ReadDirectory(w http.ResponseWriter, r *http.Request)
@@ -214,6 +223,20 @@ func (siw *ServerInterfaceWrapper) ActOnSignal(w http.ResponseWriter, r *http.Re
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.ActOnSignal(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// TakeCertificate operation middleware
+func (siw *ServerInterfaceWrapper) TakeCertificate(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.TakeCertificate(w, r)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -622,6 +645,8 @@ func HandlerWithOptions(si ServerInterface, options GorillaServerOptions) http.H
 
 	r.HandleFunc(options.BaseURL+"/log/proofs", wrapper.ProveInclusion).Methods(http.MethodPost)
 
+	r.HandleFunc(options.BaseURL+"/certificates", wrapper.TakeCertificate).Methods(http.MethodPost)
+
 	r.HandleFunc(options.BaseURL+"/openapi.json", wrapper.ReadDescription).Methods(http.MethodGet)
 
 	r.HandleFunc(options.BaseURL+"/health", wrapper.ReadHealth).Methods(http.MethodGet)
@@ -988,6 +1013,166 @@ type ActOnSignal503ApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ActOnSignal503ApplicationProblemPlusJSONResponse) VisitActOnSignalResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TakeCertificateRequestObject struct {
+	Body *TakeCertificateTextRequestBody
+}
+
+type TakeCertificateResponseObject interface {
+	VisitTakeCertificateResponse(w http.ResponseWriter) error
+}
+
+type TakeCertificate204ResponseHeaders struct {
+	APIVersion *string
+}
+
+type TakeCertificate204Response struct {
+	Headers TakeCertificate204ResponseHeaders
+}
+
+func (response TakeCertificate204Response) VisitTakeCertificateResponse(w http.ResponseWriter) error {
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(204)
+	return nil
+}
+
+type TakeCertificate400ApplicationProblemPlusJSONResponse struct {
+	RefusedApplicationProblemPlusJSONResponse
+}
+
+func (response TakeCertificate400ApplicationProblemPlusJSONResponse) VisitTakeCertificateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TakeCertificate401ApplicationProblemPlusJSONResponse struct {
+	UnauthenticatedApplicationProblemPlusJSONResponse
+}
+
+func (response TakeCertificate401ApplicationProblemPlusJSONResponse) VisitTakeCertificateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TakeCertificate406ApplicationProblemPlusJSONResponse struct {
+	NotAcceptableApplicationProblemPlusJSONResponse
+}
+
+func (response TakeCertificate406ApplicationProblemPlusJSONResponse) VisitTakeCertificateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(406)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TakeCertificate413ApplicationProblemPlusJSONResponse struct {
+	TooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response TakeCertificate413ApplicationProblemPlusJSONResponse) VisitTakeCertificateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TakeCertificate415ApplicationProblemPlusJSONResponse struct {
+	MediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response TakeCertificate415ApplicationProblemPlusJSONResponse) VisitTakeCertificateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TakeCertificate500ApplicationProblemPlusJSONResponse struct {
+	InternalApplicationProblemPlusJSONResponse
+}
+
+func (response TakeCertificate500ApplicationProblemPlusJSONResponse) VisitTakeCertificateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TakeCertificate503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response TakeCertificate503ApplicationProblemPlusJSONResponse) VisitTakeCertificateResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -2664,6 +2849,9 @@ type StrictServerInterface interface {
 	// ActOnSignal Do something to a signal that stands
 	// (POST /acts)
 	ActOnSignal(ctx context.Context, request ActOnSignalRequestObject) (ActOnSignalResponseObject, error)
+	// TakeCertificate A certificate of a destroyed key, for the log
+	// (POST /certificates)
+	TakeCertificate(ctx context.Context, request TakeCertificateRequestObject) (TakeCertificateResponseObject, error)
 	// ReadDirectory The signed directory in force
 	// (GET /directory)
 	ReadDirectory(ctx context.Context, request ReadDirectoryRequestObject) (ReadDirectoryResponseObject, error)
@@ -2765,6 +2953,38 @@ func (sh *strictHandler) ActOnSignal(w http.ResponseWriter, r *http.Request) {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(ActOnSignalResponseObject); ok {
 		if err := validResponse.VisitActOnSignalResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// TakeCertificate operation middleware
+func (sh *strictHandler) TakeCertificate(w http.ResponseWriter, r *http.Request) {
+	var request TakeCertificateRequestObject
+
+	data, err := io.ReadAll(r.Body)
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't read body: %w", err))
+		return
+	}
+	body := TakeCertificateTextRequestBody(data)
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.TakeCertificate(ctx, request.(TakeCertificateRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "TakeCertificate")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(TakeCertificateResponseObject); ok {
+		if err := validResponse.VisitTakeCertificateResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

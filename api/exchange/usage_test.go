@@ -80,7 +80,7 @@ func TestQuotaOverHTTP(t *testing.T) {
 func (h *house) evaluator(t *testing.T) tls.Certificate {
 	cert, pin := identity(t, "evaluator")
 	next := *h.Manifest
-	next.Evaluators = []manifest.Evaluator{{Index: 1, TLS: pin}}
+	next.Evaluators = []manifest.Evaluator{{Index: 1, TLS: pin, Note: h.vkey}}
 	next.Registry.URL, next.Registry.TLS = h.parties, h.pin
 	h.Manifest = &next
 	return cert

@@ -30,6 +30,11 @@ type object map[string]any
 // does: every key by the command that is for it, each part's files in its own
 // folder. Only that one user does it all on one machine is not as it should be.
 func (n *Network) setUp(ctx context.Context, today encoding.Date) error {
+	return n.setUpFrom(ctx, today, today.Year-23) // who turns 23 this year
+}
+
+// setUpFrom does so with keys for birth years from the oldest to next year's.
+func (n *Network) setUpFrom(ctx context.Context, today encoding.Date, oldest int) error {
 	ports, err := freePorts(2*evaluatorCount + 2 + len(gateways))
 	if err != nil {
 		return err
@@ -39,7 +44,7 @@ func (n *Network) setUp(ctx context.Context, today encoding.Date) error {
 		ports = ports[1:]
 		return fmt.Sprintf("127.0.0.1:%d", p)
 	}
-	c := &ceremony{Network: n, ctx: ctx, governance: n.folder("governance")}
+	c := &ceremony{Network: n, ctx: ctx, governance: n.folder("governance"), oldest: oldest}
 	c.do(func() error { return c.sealingKeys() })
 	c.do(func() error { return c.partiesAndGovernance() })
 	c.do(func() error { return c.evaluatorKeys(port) })
@@ -56,6 +61,7 @@ type ceremony struct {
 	*Network
 	ctx        context.Context
 	governance string // folder
+	oldest     int    // cohort
 	err        error
 
 	signers    struct{ Governance, DirectorySigner string }
@@ -210,8 +216,7 @@ func (c *ceremony) makeKeys(today encoding.Date, draft, made string) error {
 		indexes = append(indexes, fmt.Sprint(i+1))
 		dealings = append(dealings, "-dealing", c.dealing(i))
 	}
-	// From who turns 23 this year to who is born next year.
-	cohorts := fmt.Sprintf("%d-%d", today.Year-23, today.Year+1)
+	cohorts := fmt.Sprintf("%d-%d", c.oldest, today.Year+1)
 	if err := c.evaluatorsDo(func(i int) []string {
 		return c.with(i, "deal", "-key", "note.key", "-draft", draft, "-epoch", "1", "-cohorts", cohorts, "-dealers", strings.Join(indexes, ","), "-out", c.dealing(i))
 	}); err != nil {

@@ -95,6 +95,7 @@ func (n *node) serve(ctx context.Context, budgets *evaluator.Budgets) error {
 		return []any{"manifest", m.Version, "directory", d.Version}, nil
 	})
 	command.Measure(server.Metrics(), "evaluator", time.Now, n.trust.Current)
+	s.RemindOfCohort(time.Now, n.trust.Current)
 	s.KeepCertificates(server.Metrics(), n.config.Kept(n.named)...)
 	return s.Run("evaluator", self.Index, "manifest", m.Version)
 }

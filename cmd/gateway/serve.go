@@ -64,6 +64,7 @@ func serve(ctx context.Context, args []string, stderr io.Writer) (err error) {
 	service.Go(func() error { return g.Run(ctx) })
 	service.OnHangup(func() ([]any, error) { return nil, g.Reload() })
 	command.Measure(metrics, "gateway", time.Now, g.Roots)
+	service.RemindOfCohort(time.Now, g.Roots)
 	service.KeepCertificates(metrics, kept...)
 	return service.Run()
 }

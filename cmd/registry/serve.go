@@ -110,6 +110,7 @@ func (c *config) serve(ctx context.Context, m *matcher.Matcher, trust *manifest.
 		return []any{"manifest", man.Version, "directory", dir.Version}, err
 	})
 	command.Measure(server.Metrics(), "registry", time.Now, trust.Current)
+	s.RemindOfCohort(time.Now, trust.Current)
 	command.MeasureDisk(server.Metrics(), "registry", "database", c.watch)
 	command.MeasureDisk(server.Metrics(), "registry_journal", "journal", c.journalWatch)
 	s.KeepCertificates(server.Metrics(), c.Kept(named)...)

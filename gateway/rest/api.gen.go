@@ -523,6 +523,7 @@ func (e OnderdeelCode) Valid() bool {
 
 // Defines values for OnderdeelNaam.
 const (
+	OnderdeelNaamGeboortejaar   OnderdeelNaam = "geboortejaar"
 	OnderdeelNaamGids           OnderdeelNaam = "gids"
 	OnderdeelNaamManifest       OnderdeelNaam = "manifest"
 	OnderdeelNaamOpslag         OnderdeelNaam = "opslag"
@@ -534,6 +535,8 @@ const (
 // Valid indicates whether the value is a known member of the OnderdeelNaam enum.
 func (e OnderdeelNaam) Valid() bool {
 	switch e {
+	case OnderdeelNaamGeboortejaar:
+		return true
 	case OnderdeelNaamGids:
 		return true
 	case OnderdeelNaamManifest:

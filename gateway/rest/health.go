@@ -13,7 +13,7 @@ var (
 		edge.HealthOK: GezondheidStatusOk, edge.HealthWarning: GezondheidStatusLetOp, edge.HealthFault: GezondheidStatusFout,
 	}
 	partNames = map[string]OnderdeelNaam{
-		"store": OnderdeelNaamOpslag, "manifest": OnderdeelNaamManifest, "directory": OnderdeelNaamGids, "registry": OnderdeelNaamRegister, "evaluators": OnderdeelNaamSleutelhouders, "queue": OnderdeelNaamWachtrij,
+		"store": OnderdeelNaamOpslag, "manifest": OnderdeelNaamManifest, "directory": OnderdeelNaamGids, "cohort": OnderdeelNaamGeboortejaar, "registry": OnderdeelNaamRegister, "evaluators": OnderdeelNaamSleutelhouders, "queue": OnderdeelNaamWachtrij,
 	}
 	partCodes = map[string]OnderdeelCode{
 		edge.PartOK: OnderdeelCodeOk, edge.PartFault: OnderdeelCodeFout, edge.PartMissing: OnderdeelCodeOntbreekt, edge.PartExpired: OnderdeelCodeVerlopen,

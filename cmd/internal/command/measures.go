@@ -50,7 +50,11 @@ func (r roots) Collect(to chan<- prometheus.Metric) {
 	if m != nil {
 		gauge(manifestVersion, float64(m.Version))
 		gauge(manifestEnds, float64(m.NotAfter.Unix()))
-		gauge(cohortMissing, missing(m, r.now()))
+		missing := 0.0
+		if m.LacksNextCohort(r.now()) {
+			missing = 1
+		}
+		gauge(cohortMissing, missing)
 	}
 	if d != nil {
 		gauge(directoryVersion, float64(d.Version))
@@ -58,24 +62,35 @@ func (r roots) Collect(to chan<- prometheus.Metric) {
 	}
 }
 
+// remindEvery is how often the log tells again that the next cohort is missing.
+const remindEvery = 24 * time.Hour
+
+// RemindOfCohort logs, once a day, that from 1 January on newborns could not be signalled,
+// as long as that is so.
+func (s *Service) RemindOfCohort(now func() time.Time, current func() (*manifest.Manifest, *manifest.Directory)) {
+	remind := func() {
+		if m, _ := current(); m != nil && m.LacksNextCohort(now()) {
+			s.log.Error("next cohort missing", "cohort", now().In(encoding.Amsterdam).Year()+1)
+		}
+	}
+	s.Go(func() error {
+		tick := time.NewTicker(remindEvery)
+		defer tick.Stop()
+		for remind(); ; remind() {
+			select {
+			case <-tick.C:
+			case <-s.ctx.Done():
+				return nil
+			}
+		}
+	})
+}
+
 // MeasureDisk registers the room on the disk that something of a part is on.
 func MeasureDisk(metrics prometheus.Registerer, part, what string, watch *disk.Watch) {
 	metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "seinhuis_" + part + "_disk_free_bytes", Help: "The room on the disk of the " + what + ", besides the ballast.",
 	}, func() float64 { return float64(watch.Free()) }))
-}
-
-func missing(m *manifest.Manifest, now time.Time) float64 {
-	now = now.In(encoding.Amsterdam)
-	if now.Month() < time.November {
-		return 0
-	}
-	for _, epoch := range m.Open() {
-		if _, ok := m.Sharing(epoch.Number, now.Year()+1); !ok {
-			return 1
-		}
-	}
-	return 0
 }
 
 func newBuild(part string) prometheus.Collector {

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package matcher
+
+import (
+	"context"
+
+	"github.com/seinhuis/seinhuis/api"
+	"github.com/seinhuis/seinhuis/audit"
+	"github.com/seinhuis/seinhuis/registry"
+)
+
+// Certify takes an evaluator's certificate of a destroyed key into the log, where its
+// leaf is the same each time. It goes on while nothing new is taken: what is destroyed
+// is.
+func (m *Matcher) Certify(ctx context.Context, note []byte) error {
+	man, _ := m.Trust()
+	_, hash, err := man.OpenDestruction(note, m.Time())
+	if err != nil {
+		return api.Refuse(api.CodeMalformed, err)
+	}
+	leaf := audit.Published(audit.Destruction, hash)
+	// It is under no child: a transaction on any idx will do.
+	return m.Store.Update(ctx, registry.Idx{}, func(tx registry.Tx) error { return tx.Log(leaf) })
+}
