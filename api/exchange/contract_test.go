@@ -57,7 +57,7 @@ func TestContract(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	calls["takeCertificate"] = contracttest.Call{Body: h.certificate(t, 1, 1990), Status: http.StatusNoContent}
+	calls["takeCertificate"] = contracttest.Call{Body: h.certificate(t, 101, 1990), Status: http.StatusNoContent}
 	current, gone := h.evaluators(t)
 	party, left := h.clients[0].Transport.RoundTrip, h.revoked(1).RoundTrip
 	as := func(party, evaluator contracttest.Caller) func(*edge.Operation) contracttest.Caller {
@@ -93,7 +93,7 @@ func (h *house) evaluators(t *testing.T) (current, gone contracttest.Caller) {
 	var callers []contracttest.Caller
 	for i := range 2 {
 		cert, pin := identity(t, "evaluator")
-		with.Evaluators = append(with.Evaluators, manifest.Evaluator{Index: i + 1, TLS: pin, Note: h.vkey})
+		with.Evaluators = append(with.Evaluators, manifest.Evaluator{Index: 101 + i, TLS: pin, Note: h.vkey})
 		transport := &http.Transport{TLSClientConfig: edge.ClientTLS(cert, h.pin)}
 		t.Cleanup(transport.CloseIdleConnections)
 		callers = append(callers, transport.RoundTrip)
