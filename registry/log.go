@@ -201,9 +201,13 @@ func (f LogFilter) String() string {
 	return strings.TrimSpace(b.String())
 }
 
-// ShowLog gives the records that a filter takes to fn, with their numbers.
+// Waits is the number of a record that has none yet.
+const Waits = -1
+
+// ShowLog gives the records that a filter takes to fn, with their numbers: those of the
+// log in its order, then those that wait for it.
 func ShowLog(ctx context.Context, store Store, f LogFilter, fn func(number int64, r audit.Record) error) error {
-	return store.Records(ctx, 0, func(number int64, leaf audit.Leaf) error {
+	show := func(number int64, leaf audit.Leaf) error {
 		r, err := audit.ParseRecord(leaf.Record)
 		if err != nil { // of what is published, which is about nobody
 			return nil
@@ -212,5 +216,9 @@ func ShowLog(ctx context.Context, store Store, f LogFilter, fn func(number int64
 			return nil
 		}
 		return fn(number, r)
-	})
+	}
+	if err := store.Records(ctx, 0, show); err != nil {
+		return err
+	}
+	return store.Leaves(ctx, api.Hash{}, func(leaf audit.Leaf) error { return show(Waits, leaf) })
 }

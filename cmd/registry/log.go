@@ -56,7 +56,7 @@ func logCommand(ctx context.Context, args []string, stdout, stderr io.Writer) er
 
 // verifyAsked are checkpoints that the log must go on from, beside its own last one.
 type verifyAsked struct {
-	Checkpoints [][]byte `json:"checkpoints"`
+	Checkpoints [][]byte `json:"checkpoints,omitempty"`
 }
 
 func verifyFlags(flags *flag.FlagSet) (*verifyAsked, []string) {
@@ -185,7 +185,8 @@ func at(t *time.Time) func(string) error {
 	}
 }
 
-// A shown record is a line of show: fields of NEN 7513, and its number in the log.
+// A shown record is a line of show: fields of NEN 7513, and its number in the log, -1 of
+// what waits for it.
 type shown struct {
 	Number     int64         `json:"number"`
 	Time       time.Time     `json:"time"`
@@ -254,9 +255,14 @@ func eraseTask(ctx context.Context, h house, text []byte, out io.Writer) error {
 		return err
 	}
 	var numbers []int64
+	waiting := 0
 	filter := registry.LogFilter{Party: asked.Party, Signal: asked.Signal}
 	err := registry.ShowLog(ctx, h.m.Store, filter, func(number int64, _ audit.Record) error {
-		numbers = append(numbers, number)
+		if number == registry.Waits {
+			waiting++
+		} else {
+			numbers = append(numbers, number)
+		}
 		return nil
 	})
 	if err == nil && len(numbers) > 0 {
@@ -266,6 +272,7 @@ func eraseTask(ctx context.Context, h house, text []byte, out io.Writer) error {
 		return err
 	}
 	return json.NewEncoder(out).Encode(struct {
-		Erased int `json:"erased"`
-	}{len(numbers)})
+		Erased  int `json:"erased"`
+		Waiting int `json:"waiting"` // for their numbers, without which they cannot be erased: ask again
+	}{len(numbers), waiting})
 }

@@ -62,6 +62,7 @@ var usage = `registry: the blind signal registry of Seinhuis
       log before anything is shown: -as is a pseudonym.
   registry log erase -config FILE -as NAME -purpose TEXT -party ID -signal ID
       Erases what the log says of a signal. Hashes stay, and prove everything else.
+      Prints how many records that were, and how many wait for the log: run it again then.
       All three work while the registry serves, if its configuration has "control".
   registry clock -config FILE [-accept]
       Prints the registry's day, and whether the clock is held: the clock of a
