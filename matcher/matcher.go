@@ -54,6 +54,8 @@ type Matcher struct {
 	clock  clock
 	epoch  atomic.Pointer[storedEpoch]
 	first  sync.Mutex // held by who looks up or sets the epoch
+
+	oldestRecord atomic.Int64 // number in the log: those before are erased, or are no records
 }
 
 // A storedEpoch is the epoch that the store's idxs are of.
@@ -157,11 +159,12 @@ func (m *Matcher) Submit(ctx context.Context, from api.PartyID, sub api.Submissi
 	created := false
 	at := m.place(st)
 	err = m.Store.Update(ctx, at, func(tx registry.Tx) error {
-		c := &change{m: m, adm: adm, idx: at, tx: tx, user: sub.User}
+		c := &change{m: m, adm: adm, idx: at, tx: tx}
 		if refusal == nil {
 			c.coming = &signal.Statement
 		}
 		return c.run(func(c *change) (err error) {
+			c.user = sub.User
 			created, err = c.submit(&signal, refusal)
 			return err
 		})
@@ -357,7 +360,7 @@ type change struct {
 	tx    registry.Tx
 	live  []registry.Signal
 	hasty bool   // the withdrawal; see Outcome
-	user  string // of the party, who asks; a pseudonym
+	user  string // who asks, once what the clock has ended is; a pseudonym
 
 	coming  *api.Statement    // that was admitted, when there is one alone
 	resting []registry.Signal // whose day has come, and that may have been renewed; see rests

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/seinhuis/seinhuis/audit"
 	"github.com/seinhuis/seinhuis/registry"
 )
 
@@ -83,7 +84,40 @@ func (s *sweep) batch(ctx context.Context) (more bool, err error) {
 	case s.adm.Sunset() && !s.ended:
 		return true, s.sunset(ctx)
 	}
+	more, err = s.m.forgetLog(ctx, s.adm.Now, 10*sweepBatch)
+	if more || err != nil {
+		return more, err
+	}
 	return s.m.Store.Trim(ctx, s.adm.Day, 10*sweepBatch)
+}
+
+// keepLogYears is how long records of the log are kept: as NEN 7513 is read in Dutch care.
+const keepLogYears = 5
+
+// forgetLog erases records of the log whose time is over, max at most, and tells whether
+// there may be more. Their hashes stay.
+func (m *Matcher) forgetLog(ctx context.Context, now time.Time, max int) (more bool, err error) {
+	before := now.AddDate(-keepLogYears, 0, 0)
+	var old []int64
+	err = m.Store.Records(ctx, m.oldestRecord.Load(), func(number int64, leaf audit.Leaf) error {
+		r, err := audit.ParseRecord(leaf.Record)
+		if err != nil { // of what is published, which is about nobody
+			return nil
+		}
+		if !r.Time.Before(before) || len(old) == max {
+			m.oldestRecord.Store(number)
+			return errEnough
+		}
+		old = append(old, number)
+		return nil
+	})
+	if errors.Is(err, errEnough) {
+		err = nil
+	}
+	if err != nil || len(old) == 0 {
+		return false, err
+	}
+	return len(old) == max, m.Store.Erase(ctx, old)
 }
 
 // expire ends what is due.
