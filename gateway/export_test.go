@@ -12,6 +12,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/seinhuis/seinhuis/api"
+	"github.com/seinhuis/seinhuis/keys"
 )
 
 // Jobs lists what is still to be done for a party.
@@ -231,7 +232,7 @@ func (p *Party) HasReadFeedOf(incarnation [16]byte) bool {
 
 // OpenStore opens a store and closes it again.
 func OpenStore(fs vfs.FS) error {
-	s, err := openStore("data", fs, make([]byte, StorageKeySize))
+	s, err := openStore("data", fs, keys.Roots{{Generation: 1, Value: make([]byte, StorageKeySize)}})
 	if err != nil {
 		return err
 	}

@@ -78,7 +78,7 @@ func Open(c Config, o Options) (*Gateway, error) {
 	if err := g.openSenders(); err != nil {
 		return nil, err
 	}
-	root, err := g.safe.Secret(c.StorageKey)
+	roots, err := g.safe.Roots(c.StorageKey)
 	if err != nil {
 		return nil, err
 	}
@@ -116,7 +116,7 @@ func Open(c Config, o Options) (*Gateway, error) {
 		}
 		o.FS = vfs.Default
 	}
-	if g.store, err = openStore(c.Data, o.FS, root); err != nil {
+	if g.store, err = openStore(c.Data, o.FS, roots); err != nil {
 		return nil, err
 	}
 	g.reach.polled = map[partyKey]time.Time{}

@@ -137,6 +137,35 @@ func TestOpenRefuses(t *testing.T) {
 	if err := open(w.Configure(0, 1)); err != nil {
 		t.Fatal(err)
 	}
+	t.Run("storage_key_of_a_next_generation", func(t *testing.T) {
+		c := w.Configure(0, 1)
+		safe := (*keys.Safe)(nil)
+		for range 2 {
+			if err := safe.Change(c.StorageKey, keys.RootsForm.Renew); err != nil {
+				t.Fatal(err)
+			}
+			if err := open(c); err != nil {
+				t.Fatal(err)
+			}
+		}
+		t.Run("rejects/oldest_taken_out", func(t *testing.T) {
+			alone := filepath.Join(t.TempDir(), "storage.key")
+			text, err := safe.ReadPrivate(c.StorageKey)
+			if err == nil {
+				text, err = keys.RootsForm.Newest(text)
+			}
+			if err == nil {
+				err = safe.WritePrivate(alone, text)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.StorageKey = alone
+			if err := open(c); err == nil || !strings.Contains(err.Error(), "storage key") {
+				t.Errorf("got %v", err)
+			}
+		})
+	})
 	t.Run("rejects/another_storage_key", func(t *testing.T) {
 		c := w.Configure(0)
 		c.StorageKey = filepath.Join(t.TempDir(), "other.key")

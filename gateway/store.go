@@ -17,6 +17,7 @@ import (
 	"github.com/seinhuis/seinhuis/crypto/encoding"
 	"github.com/seinhuis/seinhuis/crypto/token"
 	"github.com/seinhuis/seinhuis/disk"
+	"github.com/seinhuis/seinhuis/keys"
 )
 
 // ErrStore says that the data folder and the storage key do not belong together,
@@ -25,10 +26,6 @@ var ErrStore = errors.New("gateway: a row of the store does not open; is this th
 
 // errAbsent says that there is no such row.
 var errAbsent = errors.New("gateway: no such row")
-
-// generation of the storage key; rows name it, so that a later one can stand
-// beside it.
-const generation = 1
 
 // StorageKeySize is the length of the storage key in bytes.
 const StorageKeySize = 32
@@ -54,14 +51,15 @@ func (s *store) snapshot() (v view, release func()) {
 	return view{snap, s.row}, func() { snap.Close() }
 }
 
-func openStore(folder string, fs vfs.FS, root []byte) (*store, error) {
-	if len(root) != StorageKeySize {
-		return nil, fmt.Errorf("gateway: the storage key has %d bytes; %d were expected", len(root), StorageKeySize)
-	}
-	row, err := atrest.NewKey(generation, root)
+// openStore opens the store under a storage key. Its newest generation seals; all of them
+// open, and the oldest is what the store was made with, and finds its rows by: so none can
+// be taken out.
+func openStore(folder string, fs vfs.FS, roots keys.Roots) (*store, error) {
+	row, err := roots.Key()
 	if err != nil {
 		return nil, err
 	}
+	root := roots[len(roots)-1].Value
 	info, err := encoding.E("seinhuis/1/gateway-index")
 	if err != nil {
 		return nil, err

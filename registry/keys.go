@@ -18,6 +18,7 @@ import (
 	"github.com/seinhuis/seinhuis/api"
 	"github.com/seinhuis/seinhuis/crypto/atrest"
 	"github.com/seinhuis/seinhuis/crypto/encoding"
+	"github.com/seinhuis/seinhuis/keys"
 )
 
 // Keys are the secrets that make a stored registry readable: the row key that
@@ -36,13 +37,33 @@ type keyFile struct {
 	Generation byte            `json:"generation"`
 	RowKey     encoding.Base64 `json:"rowKey"`
 	Pepper     encoding.Base64 `json:"pepper"`
+	Older      []olderKey      `json:"older,omitempty"` // newest first
 }
 
-// NewKeyFile draws a row key of generation 1 and a pepper.
-func NewKeyFile() []byte {
-	f := keyFile{Generation: 1, RowKey: make([]byte, 32), Pepper: make([]byte, 32)}
-	rand.Read(f.RowKey)
-	rand.Read(f.Pepper)
+// olderKey opens what was sealed before the row key that is now.
+type olderKey struct {
+	Generation byte            `json:"generation"`
+	RowKey     encoding.Base64 `json:"rowKey"`
+}
+
+// roots are the generations of the row key.
+func (f keyFile) roots() keys.Roots {
+	roots := keys.Roots{{Generation: f.Generation, Value: f.RowKey}}
+	for _, o := range f.Older {
+		roots = append(roots, keys.Root{Generation: o.Generation, Value: o.RowKey})
+	}
+	return roots
+}
+
+// set puts the generations of the row key.
+func (f *keyFile) set(roots keys.Roots) {
+	f.Generation, f.RowKey, f.Older = roots[0].Generation, roots[0].Value, nil
+	for _, r := range roots[1:] {
+		f.Older = append(f.Older, olderKey{r.Generation, r.Value})
+	}
+}
+
+func (f keyFile) text() []byte {
 	b, err := json.MarshalIndent(f, "", "  ")
 	if err != nil {
 		panic(err) // fixed types
@@ -50,15 +71,54 @@ func NewKeyFile() []byte {
 	return append(b, '\n')
 }
 
+func parseKeyFile(file []byte) (f keyFile, rows atrest.Key, err error) {
+	if err := encoding.UnmarshalJSON(file, &f); err != nil || len(f.Pepper) != 32 {
+		return f, rows, ErrKeys
+	}
+	if rows, err = f.roots().Key(); err != nil {
+		return f, rows, ErrKeys
+	}
+	return f, rows, nil
+}
+
+// KeyFileForm is how the file holds the generations of the row key. The pepper stays:
+// rows are found by it, in the database and in what parties were told.
+var KeyFileForm = keys.Form{
+	Renew: func(file []byte) ([]byte, error) {
+		f, _, err := parseKeyFile(file)
+		if err != nil {
+			return nil, err
+		}
+		roots, err := f.roots().Renewed()
+		if err != nil {
+			return nil, err
+		}
+		f.set(roots)
+		return f.text(), nil
+	},
+	Newest: func(file []byte) ([]byte, error) {
+		f, _, err := parseKeyFile(file)
+		if err != nil {
+			return nil, err
+		}
+		f.set(f.roots()[:1])
+		return f.text(), nil
+	},
+}
+
+// NewKeyFile draws a row key of generation 1 and a pepper.
+func NewKeyFile() []byte {
+	f := keyFile{Generation: 1, RowKey: make([]byte, 32), Pepper: make([]byte, 32)}
+	rand.Read(f.RowKey)
+	rand.Read(f.Pepper)
+	return f.text()
+}
+
 // ParseKeys reads what NewKeyFile writes.
 func ParseKeys(file []byte) (Keys, error) {
-	var f keyFile
-	if err := encoding.UnmarshalJSON(file, &f); err != nil || len(f.Pepper) != 32 || f.Generation == 0 {
-		return Keys{}, ErrKeys
-	}
-	rows, err := atrest.NewKey(f.Generation, f.RowKey)
+	f, rows, err := parseKeyFile(file)
 	if err != nil {
-		return Keys{}, ErrKeys
+		return Keys{}, err
 	}
 	macs := &sync.Pool{New: func() any { return hmac.New(sha256.New, f.Pepper) }}
 	return Keys{Rows: rows, macs: macs}, nil

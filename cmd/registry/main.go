@@ -5,12 +5,14 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
 
 	"github.com/seinhuis/seinhuis/cmd/internal/command"
 	"github.com/seinhuis/seinhuis/keys"
+	"github.com/seinhuis/seinhuis/registry"
 )
 
 var usage = `registry: the blind signal registry of Seinhuis
@@ -39,6 +41,11 @@ var usage = `registry: the blind signal registry of Seinhuis
       signals moved, events readdressed. Where live signals of a party cannot move it
       changes nothing, prints under "behind" how many, and the exit status is not 0.
       So before governance closes an epoch, see that check prints "behind":0.
+  registry reseal -config FILE
+      Seals the rows of a stopped registry anew that lie under an older generation of the
+      row key ("registry keys renew"). It can be stopped and run again. Prints a line of
+      JSON: rows. The older generation is needed for as long as there are backups and a
+      journal of before: take it out ("registry keys newest") 32 days later.
   registry backup -config FILE -to FOLDER
       Copies the database of a registry that serves, or of one that is stopped, to a
       new folder: whole as it was at one moment, verifiable, and without its keys.
@@ -113,12 +120,22 @@ func init() {
 	program.Commands = map[string]command.Command{
 		"keygen": keygen, "serve": serve, "check": check, "rebuild": rebuild, "clock": clock,
 		"backup": makeBackup, "restore": restore, "journal": newJournal, "log": logCommand,
-		"keys": keysCommand,
+		"keys": keysCommand, "reseal": reseal,
+	}
+}
+
+// of does one thing to registry.keys, which is JSON, and another to a sealing key.
+func of(keyFile, roots func([]byte) ([]byte, error)) func([]byte) ([]byte, error) {
+	return func(text []byte) ([]byte, error) {
+		if bytes.HasPrefix(text, []byte("{")) {
+			return keyFile(text)
+		}
+		return roots(text)
 	}
 }
 
 func keysCommand(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	return program.Keys(ctx, args, stdout, stderr, keys.RootsForm)
+	return program.Keys(ctx, args, stdout, stderr, keys.Form{Renew: of(registry.KeyFileForm.Renew, keys.RootsForm.Renew), Newest: of(registry.KeyFileForm.Newest, keys.RootsForm.Newest)})
 }
 
 func main() { program.Main() }
