@@ -398,7 +398,13 @@ func failOnce(t *testing.T, seed uint64, ingest, index, steps int, found soak.Fo
 	base := disktest.NewCamera(disk, r)
 	ended := make(ending, 1)
 	var armed, opening atomic.Bool
-	// Where Pebble fails to open after it has read its log, it may leave a goroutine that
+	// Pebble panics where it cannot end its log and begin the next, as it does to take in a
+	// table over what it has in memory: with its locks in disorder, so that nobody can recover.
+	rotates := func(op errorfs.Op) bool {
+		return ingest == 1 && strings.HasSuffix(op.Path, ".log") &&
+			(op.Kind == errorfs.OpCreate || op.Kind == errorfs.OpFileWrite || op.Kind == errorfs.OpFileClose)
+	}
+	// Where it fails to open after it has read its log, it may leave a goroutine that
 	// compacts, and panics: what would be the end of a process must be it at once.
 	var replayed atomic.Bool
 	var count atomic.Int64
@@ -413,8 +419,8 @@ func failOnce(t *testing.T, seed uint64, ingest, index, steps int, found soak.Fo
 		if armed.Load() && count.Add(1) == int64(index)+1 {
 			failed <- op
 			fault.Store(&op)
-			if opening.Load() && replayed.Load() && op.Kind != errorfs.OpRemove {
-				ended.Fatalf("the store cannot be opened")
+			if rotates(op) || opening.Load() && replayed.Load() && op.Kind != errorfs.OpRemove {
+				ended.Fatalf("the process ends")
 			}
 			return errorfs.ErrInjected
 		}
