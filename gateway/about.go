@@ -27,6 +27,8 @@ type About struct {
 	Keys                       []KeyAge
 	Jobs                       int
 	Oldest                     time.Time
+	Logged                     bool       // the registry keeps a log, as the manifest says
+	LogAlarms                  []LogAlarm // what is wrong with it
 }
 
 // A Balance is what an evaluator says that the party has left there.
@@ -75,6 +77,7 @@ func (p *Party) About(ctx context.Context) (About, error) {
 		}
 		a.Keys = p.keyAges(self, now)
 	}
+	a.Logged, a.LogAlarms = logged(m), p.g.LogAlarms()
 	var err error
 	a.Jobs, a.Oldest, err = p.Queue()
 	return a, err

@@ -188,7 +188,7 @@ func (p *Party) answerable(job Job) (m Match, s Signal, fault Code, err error) {
 func (p *Party) receiptedAnswer(job Job, r api.Receipt) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.endAnswer(job, "done", func(o *Member) {
+	return p.endAnswer(job, "done", &r, func(o *Member) {
 		o.Ours.Incarnation = r.Incarnation[:]
 		if job.Again {
 			o.Again = ID{}
@@ -203,16 +203,19 @@ func (p *Party) receiptedAnswer(job Job, r api.Receipt) error {
 
 // unanswered gives an answer up. p.mu is held.
 func (p *Party) unanswered(job Job, fault Code) error {
-	return p.endAnswer(job, "given up", func(o *Member) {
+	return p.endAnswer(job, "given up", nil, func(o *Member) {
 		if o.Asked.Job == job.ID {
 			o.Asked.Job, o.Asked.Fault = ID{}, fault
 		}
 	})
 }
 
-func (p *Party) endAnswer(job Job, outcome string, change func(*Member)) error {
+func (p *Party) endAnswer(job Job, outcome string, given *api.Receipt, change func(*Member)) error {
 	b := p.g.store.batch()
 	defer b.close()
+	if given != nil {
+		p.owe(b, *given)
+	}
 	b.delete(p.key.job(job.ID))
 	m, err := get[Match](p.g.store.view, p.key.match(job.Match))
 	if err == nil {

@@ -71,6 +71,7 @@ var _ = map[byte]bool{
 	tableJob: true, tableReport: true, tableReportKey: true, tableImport: true, tableImportKey: true, tableImportRows: true,
 	tableReplay: true, tableMessage: true, tableMessageOn: true, tableEvent: true, tableFeed: true, tableOwned: true, tableUser: true, tableAPIKey: true,
 	tableLog: true, tableLogIndex: true, tableTransfer: true, tableTransferItem: true, tableTarget: true, tableDeadLetter: true, tableMatch: true, tableMatchName: true, tableMatchOn: true,
+	tableCheckpoint: true, tableLeaf: true,
 }
 
 // WakeOutbox has the outbox look at the clock.
@@ -237,4 +238,27 @@ func OpenStore(fs vfs.FS) error {
 		return err
 	}
 	return s.close()
+}
+
+// CheckLog is what the gateway does about every minute.
+func (g *Gateway) CheckLog(ctx context.Context) error { return g.checkLog(ctx) }
+
+// Owed lists the leaves that are still to be proven.
+func (p *Party) Owed() (list []api.Hash) {
+	scan(p.g.store.view, p.key.table(tableLeaf), nil, false, func(key []byte, _ owedLeaf) (bool, error) {
+		list = append(list, api.Hash(key[len(key)-len(api.Hash{}):]))
+		return true, nil
+	})
+	return list
+}
+
+// Receipts are those that are kept with signals.
+func (p *Party) Receipts() (list []api.Receipt) {
+	scan(p.g.store.view, p.key.table(tableSignal), nil, false, func(_ []byte, s Signal) (bool, error) {
+		if r, err := api.ParseReceipt(s.Receipt.Signed); err == nil {
+			list = append(list, r)
+		}
+		return true, nil
+	})
+	return list
 }

@@ -232,6 +232,11 @@ func (p *Party) keep(messages []Message, read func(*feedState), lacks time.Time)
 		return err
 	}
 	read(&at)
+	if !lacks.IsZero() {
+		if err := p.mayLack(b, lacks, at.Incarnation); err != nil {
+			return err
+		}
+	}
 	b.put(p.key.feed(), at)
 	if err := p.commit(b); err != nil {
 		return err

@@ -43,6 +43,8 @@ type Gateway struct {
 	log     *slog.Logger
 	metrics *metrics
 	reach   reach
+	watch   logWatch
+	fs      vfs.FS
 	now     func() time.Time
 	safe    *keys.Safe // opens key files
 
@@ -67,7 +69,7 @@ func Open(c Config, o Options) (*Gateway, error) {
 	}
 	g := &Gateway{config: c, parties: map[api.PartyID]*Party{}, log: o.Log, metrics: newMetrics(o.Metrics), now: o.Now}
 
-	o.Metrics.MustRegister(newUndelivered(g), ages{g})
+	o.Metrics.MustRegister(newUndelivered(g), ages{g}, logCollector{g})
 	var err error
 	if g.safe, err = keys.OpenSafe(c.Sealing); err != nil {
 		return nil, err
@@ -116,6 +118,7 @@ func Open(c Config, o Options) (*Gateway, error) {
 		}
 		o.FS = vfs.Default
 	}
+	g.fs = o.FS
 	if g.store, err = openStore(c.Data, o.FS, roots); err != nil {
 		return nil, err
 	}
@@ -132,7 +135,7 @@ func Open(c Config, o Options) (*Gateway, error) {
 // start reads what the store has.
 func (g *Gateway) start(pins manifest.Pins) error {
 	g.roots = &roots{s: g.store, pins: pins, now: g.now, metrics: g.metrics}
-	if err := g.roots.load(); err != nil {
+	if err := errors.Join(g.roots.load(), g.loadLog()); err != nil {
 		return err
 	}
 	if err := g.roots.readFiles(g.config.Manifest, g.config.Directory); err != nil {
@@ -156,8 +159,8 @@ func (g *Gateway) Reload() error {
 	return errors.Join(g.roots.readFiles(g.config.Manifest, g.config.Directory), g.reloadTokens())
 }
 
-// Run works the queues, reads the feeds, refreshes manifest and directory, and
-// sweeps, until ctx is done.
+// Run works the queues, reads the feeds, refreshes manifest and directory,
+// checks the registry's log, and sweeps, until ctx is done.
 func (g *Gateway) Run(ctx context.Context) error {
 	var loops sync.WaitGroup
 	for _, p := range g.order {
@@ -167,6 +170,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	}
 	loops.Go(func() { g.keepRoots(ctx) })
 	loops.Go(func() { g.keepSweeping(ctx) })
+	loops.Go(func() { g.keepCheckingLog(ctx) })
 	loops.Wait()
 	return nil
 }

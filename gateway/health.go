@@ -58,6 +58,14 @@ func (g *Gateway) Health() (h edge.Health, err error) {
 	warn("cohort", edge.PartMissing, m != nil && m.LacksNextCohort(now))
 	warn("registry", PartUnreachable, g.feedAge() > feedLate)
 	warn("evaluators", PartUnreachable, m != nil && !g.reach.enough(m))
+	switch alarms := g.LogAlarms(); {
+	case !logged(m):
+		h.Add("log", edge.PartMissing, edge.HealthOK)
+	case len(alarms) > 0:
+		h.Add("log", string(alarms[0].Fault), edge.HealthWarning)
+	default:
+		h.Add("log", edge.PartOK, edge.HealthOK)
+	}
 	warn("queue", edge.PartLate, g.queueAge(false) > queueLate)
 	return h, err
 }

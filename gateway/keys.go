@@ -43,6 +43,8 @@ import (
 //	y P id                     Match
 //	l P match                  the id of the Match that the registry has, or had, under this name
 //	h P sid id                 nothing: the Match is our signal's
+//	L                          logState
+//	U P leaf                   owedLeaf; by the leaf's hash, 32 bytes
 //
 // Registrations, jobs, reports, imports and matches have ids that grow with time, so a scan is in
 // order of arrival. H is HMAC-SHA-256[:16] under a key derived from the storage
@@ -78,6 +80,8 @@ const (
 	tableMatch        = 'y'
 	tableMatchName    = 'l'
 	tableMatchOn      = 'h'
+	tableCheckpoint   = 'L'
+	tableLeaf         = 'U'
 )
 
 // partyKey is a party's part of every key.
@@ -96,9 +100,10 @@ func join(table byte, parts ...[]byte) []byte {
 	return k
 }
 
-func keyFormat() []byte    { return join(tableFormat) }
-func keyManifest() []byte  { return join(tableManifest) }
-func keyDirectory() []byte { return join(tableDirectory) }
+func keyFormat() []byte     { return join(tableFormat) }
+func keyManifest() []byte   { return join(tableManifest) }
+func keyDirectory() []byte  { return join(tableDirectory) }
+func keyCheckpoint() []byte { return join(tableCheckpoint) }
 
 func (p partyKey) registration(id ID) []byte { return join(tableRegistration, p[:], id[:]) }
 func (p partyKey) signal(sid api.SID) []byte { return join(tableSignal, p[:], sid[:]) }
@@ -154,6 +159,8 @@ func (p partyKey) matchesOn(sid api.SID) []byte    { return join(tableMatchOn, p
 func (p partyKey) matchOn(sid api.SID, id ID) []byte {
 	return join(tableMatchOn, p[:], sid[:], id[:])
 }
+
+func (p partyKey) leaf(h api.Hash) []byte { return join(tableLeaf, p[:], h[:]) }
 
 // table is the prefix of all rows of a party in a table.
 func (p partyKey) table(table byte) []byte { return join(table, p[:]) }

@@ -17,6 +17,7 @@ type metrics struct {
 	eventProblems    *prometheus.CounterVec // problem
 	feedFaults       *prometheus.CounterVec // code
 	rootsRefused     prometheus.Counter
+	leavesLost       prometheus.Counter
 	jobSeconds       *prometheus.HistogramVec // kind: from acceptance to receipt
 	evaluatorSeconds *prometheus.HistogramVec // evaluator (its index)
 	registrySeconds  *prometheus.HistogramVec // what
@@ -57,6 +58,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		feedFaults:       counters("feed_faults_total", "Polls of a feed that failed, by code.", "code"),
 		deliveries:       counters("deliveries_total", "Attempts to send a message on, by kind of target and result.", "kind", "result"),
 		rootsRefused:     counter("roots_refused_total", "Manifests and directories fetched and refused. Any is an alarm."),
+		leavesLost:       counter("log_lost_leaves_total", "Leaves of receipts that were given up because the registry was restored."),
 	}
 	m.queue = prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "seinhuis", Subsystem: "gateway", Name: "queue_jobs",
 		Help: "Jobs in the queue, by kind."}, []string{"kind"})

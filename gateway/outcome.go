@@ -82,6 +82,7 @@ func (p *Party) registered(b *batch, a answered) error {
 		return err
 	}
 	b.put(p.key.signal(signal.SID), signal)
+	p.owe(b, a.receipt)
 	b.delete(p.key.job(job.ID))
 	now := p.g.now()
 	reg.SID, reg.Job = signal.SID, ID{}
@@ -173,6 +174,7 @@ func (p *Party) renewed(job Job, a api.Accepted, r api.Receipt) error {
 		return err
 	}
 	b.put(p.key.signal(signal.SID), signal)
+	p.owe(b, r)
 	if err := p.release(b, job, &signal, nil); err != nil {
 		return err
 	}
@@ -219,8 +221,9 @@ func (p *Party) release(b *batch, job Job, signal *Signal, faults []Fault) error
 }
 
 // ended ends a withdrawal, or a renewal of what has ended. Unless somebody owns
-// the signal, nothing of it stays. p.mu is held.
-func (p *Party) ended(job Job, outcome string) error {
+// the signal, nothing of it stays. A receipt is there if the registry gave one. p.mu is
+// held.
+func (p *Party) ended(job Job, outcome string, given ...api.Receipt) error {
 	reg, err := get[Registration](p.g.store.view, p.key.registration(job.Registration))
 	if err != nil {
 		return err
@@ -234,6 +237,9 @@ func (p *Party) ended(job Job, outcome string) error {
 	b.delete(p.key.job(job.ID))
 	if len(owners) == 0 {
 		b.delete(p.key.signal(job.SID))
+	}
+	for _, receipt := range given {
+		p.owe(b, receipt)
 	}
 	if reg.Ending != "" && job.Kind == JobWithdraw {
 		reg.end(StateWithdrawn, p.g.now())

@@ -165,7 +165,7 @@ func (s Signal) exact() *Prepared {
 func (p *Party) prepareResend(m *manifest.Manifest, job Job) (*Job, error) {
 	signal, err := get[Signal](p.g.store.view, p.key.signal(job.SID))
 	if errors.Is(err, errAbsent) || err == nil && !signal.Live(identity.Today(p.g.now())) {
-		return nil, p.resentHeld(job, nil, "gone")
+		return nil, p.resentHeld(job, nil, "gone", nil)
 	}
 	if err != nil {
 		return nil, err
@@ -198,12 +198,12 @@ func (p *Party) resent(job Job, a api.Accepted, r api.Receipt) error {
 	defer p.mu.Unlock()
 	if a.SID != job.Prepared.SID { // it knows the child by another signal of ours
 		p.g.log.Error("resend not taken", "party", string(p.id), "job", job.ID.String(), "code", api.CodeUnknownSignal)
-		return p.resentHeld(job, nil, "elsewhere")
+		return p.resentHeld(job, nil, "elsewhere", &r)
 	}
 	known, err := get[Signal](p.g.store.view, p.key.signal(job.SID))
 	switch {
 	case errors.Is(err, errAbsent):
-		return p.resentHeld(job, nil, "gone")
+		return p.resentHeld(job, nil, "gone", &r)
 	case err != nil:
 		return err
 	case a.Rev == known.Rev:
@@ -213,13 +213,24 @@ func (p *Party) resent(job Job, a api.Accepted, r api.Receipt) error {
 			return err
 		}
 	}
-	return p.resentHeld(job, &known, "resent")
+	return p.resentHeld(job, &known, "resent", &r)
 }
 
-// resentHeld ends a job that sends a signal again. p.mu is held.
-func (p *Party) resentHeld(job Job, signal *Signal, outcome string) error {
+// resentHeld ends a job that sends a signal again. given is the receipt, if there is one.
+// p.mu is held.
+func (p *Party) resentHeld(job Job, signal *Signal, outcome string, given *api.Receipt) error {
 	b := p.g.store.batch()
 	defer b.close()
+	if given != nil {
+		p.owe(b, *given)
+		before, err := get[Signal](p.g.store.view, p.key.signal(job.SID))
+		if err == nil {
+			err = p.replaced(b, before.Receipt, *given)
+		}
+		if err != nil && !errors.Is(err, errAbsent) {
+			return err
+		}
+	}
 	if signal != nil {
 		b.put(p.key.signal(signal.SID), *signal)
 	}
@@ -251,7 +262,7 @@ func (p *Party) resendRefused(ctx context.Context, began time.Time, job Job, cod
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.resentHeld(job, nil, outcome)
+	return p.resentHeld(job, nil, outcome, nil)
 }
 
 // bringBack sends a signal again that is to be withdrawn and that the registry does not
@@ -278,7 +289,7 @@ func (p *Party) bringBack(ctx context.Context, job Job) error {
 		return gone()
 	}
 	var accepted api.Accepted
-	again := Job{Prepared: statement}
+	again := Job{Kind: JobResend, Prepared: statement}
 	err = p.call(ctx, endpoint{m.Registry.URL, m.Registry.TLS}, http.MethodPost, "/v1/signals", submission(again), &accepted, maxAccepted)
 	switch code := api.CodeOf(err); {
 	case err != nil && code.Refusal().Status < http.StatusInternalServerError && code != api.CodeBudget && code != api.CodeUnauthenticated:
@@ -287,6 +298,11 @@ func (p *Party) bringBack(ctx context.Context, job Job) error {
 		return &waitError{For: WaitRegistry, Alone: true, Err: err}
 	case accepted.SID != signal.SID:
 		return gone()
+	}
+	if receipt, err := p.verify(m, again, accepted); err == nil {
+		if err := p.oweAlone(receipt); err != nil {
+			return err
+		}
 	}
 	job.Prepared, job.Again = nil, true
 	return p.keepPrepared(job)

@@ -51,7 +51,7 @@ func (p *Party) send(ctx context.Context, job Job) error {
 	case JobWithdraw:
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		return p.ended(job, "done")
+		return p.ended(job, "done", receipt)
 	case JobAnswer:
 		return p.receiptedAnswer(job, receipt)
 	case JobRenew:

@@ -211,6 +211,22 @@ var codeWords = map[Code]string{
 // Words says a warning or problem in Dutch.
 func (c Code) Words() string { return codeWords[c] }
 
+// logWords say in Dutch what is wrong with the registry's log.
+var logWords = map[LogFault]string{
+	LogFaultUnreachable: "Het register toont zijn logboek niet, of bewijst niet wat erin staat.",
+	LogFaultSignature:   "Het register toont een logboek dat niet met de sleutel van het logboek is ondertekend.",
+	LogFaultWitnesses:   "Te weinig sleutelhouders hebben het logboek medeondertekend.",
+	LogFaultSmaller:     "Het register toont een ouder logboek dan eerder.",
+	LogFaultForked:      "Het register heeft twee verschillende logboeken ondertekend. Het bewijs staat in " + ForkFile + " in de map van de opslag. Waarschuw het beheer van het register.",
+	LogFaultStale:       "De medeondertekening van het logboek is ouder dan tien minuten, of een klok loopt verkeerd.",
+	LogFaultManifest:    "Het manifest dat deze poort gebruikt staat niet in het logboek. Misschien zien anderen een ander manifest.",
+	LogFaultDirectory:   "De gids die deze poort gebruikt staat niet in het logboek. Misschien zien anderen een andere gids.",
+	LogFaultReceipt:     "Het register heeft iets bevestigd dat niet in het logboek staat.",
+}
+
+// Words say in Dutch what is wrong.
+func (f LogFault) Words() string { return logWords[f] }
+
 // stateWords say in Dutch where a registration stands.
 var stateWords = map[State]string{
 	StateQueued:     "In de wacht.",

@@ -80,4 +80,9 @@ var Events = map[string]Fields{
 	"delivery not recorded":                       {"party": PartyID, "cause": Failure},
 	"delivery not measured":                       {"party": PartyID, "cause": Failure},
 	"identity in the queue not readable":          {"party": PartyID, "cause": Failure},
+	"log alarm":                                   {"reason": Word, "cause": Failure},
+	"log alarm ended":                             {"reason": Word},
+	"log fork cleared":                            {},
+	"log not checked":                             {"cause": Failure},
+	"leaves lost in a restore":                    {"party": PartyID, "count": Number},
 }

@@ -45,13 +45,14 @@ const (
 	PartBehind  = "behind"
 )
 
-// Add adds a part: with code ok, or as bad as status says.
+// Add adds a part: with code ok, or as bad as status says, which is not bad where that is
+// said only.
 func (h *Health) Add(name, code string, status HealthStatus) {
 	if h.Status == "" {
 		h.Status = HealthOK
 	}
 	h.Parts = append(h.Parts, HealthPart{name, code})
-	if code == PartOK || h.Status == HealthFault {
+	if code == PartOK || status == HealthOK || h.Status == HealthFault {
 		return
 	}
 	h.Status = status

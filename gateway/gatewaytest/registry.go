@@ -5,6 +5,7 @@ package gatewaytest
 import (
 	"context"
 	"crypto/ed25519"
+	"crypto/tls"
 	"net/http"
 	"sync"
 
@@ -16,6 +17,7 @@ import (
 	"github.com/seinhuis/seinhuis/registry/backup"
 	"github.com/seinhuis/seinhuis/registry/journal"
 	"github.com/seinhuis/seinhuis/registry/pebblestore"
+	"github.com/seinhuis/seinhuis/registry/sequencer"
 )
 
 // A registryRun is the registry from one opening of its store to the next. Requests
@@ -25,11 +27,14 @@ type registryRun struct {
 	keys    registry.Keys
 	receipt ed25519.PrivateKey
 	journal *journal.Journal
+	logged  bool // it keeps its log
+	cert    func() tls.Certificate
 
 	up     sync.RWMutex // held by every request
 	ctx    context.Context
 	end    context.CancelFunc // of every request
 	server *exchange.Server
+	own    *sequencer.Sequencer
 	serves http.Handler
 }
 
@@ -46,11 +51,13 @@ func (w *World) startRegistry(receipt ed25519.PrivateKey) {
 	w.must(err)
 	w.openRegistry()
 	w.t.Cleanup(func() { w.Matcher.Store.Close() })
-	w.Manifest.Registry.URL, w.Manifest.Registry.TLS = w.listen("registry", w.Registry.wrap(r, "signature"), func(spki [32]byte) bool {
+	var cert tls.Certificate
+	w.Manifest.Registry.URL, w.Manifest.Registry.TLS, cert = w.listen("registry", w.Registry.wrap(r, "signature"), func(spki [32]byte) bool {
 		r.up.RLock()
 		defer r.up.RUnlock()
 		return r.server.Known(spki)
 	})
+	r.cert = func() tls.Certificate { return cert }
 }
 
 // openRegistry opens the store. Nobody asks anything meanwhile.
@@ -66,6 +73,10 @@ func (w *World) openRegistry() {
 	w.Matcher = w.matcher()
 	w.Matcher.Store = store
 	r.server = exchange.New(w.Matcher, w.Log.Logger(), w.served)
+	if r.logged {
+		r.own = w.sequencer(store)
+		r.server.Sequencer = r.own
+	}
 	r.serves = r.server.Parties()
 	r.ctx, r.end = context.WithCancel(context.Background())
 }

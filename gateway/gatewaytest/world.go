@@ -212,9 +212,17 @@ func (r *recorder) Write(b []byte) (int, error) { return r.body.Write(b) }
 // New makes a world of so many parties, named by Party.
 func New(t testing.TB, parties int) *World {
 	t.Helper()
+	return newWorld(t, parties, manifesttest.Now, false)
+}
+
+func newWorld(t testing.TB, parties int, clock time.Time, logged bool) *World {
+	t.Helper()
 	w := &World{
 		World: manifesttest.New(t, Threshold, Evaluators), Registry: new(Fault), Log: new(Log),
-		t: t, folder: t.TempDir(), secrets: map[evaluator.Key][]byte{}, clock: manifesttest.Now,
+		t: t, folder: t.TempDir(), secrets: map[evaluator.Key][]byte{}, clock: clock,
+	}
+	if w.registry.logged = logged; !logged {
+		w.Manifest.Registry.Log = ""
 	}
 	for _, cohort := range Cohorts {
 		w.deal(1, cohort)
@@ -365,7 +373,10 @@ func (w *World) startEvaluator(i int) {
 	w.must(err)
 	w.operations = append(w.operations, server.Operations())
 	e := &w.Manifest.Evaluators[i]
-	e.URL, e.TLS = w.listen(e.Name, w.Faults[i].wrap(server.Evaluation(), "proof"), server.Known)
+	if w.registry.logged {
+		server.Witness = w.openWitness(budgets, i)
+	}
+	e.URL, e.TLS, _ = w.listen(e.Name, w.Faults[i].wrap(server.Evaluation(), "proof"), server.Known)
 }
 
 // Measured is what registry and evaluators tell at /metrics.
@@ -382,7 +393,7 @@ func (w *World) Measured() string {
 }
 
 // listen serves a handler as a part of Seinhuis does: TLS 1.3, known keys only.
-func (w *World) listen(name string, handler http.Handler, known func([32]byte) bool) (url string, pin manifest.Pin) {
+func (w *World) listen(name string, handler http.Handler, known func([32]byte) bool) (url string, pin manifest.Pin, cert tls.Certificate) {
 	w.t.Helper()
 	folder := w.t.TempDir()
 	certPath, keyPath := filepath.Join(folder, "tls.crt"), filepath.Join(folder, "tls.pem")
@@ -406,7 +417,7 @@ func (w *World) listen(name string, handler http.Handler, known func([32]byte) b
 		srv.Close()    // does not wait for handlers,
 		serving.Lock() // and what they stand on is closed next
 	})
-	return "https://" + ln.Addr().String(), keys.SPKIHash(cert.Leaf)
+	return "https://" + ln.Addr().String(), keys.SPKIHash(cert.Leaf), cert
 }
 
 // Party names party i.

@@ -377,6 +377,45 @@ func (e InzageUitkomst) Valid() bool {
 	}
 }
 
+// Defines values for LogboekalarmReden.
+const (
+	LogboekalarmRedenBevestiging  LogboekalarmReden = "bevestiging"
+	LogboekalarmRedenGetuigen     LogboekalarmReden = "getuigen"
+	LogboekalarmRedenGids         LogboekalarmReden = "gids"
+	LogboekalarmRedenHandtekening LogboekalarmReden = "handtekening"
+	LogboekalarmRedenKleiner      LogboekalarmReden = "kleiner"
+	LogboekalarmRedenManifest     LogboekalarmReden = "manifest"
+	LogboekalarmRedenOnbereikbaar LogboekalarmReden = "onbereikbaar"
+	LogboekalarmRedenVerouderd    LogboekalarmReden = "verouderd"
+	LogboekalarmRedenVertakt      LogboekalarmReden = "vertakt"
+)
+
+// Valid indicates whether the value is a known member of the LogboekalarmReden enum.
+func (e LogboekalarmReden) Valid() bool {
+	switch e {
+	case LogboekalarmRedenBevestiging:
+		return true
+	case LogboekalarmRedenGetuigen:
+		return true
+	case LogboekalarmRedenGids:
+		return true
+	case LogboekalarmRedenHandtekening:
+		return true
+	case LogboekalarmRedenKleiner:
+		return true
+	case LogboekalarmRedenManifest:
+		return true
+	case LogboekalarmRedenOnbereikbaar:
+		return true
+	case LogboekalarmRedenVerouderd:
+		return true
+	case LogboekalarmRedenVertakt:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for MatchAnderToestand.
 const (
 	MatchAnderToestandAanwezig   MatchAnderToestand = "aanwezig"
@@ -491,12 +530,20 @@ func (e NieuweEigenaarWijze) Valid() bool {
 // Defines values for OnderdeelCode.
 const (
 	OnderdeelCodeAchter       OnderdeelCode = "achter"
+	OnderdeelCodeBevestiging  OnderdeelCode = "bevestiging"
 	OnderdeelCodeEindigt      OnderdeelCode = "eindigt"
 	OnderdeelCodeFout         OnderdeelCode = "fout"
+	OnderdeelCodeGetuigen     OnderdeelCode = "getuigen"
+	OnderdeelCodeGids         OnderdeelCode = "gids"
+	OnderdeelCodeHandtekening OnderdeelCode = "handtekening"
+	OnderdeelCodeKleiner      OnderdeelCode = "kleiner"
+	OnderdeelCodeManifest     OnderdeelCode = "manifest"
 	OnderdeelCodeOk           OnderdeelCode = "ok"
 	OnderdeelCodeOnbereikbaar OnderdeelCode = "onbereikbaar"
 	OnderdeelCodeOntbreekt    OnderdeelCode = "ontbreekt"
 	OnderdeelCodeVerlopen     OnderdeelCode = "verlopen"
+	OnderdeelCodeVerouderd    OnderdeelCode = "verouderd"
+	OnderdeelCodeVertakt      OnderdeelCode = "vertakt"
 )
 
 // Valid indicates whether the value is a known member of the OnderdeelCode enum.
@@ -504,9 +551,21 @@ func (e OnderdeelCode) Valid() bool {
 	switch e {
 	case OnderdeelCodeAchter:
 		return true
+	case OnderdeelCodeBevestiging:
+		return true
 	case OnderdeelCodeEindigt:
 		return true
 	case OnderdeelCodeFout:
+		return true
+	case OnderdeelCodeGetuigen:
+		return true
+	case OnderdeelCodeGids:
+		return true
+	case OnderdeelCodeHandtekening:
+		return true
+	case OnderdeelCodeKleiner:
+		return true
+	case OnderdeelCodeManifest:
 		return true
 	case OnderdeelCodeOk:
 		return true
@@ -515,6 +574,10 @@ func (e OnderdeelCode) Valid() bool {
 	case OnderdeelCodeOntbreekt:
 		return true
 	case OnderdeelCodeVerlopen:
+		return true
+	case OnderdeelCodeVerouderd:
+		return true
+	case OnderdeelCodeVertakt:
 		return true
 	default:
 		return false
@@ -525,6 +588,7 @@ func (e OnderdeelCode) Valid() bool {
 const (
 	OnderdeelNaamGeboortejaar   OnderdeelNaam = "geboortejaar"
 	OnderdeelNaamGids           OnderdeelNaam = "gids"
+	OnderdeelNaamLogboek        OnderdeelNaam = "logboek"
 	OnderdeelNaamManifest       OnderdeelNaam = "manifest"
 	OnderdeelNaamOpslag         OnderdeelNaam = "opslag"
 	OnderdeelNaamRegister       OnderdeelNaam = "register"
@@ -538,6 +602,8 @@ func (e OnderdeelNaam) Valid() bool {
 	case OnderdeelNaamGeboortejaar:
 		return true
 	case OnderdeelNaamGids:
+		return true
+	case OnderdeelNaamLogboek:
 		return true
 	case OnderdeelNaamManifest:
 		return true
@@ -1257,6 +1323,16 @@ type LaatstePoging struct {
 	Uitleg   string          `json:"uitleg"`
 }
 
+// Logboekalarm defines model for Logboekalarm.
+type Logboekalarm struct {
+	Reden  LogboekalarmReden `json:"reden"`
+	Sinds  time.Time         `json:"sinds"`
+	Uitleg string            `json:"uitleg"`
+}
+
+// LogboekalarmReden defines model for Logboekalarm.Reden.
+type LogboekalarmReden string
+
 // Match defines model for Match.
 type Match struct {
 	// Anderen De andere organisaties, ook wie vertrokken is.
@@ -1660,6 +1736,10 @@ type Organisatie struct {
 	Gids int64  `json:"gids,omitempty,omitzero"`
 	Id   string `json:"id"`
 
+	// Logboek Het openbare logboek van het register, waarin iedereen hetzelfde ziet. De poort controleert het ongeveer elke
+	// minuut. Signalen wachten er nooit op.
+	Logboek Registerlogboek `json:"logboek"`
+
 	// Manifest De versie van het manifest.
 	Manifest int64  `json:"manifest,omitempty,omitzero"`
 	Naam     string `json:"naam,omitempty,omitzero"`
@@ -1770,6 +1850,17 @@ type Regels struct {
 
 	// Next Ontbreekt als dit voor nu de laatste regels zijn.
 	Next string `json:"next,omitempty,omitzero"`
+}
+
+// Registerlogboek Het openbare logboek van het register, waarin iedereen hetzelfde ziet. De poort controleert het ongeveer elke
+// minuut. Signalen wachten er nooit op.
+type Registerlogboek struct {
+	// Alarmen Wat er niet klopt; leeg als alles klopt.
+	Alarmen []Logboekalarm `json:"alarmen"`
+
+	// Gecontroleerd Of er een logboek is om te controleren.
+	Gecontroleerd bool   `json:"gecontroleerd"`
+	Uitleg        string `json:"uitleg"`
 }
 
 // Rol - `aanmelden`: signaleren, en eigen signalen lezen, verlengen en intrekken

@@ -14,10 +14,16 @@ var (
 	}
 	partNames = map[string]OnderdeelNaam{
 		"store": OnderdeelNaamOpslag, "manifest": OnderdeelNaamManifest, "directory": OnderdeelNaamGids, "cohort": OnderdeelNaamGeboortejaar, "registry": OnderdeelNaamRegister, "evaluators": OnderdeelNaamSleutelhouders, "queue": OnderdeelNaamWachtrij,
+		"log": OnderdeelNaamLogboek,
 	}
 	partCodes = map[string]OnderdeelCode{
 		edge.PartOK: OnderdeelCodeOk, edge.PartFault: OnderdeelCodeFout, edge.PartMissing: OnderdeelCodeOntbreekt, edge.PartExpired: OnderdeelCodeVerlopen,
 		edge.PartEnds: OnderdeelCodeEindigt, edge.PartLate: OnderdeelCodeAchter, gateway.PartUnreachable: OnderdeelCodeOnbereikbaar,
+
+		string(gateway.LogFaultSignature): OnderdeelCodeHandtekening, string(gateway.LogFaultWitnesses): OnderdeelCodeGetuigen,
+		string(gateway.LogFaultSmaller): OnderdeelCodeKleiner, string(gateway.LogFaultForked): OnderdeelCodeVertakt,
+		string(gateway.LogFaultStale): OnderdeelCodeVerouderd, string(gateway.LogFaultManifest): OnderdeelCodeManifest,
+		string(gateway.LogFaultDirectory): OnderdeelCodeGids, string(gateway.LogFaultReceipt): OnderdeelCodeBevestiging,
 	}
 )
 

@@ -50,6 +50,15 @@ func organisationOf(a gateway.About) Organisatie {
 		}
 		body.Sleutels = append(body.Sleutels, one)
 	}
+	body.Logboek = Registerlogboek{Gecontroleerd: a.Logged, Uitleg: "Het register houdt geen logboek bij; er wordt niets gecontroleerd.", Alarmen: []Logboekalarm{}}
+	if a.Logged {
+		body.Logboek.Uitleg = "De poort controleert het logboek van het register."
+	}
+	for _, alarm := range a.LogAlarms {
+		body.Logboek.Alarmen = append(body.Logboek.Alarmen, Logboekalarm{
+			Reden: LogboekalarmReden(partCodes[string(alarm.Fault)]), Sinds: alarm.Since, Uitleg: alarm.Fault.Words(),
+		})
+	}
 	return body
 }
 
