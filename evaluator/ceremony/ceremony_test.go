@@ -196,8 +196,9 @@ func TestCeremonies(t *testing.T) {
 	again("the third has left", 1, 2)
 
 	signer, vkey := manifesttest.Signer(t, "evaluator-5")
+	_, witness := manifesttest.Witness(t, "evaluator-5")
 	s.w.Manifest.Evaluators = append(slices.Clone(evaluators[:2]), manifest.Evaluator{
-		Index: 5, Name: "evaluator-5", URL: "https://127.0.0.1:8455", TLS: manifesttest.Random32(), Note: vkey,
+		Index: 5, Name: "evaluator-5", URL: "https://127.0.0.1:8455", TLS: manifesttest.Random32(), Note: vkey, Witness: witness,
 	})
 	s.signers[5] = signer
 	s.box(2)
