@@ -5,6 +5,7 @@ package gateway
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"net/http"
 	"slices"
@@ -317,11 +318,18 @@ func (p *Party) retold(b *batch, msg *Message, before bool) (bool, error) {
 		return before, nil
 	}
 	m, err := p.currentMatch(b.view(), msg.SID)
-	if err != nil || m == nil {
+	if err != nil {
 		return before, err
 	}
-	other := m.member(msg.Other.SID)
+	var other *Member
+	if m != nil {
+		other = m.member(msg.Other.SID)
+	}
 	if other == nil {
+		if msg.Kind == api.EventLeft && !before {
+			toldOf, err := p.wasToldOf(b.view(), *msg)
+			return !toldOf, err
+		}
 		return before, nil
 	}
 	if msg.Kind == api.EventLeft && before && other.Present && other.Doubt.IsZero() {
@@ -347,7 +355,7 @@ func (p *Party) retold(b *batch, msg *Message, before bool) (bool, error) {
 		}
 	case api.EventAnswer:
 		if !before { // else it comes with the word of a later one, which follows
-			other.Theirs.Number = msg.Number
+			other.Theirs.Number = max(other.Theirs.Number, msg.Number)
 		}
 	default:
 		return true, nil
@@ -357,6 +365,18 @@ func (p *Party) retold(b *batch, msg *Message, before bool) (bool, error) {
 	p.rename(b, m, msg.Match)
 	b.put(p.key.match(m.ID), *m)
 	return true, nil
+}
+
+// wasToldOf tells whether anything was told of whom a message is about. The journal of a
+// restored registry knows of everybody who left, and not whether it had come to the word
+// that he had joined.
+func (p *Party) wasToldOf(v view, msg Message) (told bool, err error) {
+	err = scan(v, p.key.messagesOn(msg.SID), nil, false, func(key []byte, _ struct{}) (bool, error) {
+		earlier, err := get[Message](v, p.key.message(binary.BigEndian.Uint64(key[len(key)-8:])))
+		told = err == nil && earlier.Other.SID == msg.Other.SID
+		return !told, err
+	})
+	return told, err
 }
 
 // doubt marks, in a batch that can be read, the members that the registry may not know of
@@ -439,10 +459,13 @@ func (m *Match) knows(other Member, msg Message) bool {
 		return !other.Present
 	case api.EventAnswer:
 		// The first after a restore repeats the last before it, and an event from before can
-		// have come with it.
-		restored := msg.Number >= api.AnswerNumbers
-		first := msg.Number/api.AnswerNumbers != other.Theirs.Number/api.AnswerNumbers
-		return restored && (msg.Answer == other.Theirs.Word || msg.Answer == "") && (first || msg.Number <= other.Theirs.Number)
+		// have come with it. What repeated was not kept, so it comes again from a backup that
+		// was made before it was acknowledged; another word may have followed by then.
+		restored, last := msg.Number/api.AnswerNumbers, other.Theirs.Number/api.AnswerNumbers
+		if restored == last {
+			return restored > 0 && msg.Number <= other.Theirs.Number
+		}
+		return restored > 0 && (msg.Answer == other.Theirs.Word || msg.Answer == "")
 	}
 	return false
 }

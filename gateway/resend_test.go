@@ -104,3 +104,93 @@ func TestASecondRestoreTellsNothingOfWhoLeft(t *testing.T) {
 		t.Errorf("told %v, want %v", got, want)
 	}
 }
+
+// A gateway that had not read who joined when the registry was lost need not hear of him
+// when he has left meanwhile: the journal only knows that he had joined.
+func TestWhoCameAndLeftBeforeAFeedWasReadIsNotTold(t *testing.T) {
+	w := gatewaytest.New(t, 2)
+	h, b := w.Run(0), w.Run(1).Of(1)
+	mine := signal(t, h.Of(0), child(1), terms("jansen", "A-1"))
+	w.Backup("backup")
+	w.Advance(2 * time.Hour)
+	h.Stop()
+	s := signal(t, b, child(1), terms("bakker", "B-1"))
+	if _, err := b.Withdraw(s.ID, api.ReasonEnded); err != nil {
+		t.Fatal(err)
+	}
+	settled(t, b, s.ID)
+	if done := w.Restore("backup"); done.Told != 1 {
+		t.Fatalf("the journal has %d to tell that it left", done.Told)
+	}
+	a := w.RunOn(h.FS, 0).Of(0)
+	eventually(t, "a feed", func() bool { return a.HasReadFeedOf(w.Matcher.Store.Incarnation()) })
+	if _, err := a.Renew(mine.ID, gateway.Subject{}, gateway.Terms{}); err != nil {
+		t.Fatal(err)
+	}
+	settled(t, a, mine.ID)
+	if got := toldOf(t, a); len(got) != 0 {
+		t.Errorf("told %v of somebody whom it was never told of", got)
+	}
+}
+
+// An answer that was given again after a restore is in a backup of that time, unread. From
+// there it comes once more, and by then the other may have said something else.
+func TestAnAnswerGivenAgainDoesNotFollowTheNext(t *testing.T) {
+	w := gatewaytest.New(t, 2)
+	h, b := w.Run(0), w.Run(1).Of(1)
+	signal(t, h.Of(0), child(1), terms("jansen", "A-1"))
+	s := signal(t, b, child(1), terms("bakker", "B-1"))
+	inbox(t, h.Of(0), 1)
+	matched := func() (found gateway.MatchStatus) {
+		eventually(t, "a match", func() bool {
+			list, _, err := b.Matches(gateway.ID{}, 100, gateway.MatchFilter{})
+			if err != nil || len(list) != 1 {
+				return false
+			}
+			found = list[0]
+			return found.SID == s.Signal.SID && found.Settled() && found.Others[0].Doubt.IsZero()
+		})
+		return found
+	}
+	says := func(word api.Answer) {
+		t.Helper()
+		if _, err := b.Answer(matched().Match.Match, gatewaytest.Party(0), word, ""); err != nil {
+			t.Fatal(err)
+		}
+		matched()
+	}
+	read := func(p *gateway.Party) {
+		t.Helper()
+		eventually(t, "a feed", func() bool {
+			jobs, err := p.Jobs()
+			return err == nil && len(jobs) == 0 && p.HasReadFeedOf(w.Matcher.Store.Incarnation())
+		})
+	}
+	w.Backup("first")
+	w.Advance(2 * time.Hour)
+	says(api.AnswerInContact)
+	inbox(t, h.Of(0), 2)
+	h.Stop()
+	w.Restore("first")
+	read(b)
+	w.Backup("second") // with the answer that was given again, which nobody has read
+	a := w.RunOn(h.FS, 0).Of(0)
+	read(a)
+	says(api.AnswerWillCall)
+	inbox(t, a, 3)
+	w.Advance(2 * time.Hour)
+	w.Restore("second")
+	read(a)
+	read(b)
+	want := []api.EventKind{api.EventJoined, api.EventAnswer, api.EventAnswer, api.EventAnswer}
+	says(api.AnswerInContact) // behind all that came again
+	list := inbox(t, a, len(want))
+	if got := toldOf(t, a); !slices.Equal(got, want) {
+		t.Fatalf("told %v, want %v", got, want)
+	}
+	for i, word := range []api.Answer{api.AnswerInContact, api.AnswerWillCall, api.AnswerInContact} {
+		if list[i+1].Answer != word {
+			t.Errorf("answer %d is %s, want %s", i+1, list[i+1].Answer, word)
+		}
+	}
+}
