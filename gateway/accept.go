@@ -319,7 +319,7 @@ func (p *Party) register(b *batch, now time.Time, id identity.Identity, t Terms,
 	reg.Job = reg.ID
 	job := Job{
 		ID: reg.ID, Kind: JobSignal, Created: reg.Created, Registration: reg.ID, Import: from.Import, Report: from.Report, Card: t.Card,
-		TermDays: t.TermDays, Identity: secret, Cohort: id.Cohort(),
+		TermDays: t.TermDays, Identity: secret, Cohort: id.Cohort(), User: p.pseudonym(t.by, t.Owner),
 	}
 	b.put(p.key.registration(reg.ID), reg)
 	b.put(p.ownerRow(reg.Owner, reg.ID), struct{}{})
@@ -356,7 +356,7 @@ func (p *Party) withdraw(by *Access, id ID, reason string) (Status, error) {
 	defer b.close()
 	var job *Job
 	if reg.State.Stands() {
-		job, err = p.disown(b, &reg, reason, now)
+		job, err = p.disown(b, &reg, reason, now, by)
 	} else {
 		err = p.cancel(b, &reg, reason, now)
 	}
@@ -394,7 +394,7 @@ func (p *Party) cancel(b *batch, reg *Registration, reason string, now time.Time
 
 // disown takes a registration off its signal; for the last owner it makes the job
 // that withdraws the signal.
-func (p *Party) disown(b *batch, reg *Registration, reason string, now time.Time) (*Job, error) {
+func (p *Party) disown(b *batch, reg *Registration, reason string, now time.Time, by *Access) (*Job, error) {
 	others, err := p.owners(p.g.store.view, reg.SID)
 	if err != nil {
 		return nil, err
@@ -405,7 +405,7 @@ func (p *Party) disown(b *batch, reg *Registration, reason string, now time.Time
 		reg.end(StateWithdrawn, now)
 		return nil, nil
 	}
-	job := Job{ID: newID(now), Kind: JobWithdraw, Created: now.UTC(), Registration: reg.ID, SID: reg.SID, Reason: reason}
+	job := Job{ID: newID(now), Kind: JobWithdraw, Created: now.UTC(), Registration: reg.ID, SID: reg.SID, Reason: reason, User: p.pseudonym(by, reg.Owner)}
 	reg.State, reg.Job = StateQueued, job.ID
 	b.put(p.key.job(job.ID), job)
 	return &job, nil
@@ -466,7 +466,7 @@ func (p *Party) Renew(id ID, s Subject, t Terms) (Status, error) {
 	if p.queue.renewing(reg.SID) {
 		return Status{}, ErrBusy
 	}
-	job := Job{ID: newID(now), Kind: JobRenew, Created: now.UTC(), Registration: reg.ID, SID: reg.SID, Card: t.Card, TermDays: t.TermDays}
+	job := Job{ID: newID(now), Kind: JobRenew, Created: now.UTC(), Registration: reg.ID, SID: reg.SID, Card: t.Card, TermDays: t.TermDays, User: p.pseudonym(t.by, reg.Owner)}
 	if t.Card.IsZero() {
 		job.Card = reg.Card // that it was to get
 	} else {

@@ -39,6 +39,7 @@ const (
 	LogKeyRevoked      LogEvent = "sleutelIngetrokken"
 	LogSubscription    LogEvent = "abonnementGewijzigd"
 	LogRead            LogEvent = "inzagenGelezen"
+	LogResolved        LogEvent = "pseudoniemHerleid" // a user of the registry's log
 )
 
 // logActions has every event with the kind of act that it is.
@@ -47,7 +48,7 @@ var logActions = map[LogEvent]audit.Action{
 	LogCardChanged: audit.Update, LogCardRead: audit.Read, LogCodeRead: audit.Read, LogMatchRead: audit.Read, LogAnswered: audit.Create,
 	LogImport: audit.Create, LogOwnerAdded: audit.Update, LogOwnerReplaced: audit.Update, LogTransfer: audit.Execute,
 	LogUserMade: audit.Create, LogUserChanged: audit.Update, LogUserDeleted: audit.Delete,
-	LogKeyMade: audit.Create, LogKeyRevoked: audit.Delete, LogSubscription: audit.Update, LogRead: audit.Read,
+	LogKeyMade: audit.Create, LogKeyRevoked: audit.Delete, LogSubscription: audit.Update, LogRead: audit.Read, LogResolved: audit.Read,
 }
 
 // Types of objects in the log of access.

@@ -72,6 +72,15 @@ func (p *Party) answer(by *Access, name api.MatchID, other api.PartyID, word api
 	b := p.g.store.batch()
 	defer b.close()
 	job := Job{ID: newID(now), Kind: JobAnswer, Created: now.UTC(), SID: m.SID, Match: m.ID, Other: o.SID, Answer: word}
+	if job.User = p.pseudonym(by, ""); job.User == "" {
+		owners, err := p.ownership(p.g.store.view, s.SID)
+		if err != nil {
+			return MatchStatus{}, err
+		}
+		if len(owners) == 1 { // else it is not known who
+			job.User = p.pseudonym(nil, owners[0].Owner)
+		}
+	}
 	if !o.Asked.Job.IsZero() {
 		before, err := get[Job](p.g.store.view, p.key.job(o.Asked.Job))
 		switch {
@@ -194,7 +203,7 @@ func (p *Party) receiptedAnswer(job Job, r api.Receipt) error {
 			o.Again = ID{}
 			return
 		}
-		o.Ours.Word, o.Ours.At = job.Answer, p.g.now().UTC()
+		o.Ours.Word, o.Ours.At, o.Ours.User = job.Answer, p.g.now().UTC(), job.User
 		if o.Asked.Job == job.ID {
 			o.Asked = Asked{}
 		}

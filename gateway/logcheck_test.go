@@ -389,3 +389,51 @@ func TestLeavesAreListedWithTheirReceipts(t *testing.T) {
 		t.Fatal("no picture has a receipt")
 	}
 }
+
+// A registry that is lost before a leaf has its number, and put back from a backup of
+// before, cannot prove it. The receipt that the resend brings takes its place; of an act
+// that is not sent again the leaf is given up, and that is told. Nothing of it is an alarm.
+func TestLogAfterARestore(t *testing.T) {
+	x := newLogged(t)
+	p := x.h.Of(0)
+	x.signal(1)
+	ends := signal(t, p, child(2), terms("w.een", "KENMERK-2"))
+	x.Sequence()
+	x.want("before", "")
+	x.Backup("backup")
+	x.Advance(30 * time.Second)
+	x.signal(3)
+	if _, err := p.Withdraw(ends.ID, api.ReasonEnded); err != nil {
+		t.Fatal(err)
+	}
+	settled(t, p, ends.ID)
+	before := p.Owed()
+	if len(before) != 2 {
+		t.Fatalf("%d leaves are to be proven; 2 were expected", len(before))
+	}
+	x.Restore("backup")
+	x.Sequence()
+	kept := func() (n int) {
+		for _, leaf := range p.Owed() {
+			if slices.Contains(before, leaf) {
+				n++
+			}
+		}
+		return n
+	}
+	for deadline := time.Now().Add(patience); kept() > 1; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the resend takes no leaf's place")
+		}
+	}
+	x.Sequence()
+	x.want("after the resend", "")
+	if n := kept(); n != 1 {
+		t.Fatalf("%d leaves of before are left; that of the withdrawal was expected", n)
+	}
+	x.Advance(10 * time.Minute)
+	x.want("later", "")
+	if n := len(p.Owed()); n != 0 || !strings.Contains(x.World.Log.String(), `"msg":"leaves lost in a restore"`) {
+		t.Errorf("%d leaves are still to be proven, or that one is lost is not told", n)
+	}
+}

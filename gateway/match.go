@@ -50,6 +50,7 @@ type Said struct {
 	Word   api.Answer `json:"word,omitempty"`
 	At     time.Time  `json:"at,omitzero"`
 	Number uint64     `json:"number,omitempty"` // of theirs
+	User   string     `json:"user,omitempty"`   // who gave ours; see pseudonym
 
 	Incarnation encoding.Base64 `json:"incarnation,omitempty"` // the registry's that gave the receipt for ours
 }

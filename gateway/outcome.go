@@ -93,7 +93,7 @@ func (p *Party) registered(b *batch, a answered) error {
 	outcome := string(reg.State)
 	var withdraw *Job
 	if reg.Ending != "" { // withdrawn while it was under way
-		if withdraw, err = p.disown(b, &reg, reg.Ending, now); err != nil {
+		if withdraw, err = p.disown(b, &reg, reg.Ending, now, nil); err != nil {
 			return err
 		}
 		outcome = "withdrawn"
@@ -124,7 +124,7 @@ func (p *Party) receipted(v view, of answered, own bool) (Signal, error) {
 		}
 		return Signal{
 			SID: a.SID, Rev: a.Rev, Statement: job.Prepared.Signed, Receipt: a.Receipt, Faces: job.Prepared.faces(),
-			Card: job.Card, CardOf: of, Expires: job.Prepared.Expires, Others: r.Others,
+			Card: job.Card, CardOf: of, Expires: job.Prepared.Expires, Others: r.Others, User: job.User,
 		}, nil
 	}
 	if errors.Is(err, errAbsent) {

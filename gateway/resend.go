@@ -57,7 +57,7 @@ func (p *Party) sendAgain(feed feedState) error {
 		if !s.Live(identity.Today(now)) || !s.lacked(since) && !doubtful[s.SID] || s.grantedIn(feed.Incarnation) {
 			return true, nil
 		}
-		return true, add(Job{Kind: JobResend, SID: s.SID})
+		return true, add(Job{Kind: JobResend, SID: s.SID, User: s.User})
 	})
 	if err != nil {
 		return err
@@ -68,7 +68,7 @@ func (p *Party) sendAgain(feed feedState) error {
 				bytes.Equal(o.Ours.Incarnation, feed.Incarnation) {
 				continue
 			}
-			if err := add(Job{Kind: JobAnswer, SID: m.SID, Match: m.ID, Other: o.SID, Answer: o.Ours.Word, Again: true}); err != nil {
+			if err := add(Job{Kind: JobAnswer, SID: m.SID, Match: m.ID, Other: o.SID, Answer: o.Ours.Word, User: o.Ours.User, Again: true}); err != nil {
 				return false, err
 			}
 		}
@@ -290,7 +290,7 @@ func (p *Party) bringBack(ctx context.Context, job Job) error {
 		return gone()
 	}
 	var accepted api.Accepted
-	again := Job{Kind: JobResend, Prepared: statement}
+	again := Job{Kind: JobResend, Prepared: statement, User: signal.User}
 	err = p.call(ctx, endpoint{m.Registry.URL, m.Registry.TLS}, http.MethodPost, "/v1/signals", submission(again), &accepted, maxAccepted)
 	switch code := api.CodeOf(err); {
 	case err != nil && code.Refusal().Status < http.StatusInternalServerError && code != api.CodeBudget && code != api.CodeUnauthenticated:

@@ -129,7 +129,8 @@ type Signal struct {
 	Card      Card          `json:"card,omitzero"`
 	CardOf    ID            `json:"cardOf,omitzero"` // the registration that brought it; zero is the first
 	Expires   encoding.Date `json:"expires,omitzero"`
-	Others    uint64        `json:"others"` // other parties met at the receipt
+	Others    uint64        `json:"others"`         // other parties met at the receipt
+	User      string        `json:"user,omitempty"` // who made the statement; see pseudonym
 }
 
 // Live tells whether the signal lives on a day, as far as is known here.
@@ -177,6 +178,7 @@ type Job struct {
 	Card         Card      `json:"card,omitzero"`
 	TermDays     int       `json:"termDays,omitempty"`
 	Reason       string    `json:"reason,omitempty"` // of a withdrawal
+	User         string    `json:"user,omitempty"`   // who asked, as the registry's log names him; see pseudonym
 	Bulk         bool      `json:"bulk,omitempty"`   // a card alone, of a transfer: nobody waits for it, and the term stays
 
 	// Of a JobAnswer: which match, which signal in it, what, and the job that goes first.

@@ -35,7 +35,7 @@ func (p *Party) send(ctx context.Context, job Job) error {
 	var accepted api.Accepted
 	began := time.Now()
 	if job.Kind.act() {
-		err = p.call(ctx, e, http.MethodPost, "/v1/acts", api.ActRequest{Signed: job.Prepared.Signed}, &accepted, maxAccepted)
+		err = p.call(ctx, e, http.MethodPost, "/v1/acts", api.ActRequest{Signed: job.Prepared.Signed, User: job.User}, &accepted, maxAccepted)
 	} else {
 		err = p.call(ctx, e, http.MethodPost, "/v1/signals", submission(job), &accepted, maxAccepted)
 	}
@@ -64,7 +64,7 @@ func (p *Party) send(ctx context.Context, job Job) error {
 }
 
 func submission(job Job) api.Submission {
-	return api.Submission{Signed: job.Prepared.Signed, Faces: job.Prepared.Faces}
+	return api.Submission{Signed: job.Prepared.Signed, Faces: job.Prepared.Faces, User: job.User}
 }
 
 // verified verifies the receipt in an answer to a request that began then.

@@ -36,6 +36,8 @@ type store struct {
 	view  // of what is there now
 	db    *pebble.DB
 	index indexKey
+
+	pseudonyms pseudonymKey
 }
 
 // A view reads rows: of the store as it is, or of a snapshot, where rows that
@@ -68,6 +70,13 @@ func openStore(folder string, fs vfs.FS, roots keys.Roots) (*store, error) {
 	if err != nil {
 		return nil, err
 	}
+	if info, err = encoding.E("seinhuis/1/gateway-user"); err != nil {
+		return nil, err
+	}
+	pseudonyms, err := token.KDF(root, info, len(pseudonymKey{}))
+	if err != nil {
+		return nil, err
+	}
 	db, err := pebble.Open(folder, &pebble.Options{
 		FS:                 disk.Strict(fs, quiet{}.Fatalf),
 		FormatMajorVersion: pebble.FormatNewest,
@@ -77,7 +86,7 @@ func openStore(folder string, fs vfs.FS, roots keys.Roots) (*store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("gateway: opening %s, which one process at a time may: %w", folder, err)
 	}
-	s := &store{view: view{db, row}, db: db, index: indexKey(index)}
+	s := &store{view: view{db, row}, db: db, index: indexKey(index), pseudonyms: pseudonymKey(pseudonyms)}
 	if err := s.checkFormat(); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}

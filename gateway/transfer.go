@@ -281,7 +281,7 @@ func (p *Party) cardDue(b *batch, reg *Registration, signal *Signal, except ID, 
 	case begun[reg.SID] || p.queue.renewingBut(reg.SID, except) || !signal.Live(identity.Today(now)):
 		return nil
 	}
-	job := Job{ID: newID(now), Kind: JobRenew, Created: now.UTC(), Registration: reg.ID, SID: reg.SID, Card: reg.Card, Bulk: true}
+	job := Job{ID: newID(now), Kind: JobRenew, Created: now.UTC(), Registration: reg.ID, SID: reg.SID, Card: reg.Card, Bulk: true, User: p.pseudonym(nil, reg.Owner)}
 	reg.Job = job.ID
 	begun[reg.SID] = true
 	b.put(p.key.job(job.ID), job)

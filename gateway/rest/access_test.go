@@ -89,7 +89,7 @@ var may = map[string]string{
 	"maakAbonnement": "beheer", "lijstAbonnementen": "beheer", "leesAbonnement": "beheer", "wijzigAbonnement": "beheer",
 	"verwijderAbonnement": "beheer", "wisselGeheim": "beheer", "testAbonnement": "beheer", "lijstMislukt": "beheer", "herhaalMislukt": "beheer",
 	"draagOver": "beheer aanmelden", "leesOverdracht": "beheer aanmelden", "lijstEigenaren": "aanmelden", "wijzigEigenaren": "aanmelden",
-	"trekSleutelIn": "beheer", "lijstInzagen": "privacy", "leesOrganisatie": "", "leesOpenapi": "", "leesGezondheid": "",
+	"trekSleutelIn": "beheer", "lijstInzagen": "privacy", "herleidPseudoniem": "privacy", "leesOrganisatie": "", "leesOpenapi": "", "leesGezondheid": "",
 }
 
 // Every operation is tried with a key of every role alone.

@@ -147,6 +147,7 @@ var sent = map[string]string{
 	"wisselGeheim":        `{}`,
 	"testAbonnement":      "",
 	"herhaalMislukt":      `{}`,
+	"herleidPseudoniem":   `{"pseudoniem":"AAAAAAAAAAAAAAAAAAAAAA"}`,
 	"verwijderGebruiker":  "",
 	"verwijderAbonnement": "",
 	"trekSleutelIn":       "",

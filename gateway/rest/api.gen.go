@@ -1176,6 +1176,12 @@ type Herhaling struct {
 	Aantal int `json:"aantal"`
 }
 
+// HerleidPseudoniem defines model for HerleidPseudoniem.
+type HerleidPseudoniem struct {
+	// Hulpverlener Ontbreekt als het van niemand is die de poort nog kent.
+	Hulpverlener string `json:"hulpverlener,omitempty,omitzero"`
+}
+
 // Hulpverlener Hoe de hulpverlener binnen de eigen organisatie heet (een gebruikersnaam of personeelscode).
 type Hulpverlener = string
 
@@ -1818,6 +1824,11 @@ type Proef struct {
 	Status   int             `json:"status,omitempty,omitzero"`
 	Uitkomst Afleveruitkomst `json:"uitkomst"`
 	Uitleg   string          `json:"uitleg"`
+}
+
+// Pseudoniem defines model for Pseudoniem.
+type Pseudoniem struct {
+	Pseudoniem string `json:"pseudoniem"`
 }
 
 // Regel defines model for Regel.
@@ -2490,6 +2501,9 @@ type BeantwoordMatchJSONRequestBody = NieuwAntwoord
 // MaakMeldingJSONRequestBody defines body for MaakMelding for application/json ContentType.
 type MaakMeldingJSONRequestBody = NieuweMelding
 
+// HerleidPseudoniemJSONRequestBody defines body for HerleidPseudoniem for application/json ContentType.
+type HerleidPseudoniemJSONRequestBody = Pseudoniem
+
 // MaakSignaalJSONRequestBody defines body for MaakSignaal for application/json ContentType.
 type MaakSignaalJSONRequestBody = NieuwSignaal
 
@@ -2998,6 +3012,26 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /organisatie (the `LeesOrganisatie` operationId).
 	LeesOrganisatie(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// HerleidPseudoniemWithBody Welke hulpverlener een pseudoniem is in het logboek van het register
+	//
+	// Het logboek van het register noemt wie iets deed met een pseudoniem, dat alleen deze poort kan herleiden. Wie het
+	// vraagt komt in het logboek van inzagen.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /pseudoniemen (the `HerleidPseudoniem` operationId).
+	HerleidPseudoniemWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// HerleidPseudoniem Welke hulpverlener een pseudoniem is in het logboek van het register
+	//
+	// Het logboek van het register noemt wie iets deed met een pseudoniem, dat alleen deze poort kan herleiden. Wie het
+	// vraagt komt in het logboek van inzagen.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /pseudoniemen (the `HerleidPseudoniem` operationId).
+	HerleidPseudoniem(ctx context.Context, body HerleidPseudoniemJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// LijstSignalen Eigen signalen, de nieuwste eerst
 	//
@@ -3982,6 +4016,46 @@ func (c *Client) LeesOpenapi(ctx context.Context, reqEditors ...RequestEditorFn)
 // Corresponds with GET /organisatie (the `LeesOrganisatie` operationId).
 func (c *Client) LeesOrganisatie(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewLeesOrganisatieRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// HerleidPseudoniemWithBody Welke hulpverlener een pseudoniem is in het logboek van het register
+//
+// Het logboek van het register noemt wie iets deed met een pseudoniem, dat alleen deze poort kan herleiden. Wie het
+// vraagt komt in het logboek van inzagen.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /pseudoniemen (the `HerleidPseudoniem` operationId).
+func (c *Client) HerleidPseudoniemWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewHerleidPseudoniemRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// HerleidPseudoniem Welke hulpverlener een pseudoniem is in het logboek van het register
+//
+// Het logboek van het register noemt wie iets deed met een pseudoniem, dat alleen deze poort kan herleiden. Wie het
+// vraagt komt in het logboek van inzagen.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /pseudoniemen (the `HerleidPseudoniem` operationId).
+func (c *Client) HerleidPseudoniem(ctx context.Context, body HerleidPseudoniemJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewHerleidPseudoniemRequest(c.Server, body)
 	if err != nil {
 		return nil, err
 	}
@@ -6041,6 +6115,46 @@ func NewLeesOrganisatieRequest(server string) (*http.Request, error) {
 	return req, nil
 }
 
+// NewHerleidPseudoniemRequest calls the generic HerleidPseudoniem builder with application/json body
+func NewHerleidPseudoniemRequest(server string, body HerleidPseudoniemJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewHerleidPseudoniemRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewHerleidPseudoniemRequestWithBody constructs an http.Request for the HerleidPseudoniem method, with any body, and a specified content type
+func NewHerleidPseudoniemRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/pseudoniemen")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
 // NewLijstSignalenRequest constructs an http.Request for the LijstSignalen method
 func NewLijstSignalenRequest(server string, params *LijstSignalenParams) (*http.Request, error) {
 	var err error
@@ -7226,6 +7340,26 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /organisatie (the `LeesOrganisatie` operationId).
 	LeesOrganisatieWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*LeesOrganisatieResponse, error)
+
+	// HerleidPseudoniemWithBodyWithResponse Welke hulpverlener een pseudoniem is in het logboek van het register
+	//
+	// Het logboek van het register noemt wie iets deed met een pseudoniem, dat alleen deze poort kan herleiden. Wie het
+	// vraagt komt in het logboek van inzagen.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /pseudoniemen (the `HerleidPseudoniem` operationId).
+	HerleidPseudoniemWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*HerleidPseudoniemResponse, error)
+
+	// HerleidPseudoniemWithResponse Welke hulpverlener een pseudoniem is in het logboek van het register
+	//
+	// Het logboek van het register noemt wie iets deed met een pseudoniem, dat alleen deze poort kan herleiden. Wie het
+	// vraagt komt in het logboek van inzagen.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /pseudoniemen (the `HerleidPseudoniem` operationId).
+	HerleidPseudoniemWithResponse(ctx context.Context, body HerleidPseudoniemJSONRequestBody, reqEditors ...RequestEditorFn) (*HerleidPseudoniemResponse, error)
 
 	// LijstSignalenWithResponse Eigen signalen, de nieuwste eerst
 	//
@@ -8970,6 +9104,54 @@ func (r LeesOrganisatieResponse) StatusCode() int {
 	return 0
 }
 
+// HerleidPseudoniemResponse200Headers the declared response headers of an HTTP 200 response for HerleidPseudoniem
+type HerleidPseudoniemResponse200Headers struct {
+	APIVersion *string
+}
+
+// HerleidPseudoniemResponse400Headers the declared response headers of an HTTP 400 response for HerleidPseudoniem
+type HerleidPseudoniemResponse400Headers struct {
+	APIVersion *string
+}
+
+// HerleidPseudoniemResponseDefaultHeaders the declared response headers of an HTTP default response for HerleidPseudoniem
+type HerleidPseudoniemResponseDefaultHeaders struct {
+	APIVersion *string
+}
+
+type HerleidPseudoniemResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *HerleidPseudoniem
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *FouteInvoer
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Fout
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *HerleidPseudoniemResponse200Headers
+	// Headers400 the parsed response headers for an HTTP 400 response
+	Headers400 *HerleidPseudoniemResponse400Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *HerleidPseudoniemResponseDefaultHeaders
+}
+
+// Status returns HTTPResponse.Status
+func (r HerleidPseudoniemResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r HerleidPseudoniemResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
 // LijstSignalenResponse200Headers the declared response headers of an HTTP 200 response for LijstSignalen
 type LijstSignalenResponse200Headers struct {
 	APIVersion *string
@@ -10244,6 +10426,38 @@ func (c *ClientWithResponses) LeesOrganisatieWithResponse(ctx context.Context, r
 		return nil, err
 	}
 	return ParseLeesOrganisatieResponse(rsp)
+}
+
+// HerleidPseudoniemWithBodyWithResponse Welke hulpverlener een pseudoniem is in het logboek van het register
+//
+// Het logboek van het register noemt wie iets deed met een pseudoniem, dat alleen deze poort kan herleiden. Wie het
+// vraagt komt in het logboek van inzagen.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /pseudoniemen (the `HerleidPseudoniem` operationId).
+func (c *ClientWithResponses) HerleidPseudoniemWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*HerleidPseudoniemResponse, error) {
+	rsp, err := c.HerleidPseudoniemWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseHerleidPseudoniemResponse(rsp)
+}
+
+// HerleidPseudoniemWithResponse Welke hulpverlener een pseudoniem is in het logboek van het register
+//
+// Het logboek van het register noemt wie iets deed met een pseudoniem, dat alleen deze poort kan herleiden. Wie het
+// vraagt komt in het logboek van inzagen.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /pseudoniemen (the `HerleidPseudoniem` operationId).
+func (c *ClientWithResponses) HerleidPseudoniemWithResponse(ctx context.Context, body HerleidPseudoniemJSONRequestBody, reqEditors ...RequestEditorFn) (*HerleidPseudoniemResponse, error) {
+	rsp, err := c.HerleidPseudoniem(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseHerleidPseudoniemResponse(rsp)
 }
 
 // LijstSignalenWithResponse Eigen signalen, de nieuwste eerst
@@ -12982,6 +13196,79 @@ func ParseLeesOrganisatieResponse(rsp *http.Response) (*LeesOrganisatieResponse,
 	return response, nil
 }
 
+// ParseHerleidPseudoniemResponse parses an HTTP response from a HerleidPseudoniemWithResponse call
+func ParseHerleidPseudoniemResponse(rsp *http.Response) (*HerleidPseudoniemResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &HerleidPseudoniemResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest HerleidPseudoniem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest FouteInvoer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Fout
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers HerleidPseudoniemResponse200Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 400:
+		var headers HerleidPseudoniemResponse400Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers400 = &headers
+	case true:
+		var headers HerleidPseudoniemResponseDefaultHeaders
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
 // ParseLijstSignalenResponse parses an HTTP response from a LijstSignalenWithResponse call
 func ParseLijstSignalenResponse(rsp *http.Response) (*LijstSignalenResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -13951,6 +14238,9 @@ type ServerInterface interface {
 	// LeesOrganisatie De eigen organisatie en de staat van de poort
 	// (GET /organisatie)
 	LeesOrganisatie(w http.ResponseWriter, r *http.Request)
+	// HerleidPseudoniem Welke hulpverlener een pseudoniem is in het logboek van het register
+	// (POST /pseudoniemen)
+	HerleidPseudoniem(w http.ResponseWriter, r *http.Request)
 	// LijstSignalen Eigen signalen, de nieuwste eerst
 	// (GET /signalen)
 	LijstSignalen(w http.ResponseWriter, r *http.Request, params LijstSignalenParams)
@@ -15468,6 +15758,20 @@ func (siw *ServerInterfaceWrapper) LeesOrganisatie(w http.ResponseWriter, r *htt
 	handler.ServeHTTP(w, r)
 }
 
+// HerleidPseudoniem operation middleware
+func (siw *ServerInterfaceWrapper) HerleidPseudoniem(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.HerleidPseudoniem(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // LijstSignalen operation middleware
 func (siw *ServerInterfaceWrapper) LijstSignalen(w http.ResponseWriter, r *http.Request) {
 
@@ -16221,6 +16525,8 @@ func HandlerWithOptions(si ServerInterface, options GorillaServerOptions) http.H
 	r.HandleFunc(options.BaseURL+"/sleutels/{id}", wrapper.LeesSleutel).Methods(http.MethodGet)
 
 	r.HandleFunc(options.BaseURL+"/inzagen", wrapper.LijstInzagen).Methods(http.MethodGet)
+
+	r.HandleFunc(options.BaseURL+"/pseudoniemen", wrapper.HerleidPseudoniem).Methods(http.MethodPost)
 
 	r.HandleFunc(options.BaseURL+"/abonnementen", wrapper.LijstAbonnementen).Methods(http.MethodGet)
 
@@ -18775,6 +19081,78 @@ func (response LeesOrganisatiedefaultApplicationProblemPlusJSONResponse) VisitLe
 	return err
 }
 
+type HerleidPseudoniemRequestObject struct {
+	Body *HerleidPseudoniemJSONRequestBody
+}
+
+type HerleidPseudoniemResponseObject interface {
+	VisitHerleidPseudoniemResponse(w http.ResponseWriter) error
+}
+
+type HerleidPseudoniem200ResponseHeaders struct {
+	APIVersion *string
+}
+
+type HerleidPseudoniem200JSONResponse struct {
+	Body    HerleidPseudoniem
+	Headers HerleidPseudoniem200ResponseHeaders
+}
+
+func (response HerleidPseudoniem200JSONResponse) VisitHerleidPseudoniemResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type HerleidPseudoniem400ApplicationProblemPlusJSONResponse struct {
+	FouteInvoerApplicationProblemPlusJSONResponse
+}
+
+func (response HerleidPseudoniem400ApplicationProblemPlusJSONResponse) VisitHerleidPseudoniemResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type HerleidPseudoniemdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Probleem
+	Headers    FoutResponseHeaders
+	StatusCode int
+}
+
+func (response HerleidPseudoniemdefaultApplicationProblemPlusJSONResponse) VisitHerleidPseudoniemResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type LijstSignalenRequestObject struct {
 	Params LijstSignalenParams
 }
@@ -19744,6 +20122,9 @@ type StrictServerInterface interface {
 	// LeesOrganisatie De eigen organisatie en de staat van de poort
 	// (GET /organisatie)
 	LeesOrganisatie(ctx context.Context, request LeesOrganisatieRequestObject) (LeesOrganisatieResponseObject, error)
+	// HerleidPseudoniem Welke hulpverlener een pseudoniem is in het logboek van het register
+	// (POST /pseudoniemen)
+	HerleidPseudoniem(ctx context.Context, request HerleidPseudoniemRequestObject) (HerleidPseudoniemResponseObject, error)
 	// LijstSignalen Eigen signalen, de nieuwste eerst
 	// (GET /signalen)
 	LijstSignalen(ctx context.Context, request LijstSignalenRequestObject) (LijstSignalenResponseObject, error)
@@ -20719,6 +21100,37 @@ func (sh *strictHandler) LeesOrganisatie(w http.ResponseWriter, r *http.Request)
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(LeesOrganisatieResponseObject); ok {
 		if err := validResponse.VisitLeesOrganisatieResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// HerleidPseudoniem operation middleware
+func (sh *strictHandler) HerleidPseudoniem(w http.ResponseWriter, r *http.Request) {
+	var request HerleidPseudoniemRequestObject
+
+	var body HerleidPseudoniemJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.HerleidPseudoniem(ctx, request.(HerleidPseudoniemRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "HerleidPseudoniem")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(HerleidPseudoniemResponseObject); ok {
+		if err := validResponse.VisitHerleidPseudoniemResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

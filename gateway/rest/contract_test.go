@@ -170,6 +170,7 @@ func (d *desk) goodCalls(t *testing.T, receiver *gatewaytest.Receiver) map[strin
 		"lijstSleutels":       {Query: "aantal=1"},
 		"leesSleutel":         {Path: id("/v1/sleutels", key)},
 		"trekSleutelIn":       {Path: id("/v1/sleutels", key), Status: http.StatusNoContent},
+		"herleidPseudoniem":   {Body: `{"pseudoniem":"AAAAAAAAAAAAAAAAAAAAAA"}`},
 		"lijstInzagen":        {Query: "aantal=1&hulpverlener=w.een&van=2027-03-04&tot=2027-03-05&signaal=" + shown["id"]},
 		"maakAbonnement":      {Body: `{"naam":"Naam","url":"` + receiver.URL + `","soorten":["aangesloten"],"hulpverleners":["w.een"],"teams":["Team"],"metKaart":true,"dossierLink":"https://voorbeeld.example/","ondertekening":"ed25519"}`, Status: http.StatusCreated},
 		"lijstAbonnementen":   {Query: "aantal=1"},

@@ -4,6 +4,7 @@ package rest
 
 import (
 	"context"
+	"errors"
 
 	"github.com/seinhuis/seinhuis/api"
 	"github.com/seinhuis/seinhuis/gateway"
@@ -64,4 +65,12 @@ func organisationOf(a gateway.About) Organisatie {
 
 func limitOf(l api.Limit) *Tegoed {
 	return &Tegoed{Maximum: l.Limit, Gebruikt: l.Spent, Tot: l.Until}
+}
+
+func (o *operations) HerleidPseudoniem(ctx context.Context, r HerleidPseudoniemRequestObject) (HerleidPseudoniemResponseObject, error) {
+	user, err := accessOf(ctx).UserOf(r.Body.Pseudoniem)
+	if err != nil && !errors.Is(err, gateway.ErrNotFound) {
+		return nil, err
+	}
+	return HerleidPseudoniem200JSONResponse{Body: HerleidPseudoniem{Hulpverlener: user}}, nil
 }
