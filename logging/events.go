@@ -24,13 +24,14 @@ var Events = map[string]Fields{
 	"request refused":      {"route": Route, "code": Word, "cause": Failure},
 
 	// The registry.
-	"not measured":        {"cause": Failure},
-	"swept":               {"children": Number},
-	"read-only":           {"reason": Word},
-	"no longer read-only": {"reason": Word},
-	"disk not looked at":  {"cause": Failure},
-	"log stopped":         {"cause": Failure},
-	"log goes on":         {},
+	"not measured":              {"cause": Failure},
+	"swept":                     {"children": Number},
+	"read-only":                 {"reason": Word},
+	"no longer read-only":       {"reason": Word},
+	"disk not looked at":        {"cause": Failure},
+	"log stopped":               {"cause": Failure},
+	"log goes on":               {},
+	"rows under the newest key": {},
 
 	// An evaluator: sums over a whole minute.
 	"share missing":             {"epoch": Number, "cohort": Number},

@@ -80,6 +80,11 @@ type Store interface {
 	Scrub(ctx context.Context, now time.Time) (bool, error)
 	Scrubbed(ctx context.Context, now time.Time) (time.Time, error)
 
+	// Reseal seals some of the rows anew that lie under an older generation of the row key,
+	// and tells whether there may be more. While it is called again and again the store
+	// is in use; when all are done, nothing in it needs the older generation.
+	Reseal(ctx context.Context) (more bool, err error)
+
 	// Due lists idxs that hold a signal which has expired by today, max at most.
 	Due(ctx context.Context, today encoding.Date, max int) ([]Idx, error)
 

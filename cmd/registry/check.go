@@ -13,7 +13,6 @@ import (
 
 	"github.com/seinhuis/seinhuis/logging"
 	"github.com/seinhuis/seinhuis/matcher"
-	"github.com/seinhuis/seinhuis/registry/pebblestore"
 )
 
 // errDiffers makes the exit status tell what the last line says.
@@ -42,16 +41,6 @@ func rebuild(ctx context.Context, args []string, stdout, stderr io.Writer) error
 	return onStore("rebuild", args, stderr, func(m *matcher.Matcher) error {
 		done, err := m.Rebuild(ctx)
 		return errors.Join(err, json.NewEncoder(stdout).Encode(done))
-	})
-}
-
-// reseal seals the rows of a store that nobody serves under the newest row key.
-func reseal(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	return onStore("reseal", args, stderr, func(m *matcher.Matcher) error {
-		rows, err := m.Store.(*pebblestore.Store).Reseal(ctx)
-		return errors.Join(err, json.NewEncoder(stdout).Encode(struct {
-			Rows int `json:"rows"`
-		}{rows}))
 	})
 }
 

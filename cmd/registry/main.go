@@ -41,11 +41,6 @@ var usage = `registry: the blind signal registry of Seinhuis
       signals moved, events readdressed. Where live signals of a party cannot move it
       changes nothing, prints under "behind" how many, and the exit status is not 0.
       So before governance closes an epoch, see that check prints "behind":0.
-  registry reseal -config FILE
-      Seals the rows of a stopped registry anew that lie under an older generation of the
-      row key ("registry keys renew"). It can be stopped and run again. Prints a line of
-      JSON: rows. The older generation is needed for as long as there are backups and a
-      journal of before: take it out ("registry keys newest") 32 days later.
   registry backup -config FILE -to FOLDER
       Copies the database of a registry that serves, or of one that is stopped, to a
       new folder: whole as it was at one moment, verifiable, and without its keys.
@@ -120,7 +115,7 @@ func init() {
 	program.Commands = map[string]command.Command{
 		"keygen": keygen, "serve": serve, "check": check, "rebuild": rebuild, "clock": clock,
 		"backup": makeBackup, "restore": restore, "journal": newJournal, "log": logCommand,
-		"keys": keysCommand, "reseal": reseal,
+		"keys": keysCommand,
 	}
 }
 

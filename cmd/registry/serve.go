@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/seinhuis/seinhuis/api/exchange"
@@ -20,6 +21,7 @@ import (
 	"github.com/seinhuis/seinhuis/logging"
 	"github.com/seinhuis/seinhuis/manifest"
 	"github.com/seinhuis/seinhuis/matcher"
+	"github.com/seinhuis/seinhuis/registry"
 	"github.com/seinhuis/seinhuis/registry/sequencer"
 )
 
@@ -102,6 +104,7 @@ func (c *config) serve(ctx context.Context, m *matcher.Matcher, trust *manifest.
 	if server.Sequencer != nil {
 		s.Go(func() error { return server.KeepLog(ctx) })
 	}
+	s.Go(func() error { return reseal(ctx, m.Store, server, log) })
 	s.Go(func() error { return measure(ctx, server, log) })
 	s.Go(func() error { return sweep(ctx, m, server, time.Duration(c.SweepSeconds)*time.Second, log) })
 	s.OnHangup(func() ([]any, error) {
@@ -197,6 +200,39 @@ func sweep(ctx context.Context, m *matcher.Matcher, server *exchange.Server, eve
 		}
 		select {
 		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// resealRests is for how many times as long as it works the pass rests that seals rows
+// under the newest row key.
+const resealRests = 4
+
+// reseal seals rows anew until none lies under an older row key.
+func reseal(ctx context.Context, store registry.Store, server *exchange.Server, log *slog.Logger) error {
+	behind := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "seinhuis_registry_row_key_behind",
+		Help: "1 as long as rows may lie under an older generation of the row key, 0 when the store needs the newest alone.",
+	})
+	server.Metrics().MustRegister(behind)
+	behind.Set(1)
+	for {
+		began := time.Now()
+		more, err := store.Reseal(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
+			return err
+		case !more:
+			behind.Set(0)
+			log.Info("rows under the newest key")
+			return nil
+		}
+		select {
+		case <-time.After(resealRests * time.Since(began)):
 		case <-ctx.Done():
 			return nil
 		}

@@ -102,6 +102,9 @@ func (k Key) Generation() byte { return k.generation }
 // Opens tells whether the root of a generation is among the key's.
 func (k Key) Opens(generation byte) bool { return k.of(generation).expand != nil }
 
+// HasOlder tells whether the key opens more than what it seals itself.
+func (k Key) HasOlder() bool { return len(k.older) > 0 }
+
 // of is the key of one generation, empty if it is not here.
 func (k Key) of(generation byte) Key {
 	if k.generation == generation {

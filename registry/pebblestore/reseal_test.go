@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/seinhuis/seinhuis/api"
 	"github.com/seinhuis/seinhuis/audit"
@@ -58,10 +59,9 @@ func TestReseal(t *testing.T) {
 	both := parsed(t, renewed, err)
 	again(both)
 	fill(2)
-	for _, want := range []bool{true, false} { // the second time there is nothing left to do
-		n, err := s.Reseal(t.Context())
-		if err != nil || (n >= 5) != want || n > 0 && !want {
-			t.Errorf("%d rows were sealed anew (%v)", n, err)
+	for more := true; more; {
+		if more, err = s.Reseal(t.Context()); err != nil {
+			t.Fatal(err)
 		}
 	}
 	newest, err := registry.KeyFileForm.Newest(renewed)
@@ -77,5 +77,74 @@ func TestReseal(t *testing.T) {
 	defer s.Close()
 	if err := s.Verify(t.Context()); !errors.Is(err, registry.ErrCorrupt) {
 		t.Errorf("under the generation before alone: %v, want ErrCorrupt", err)
+	}
+}
+
+// What is destroyed or revised while rows are sealed anew stays so.
+func TestResealWhileTheStoreIsUsed(t *testing.T) {
+	file := registry.NewKeyFile()
+	fs := vfs.NewMem()
+	s := open(t, fs, parsed(t, file, nil))
+	stored := func(idx int) registry.Signal {
+		sig := signal(t, 1, day)
+		update(t, s, idxOf(idx), func(tx registry.Tx) error { return tx.PutSignal(sig) })
+		return sig
+	}
+	gone, revised := stored(1), stored(2)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	renewed, err := registry.KeyFileForm.Renew(file)
+	s = open(t, fs, parsed(t, renewed, err))
+	err = s.ResealLate(func() {
+		update(t, s, idxOf(1), func(tx registry.Tx) error {
+			return tx.EndSignal(gone, registry.Tombstone{Rev: 1, Until: day})
+		})
+		revised.Granted.Others = 7
+		update(t, s, idxOf(2), func(tx registry.Tx) error { return tx.PutSignal(revised) })
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, ok, err := s.Signal(t.Context(), idxOf(1), party(1)); ok || err != nil {
+		t.Errorf("what was destroyed is there again (%v)", err)
+	}
+	if got, _, err := s.Signal(t.Context(), idxOf(2), party(1)); got.Granted.Others != 7 || err != nil {
+		t.Errorf("a revision is undone: %d (%v)", got.Granted.Others, err)
+	}
+
+	// And with everything going on at once.
+	var g errgroup.Group
+	done := make(chan struct{})
+	g.Go(func() error {
+		for i := 0; ; i++ {
+			select {
+			case <-done:
+				return nil
+			default:
+			}
+			sig := signal(t, 1, day)
+			err := s.Update(t.Context(), idxOf(100+i%50), func(tx registry.Tx) error {
+				return errors.Join(tx.PutSignal(sig), tx.EndSignal(sig, registry.Tombstone{Rev: 1, Until: day}))
+			})
+			if err != nil {
+				return err
+			}
+		}
+	})
+	for more := true; more; {
+		if more, err = s.Reseal(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	close(done)
+	if err := errors.Join(g.Wait(), s.Verify(t.Context()), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	newest, err := registry.KeyFileForm.Newest(renewed)
+	s = open(t, fs, parsed(t, newest, err))
+	defer s.Close()
+	if err := s.Verify(t.Context()); err != nil {
+		t.Errorf("under the newest generation alone: %v", err)
 	}
 }

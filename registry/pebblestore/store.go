@@ -60,6 +60,7 @@ type Store struct {
 	numbers     numbers
 	opened      time.Time
 	scrub       scrub
+	reseal      reseal
 	sequence    sequence
 
 	commits   chan *commit
