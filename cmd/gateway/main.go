@@ -144,6 +144,9 @@ func (e usageError) Error() string { return string(e) }
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if err := command.NeverDump(); err != nil {
+		os.Exit(code(err, os.Stderr))
+	}
 	os.Exit(code(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr), os.Stderr))
 }
 

@@ -33,11 +33,14 @@ type Command func(ctx context.Context, args []string, stdout, stderr io.Writer) 
 
 // Main runs the program and ends the process: 0 when all is well, 2 after a call
 // for help that was not asked for, 1 with the error otherwise. SIGTERM and an
-// interrupt end the context.
+// interrupt end the context. If it crashes it dumps no core.
 func (p Program) Main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	err := p.Run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	err := NeverDump()
+	if err == nil {
+		err = p.Run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	}
 	switch {
 	case err == nil:
 	case errors.Is(err, flag.ErrHelp):
