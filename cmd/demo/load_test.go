@@ -5,8 +5,10 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -100,7 +102,9 @@ func useOf(t *testing.T, pid int) use {
 		t.Fatal(err)
 	}
 	open, err := os.ReadDir(filepath.Join(proc, "fd"))
-	if err != nil {
+	if errors.Is(err, fs.ErrPermission) { // the process dumps no core, so root alone sees them
+		t.Log("LEFT OUT: descriptors of a process, which this system shows to root at most")
+	} else if err != nil {
 		t.Fatal(err)
 	}
 	return use{pages * os.Getpagesize(), len(open)}

@@ -337,10 +337,12 @@ func (o *seeker) memory(p *process) (regions [][]byte) {
 		return nil
 	}
 	maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", p.pid()))
-	o.must(err)
-	mem, err := os.Open(fmt.Sprintf("/proc/%d/mem", p.pid()))
-	if errors.Is(err, fs.ErrPermission) {
-		o.Logf("LEFT OUT: the memory of %s, which this system does not show", p.name)
+	var mem *os.File
+	if err == nil {
+		mem, err = os.Open(fmt.Sprintf("/proc/%d/mem", p.pid()))
+	}
+	if errors.Is(err, fs.ErrPermission) { // whoever is not root: the process dumps no core
+		o.Logf("LEFT OUT: the memory of %s, which this system shows to root at most", p.name)
 		return nil
 	}
 	o.must(err)
