@@ -404,7 +404,7 @@ func (g *Gateway) keepVerdict(v verdict) error {
 			switch {
 			case bad && !was:
 				state.Faults[f], changed = now, true
-			case !bad && was && f != LogFaultForked:
+			case !bad && was: // a fork is not looked for again
 				delete(state.Faults, f)
 				changed = true
 			}

@@ -437,3 +437,14 @@ func TestLogAfterARestore(t *testing.T) {
 		t.Errorf("%d leaves are still to be proven, or that one is lost is not told", n)
 	}
 }
+
+// A proof counts if it proves, and not because it was given.
+func TestLogProofsAreVerified(t *testing.T) {
+	x := newLogged(t)
+	x.changing(proofsPath, func(answer []byte) []byte {
+		return bytes.ReplaceAll(answer, []byte(`"number":`), []byte(`"number":1`))
+	})
+	x.want("at once", "")
+	x.Advance(10 * time.Minute)
+	x.want("when it is due", "manifest directory")
+}
