@@ -333,7 +333,9 @@ func (p *Party) retold(b *batch, msg *Message, before bool) (bool, error) {
 		return before, nil
 	}
 	if msg.Kind == api.EventLeft && before && other.Present && other.Doubt.IsZero() {
-		return false, nil // it was taken for gone, or had left, and came back meanwhile
+		// It was taken for gone, or had left, and came back meanwhile; but not where our own
+		// signal has ended, since when nobody comes or goes.
+		return !m.Ended.IsZero(), nil
 	}
 	if !before && !m.knows(*other, *msg) {
 		if msg.Kind == api.EventJoined && other.Present {

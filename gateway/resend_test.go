@@ -194,3 +194,46 @@ func TestAnAnswerGivenAgainDoesNotFollowTheNext(t *testing.T) {
 		}
 	}
 }
+
+// Every restore tells from its journal once more who left, under the name that the match had
+// then. Where the own signal has ended since, that name says nothing any more.
+func TestAnEndedMatchIsLeftOnce(t *testing.T) {
+	w := gatewaytest.New(t, 2)
+	h, b := w.Run(0), w.Run(1).Of(1)
+	short := terms("jansen", "A-1")
+	short.TermDays = 28
+	signal(t, h.Of(0), child(1), short)
+	w.Backup("alone")
+	w.Advance(2 * time.Hour)
+	s := signal(t, b, child(1), terms("bakker", "B-1"))
+	inbox(t, h.Of(0), 1)
+	h.Stop()
+	w.Restore("alone") // so the match has another name
+	eventually(t, "a resend", func() bool {
+		jobs, err := b.Jobs()
+		return err == nil && len(jobs) == 0 && b.HasReadFeedOf(w.Matcher.Store.Incarnation())
+	})
+	if _, err := b.Withdraw(s.ID, api.ReasonEnded); err != nil {
+		t.Fatal(err)
+	}
+	settled(t, b, s.ID)
+	w.Advance(29 * 24 * time.Hour)
+	w.Restore("alone")
+	w.Registry.Set(gatewaytest.Away)
+	a := w.RunOn(h.FS, 0).Of(0)
+	if err := a.Sweep(); err != nil {
+		t.Fatal(err)
+	}
+	w.Registry.Set(gatewaytest.Works)
+	read := func() { eventually(t, "a feed", func() bool { return a.HasReadFeedOf(w.Matcher.Store.Incarnation()) }) }
+	read()
+	want := []api.EventKind{api.EventJoined, api.EventLeft}
+	if got := toldOf(t, a); !slices.Equal(got, want) {
+		t.Fatalf("told %v, want %v: nothing is tried", got, want)
+	}
+	w.Restore("alone")
+	read()
+	if got := toldOf(t, a); !slices.Equal(got, want) {
+		t.Errorf("told %v, want %v", got, want)
+	}
+}
