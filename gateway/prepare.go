@@ -18,8 +18,9 @@ import (
 	"github.com/seinhuis/seinhuis/manifest"
 )
 
-// errNewEpoch says that an epoch is open for which the signal has no token.
-var errNewEpoch = errors.New("gateway: an epoch is open in which the child was not evaluated")
+// errNoToken says that there is no token of the child for an epoch that is open: it was
+// not evaluated there, or the key of its keybox is lost.
+var errNoToken = errors.New("gateway: there is no token of the child for an epoch that is open")
 
 // A child is what a signal says of one child after the evaluation: its token in
 // each epoch, oldest first. It is never stored as such; keyboxes hold it.
@@ -90,19 +91,19 @@ func (p *Party) openFaces(m *manifest.Manifest, faces []Face) (c child, err erro
 	for _, epoch := range m.Open() {
 		i := slices.IndexFunc(faces, func(f Face) bool { return f.Epoch == epoch.Number })
 		if i < 0 {
-			return child{}, errNewEpoch
+			return child{}, errNoToken
 		}
 		f := faces[i]
 		box, err := p.openKeybox(seal.Context{Dep: m.Dep, Party: string(p.id), SID: f.SID, Rev: f.Rev, Epoch: f.Epoch}, f.Keybox)
 		if err != nil {
-			return child{}, err
+			return child{}, errNoToken
 		}
 		c.epochs = append(c.epochs, f.Epoch)
 		c.tokens = append(c.tokens, box.Token)
 		c.birthday23, c.reference = box.Birthday23, box.Reference
 	}
 	if len(c.epochs) == 0 {
-		return child{}, errNewEpoch
+		return child{}, errNoToken
 	}
 	return c, nil
 }
@@ -150,6 +151,18 @@ func (p *Party) tagInForce(m *manifest.Manifest, s Signal) (api.Tag, error) {
 	if open := m.Open(); len(open) > 0 {
 		if i := slices.IndexFunc(s.Faces, func(f Face) bool { return f.Epoch == open[0].Number }); i >= 0 {
 			f = s.Faces[i]
+		}
+	}
+	return p.tag(m, s, f)
+}
+
+// tag is a signal's tag on a face: as its statement has it or, where that is not known,
+// the keybox. So a signal can be withdrawn, or renewed with the child's number, by a party
+// that has lost the key of its keyboxes.
+func (p *Party) tag(m *manifest.Manifest, s Signal, f Face) (api.Tag, error) {
+	if st, err := api.ParseStatement(s.Statement.Signed); err == nil {
+		if i := slices.IndexFunc(st.Faces, func(of api.Face) bool { return of.Epoch == f.Epoch }); i >= 0 {
+			return st.Faces[i].Tag, nil
 		}
 	}
 	box, err := p.openKeybox(seal.Context{Dep: m.Dep, Party: string(p.id), SID: f.SID, Rev: f.Rev, Epoch: f.Epoch}, f.Keybox)
@@ -425,7 +438,7 @@ func (p *Party) prepareRenewal(m *manifest.Manifest, job Job, c *child) (*Job, e
 	}
 	if c == nil {
 		known, err := p.openFaces(m, signal.Faces)
-		if errors.Is(err, errNewEpoch) {
+		if errors.Is(err, errNoToken) {
 			return nil, p.failed(job, Fault{FieldNumber, CodeNumberNeeded})
 		}
 		if err != nil {
@@ -461,11 +474,8 @@ func (p *Party) sameChild(m *manifest.Manifest, s Signal, c child) (bool, error)
 		if i < 0 {
 			continue
 		}
-		box, err := p.openKeybox(seal.Context{Dep: m.Dep, Party: string(p.id), SID: f.SID, Rev: f.Rev, Epoch: f.Epoch}, f.Keybox)
-		if err != nil {
-			return false, err
-		}
-		return box.Token.Tag == c.tokens[i].Tag, nil
+		tag, err := p.tag(m, s, f)
+		return err == nil && tag == api.Tag(c.tokens[i].Tag), err
 	}
 	return false, nil
 }
@@ -479,7 +489,7 @@ func (p *Party) prepareAgain(job Job) error {
 		return &waitError{For: WaitRegistry, Err: err}
 	}
 	c, err := p.openFaces(m, job.Prepared.faces())
-	if errors.Is(err, errNewEpoch) {
+	if errors.Is(err, errNoToken) {
 		return p.reject(job, Fault{"", CodeNewEpoch})
 	}
 	if err != nil {

@@ -175,7 +175,7 @@ func (p *Party) prepareResend(m *manifest.Manifest, job Job) (*Job, error) {
 		return &job, nil
 	}
 	child, err := p.openFaces(m, signal.Faces)
-	if errors.Is(err, errNewEpoch) {
+	if errors.Is(err, errNoToken) {
 		return nil, p.refuseHeld(job, StateRefused, Fault{"", CodeNewEpoch})
 	}
 	if err != nil {

@@ -174,7 +174,7 @@ var faultWords = map[Fault]string{
 	{"", CodeUnknown}:               "Deze waarde is niet bekend.",
 	{"", CodeLength}:                "Deze tekst is te lang of te kort.",
 	{"", CodeForm}:                  "Deze waarde heeft niet de goede vorm.",
-	{FieldNumber, CodeNumberNeeded}: "Er is een nieuwe sleutelperiode. Verleng nog eens, met het nummer en de geboortedatum erbij.",
+	{FieldNumber, CodeNumberNeeded}: "Er is een nieuwe sleutelperiode, of een sleutel van de organisatie is weg. Verleng nog eens, met het nummer en de geboortedatum erbij.",
 	{FieldNumber, CodeOtherChild}:   "Dit nummer is niet van het kind van dit signaal. Kijk het na.",
 	{"", CodeUnknownField}:          "Hier staat een veld dat er niet hoort. Haal het weg of kijk de naam na.",
 	{"", CodeRegistryRefused}:       "Het register heeft het signaal geweigerd. Neem contact op met de beheerder van de poort.",
