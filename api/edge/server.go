@@ -65,14 +65,16 @@ func ClientTLS(cert tls.Certificate, pin [32]byte) *tls.Config {
 }
 
 // Limits on slow and greedy clients. The long poll sets the pace: net/http ends
-// the context of a request when ReadTimeout passes, even if its body was read.
-const (
-	headerTime = 10 * time.Second
-	readTime   = (api.MaxWait + 15) * time.Second
-	writeTime  = (api.MaxWait + 30) * time.Second
-	idleTime   = 2 * time.Minute
-	maxHeader  = 16 << 10
+// the context of a request when ReadTimeout passes, even if its body was read. Only tests
+// set them. A handshake has headerTime too.
+var (
+	headerTime time.Duration = 10 * time.Second
+	readTime   time.Duration = (api.MaxWait + 15) * time.Second
+	writeTime  time.Duration = (api.MaxWait + 30) * time.Second
+	idleTime                 = 2 * time.Minute
 )
+
+const maxHeader = 16 << 10
 
 // How long a stop waits for handlers: to end by themselves, and once their connections
 // are closed and their contexts ended. Only tests set them.

@@ -41,6 +41,11 @@ func serve(t *testing.T, srv *http.Server) (addr string, stop func() error) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return serveOn(t, srv, ln)
+}
+
+func serveOn(t *testing.T, srv *http.Server, ln net.Listener) (addr string, stop func() error) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- Serve(ctx, srv, ln) }()

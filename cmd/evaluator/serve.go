@@ -79,7 +79,7 @@ func (n *node) serve(ctx context.Context, budgets *evaluator.Budgets) error {
 	s, ctx := command.NewService(ctx, log)
 	n.config.ListenParties(s, "evaluation", n.config.Evaluation, server.Evaluation(), server.Known)
 	n.config.ListenPublic(s, n.config.Public, server.Public())
-	s.Listen("operations", n.config.Operations, server.Operations(), nil)
+	s.Listen("operations", n.config.Operations, server.Operations(), nil, command.Few)
 	s.Go(func() error { return server.CountMinutes(ctx) })
 	n.destruction.deliver = evaluation.RegistryCertificates(n.config.TLS.Current, func() *manifest.Manifest { m, _ := n.trust.Current(); return m })
 	n.destruction.measure = server.Destruction.Set
@@ -95,6 +95,7 @@ func (n *node) serve(ctx context.Context, budgets *evaluator.Budgets) error {
 		return []any{"manifest", m.Version, "directory", d.Version}, nil
 	})
 	command.Measure(server.Metrics(), "evaluator", time.Now, n.trust.Current)
+	s.MeasureConnections(server.Metrics())
 	s.RemindOfCohort(time.Now, n.trust.Current)
 	s.KeepCertificates(server.Metrics(), n.config.Kept(n.named)...)
 	return s.Run("evaluator", self.Index, "manifest", m.Version)

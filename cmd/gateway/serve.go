@@ -59,11 +59,12 @@ func serve(ctx context.Context, args []string, stderr io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	service.Listen("api", config.Listen, handler, secured)
-	service.Listen("metrics", config.Metrics, edge.Headers(operations), nil)
+	service.Listen("api", config.Listen, handler, secured, command.Users)
+	service.Listen("metrics", config.Metrics, edge.Headers(operations), nil, command.Few)
 	service.Go(func() error { return g.Run(ctx) })
 	service.OnHangup(func() ([]any, error) { return nil, g.Reload() })
 	command.Measure(metrics, "gateway", time.Now, g.Roots)
+	service.MeasureConnections(metrics)
 	service.RemindOfCohort(time.Now, g.Roots)
 	service.KeepCertificates(metrics, kept...)
 	return service.Run()

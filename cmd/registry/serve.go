@@ -90,7 +90,7 @@ func (c *config) serve(ctx context.Context, m *matcher.Matcher, trust *manifest.
 	s, ctx := command.NewService(ctx, log)
 	c.ListenParties(s, "exchange", c.Exchange, server.Parties(), server.Known)
 	c.ListenPublic(s, c.Public, server.Public())
-	s.Listen("operations", c.Operations, server.Operations(), nil)
+	s.Listen("operations", c.Operations, server.Operations(), nil, command.Few)
 	if err := c.listenControl(ctx, s, m, trust); err != nil {
 		return err
 	}
@@ -113,6 +113,7 @@ func (c *config) serve(ctx context.Context, m *matcher.Matcher, trust *manifest.
 		return []any{"manifest", man.Version, "directory", dir.Version}, err
 	})
 	command.Measure(server.Metrics(), "registry", time.Now, trust.Current)
+	s.MeasureConnections(server.Metrics())
 	s.RemindOfCohort(time.Now, trust.Current)
 	command.MeasureDisk(server.Metrics(), "registry", "database", c.watch)
 	command.MeasureDisk(server.Metrics(), "registry_journal", "journal", c.journalWatch)

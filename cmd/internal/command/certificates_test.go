@@ -76,7 +76,7 @@ func TestCertificatesAreTakenOver(t *testing.T) {
 	metrics := prometheus.NewRegistry()
 	ctx, cancel := context.WithCancel(t.Context())
 	s, _ := NewService(ctx, logging.New(&logged, slog.LevelInfo))
-	s.Listen("public", "127.0.0.1:0", http.NotFoundHandler(), edge.PublicTLS(pair.Current))
+	s.Listen("public", "127.0.0.1:0", http.NotFoundHandler(), edge.PublicTLS(pair.Current), Few)
 	s.KeepCertificates(metrics, Kept{Use: "public", Pair: pair, Load: load})
 	address := s.addresses[1].(string)
 	defer func() {

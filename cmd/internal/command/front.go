@@ -94,7 +94,7 @@ func (f *Front) ListenParties(s *Service, name, address string, handler http.Han
 	if !f.Proxy.Local {
 		config = edge.ServerTLS(f.TLS.Current, func(spki [32]byte) bool { return f.Proxy.Known(spki) || known(spki) })
 	}
-	s.Listen(name, address, f.Proxy.Handler(handler), config)
+	s.Listen(name, address, f.Proxy.Handler(handler), config, f.most(parties))
 }
 
 // ListenPublic serves a handler to anybody.
@@ -103,5 +103,5 @@ func (f *Front) ListenPublic(s *Service, address string, handler http.Handler) {
 	if !f.Proxy.Local {
 		config = edge.PublicTLS(f.TLS.Current)
 	}
-	s.Listen("public", address, f.Security.Handler(time.Now, f.Proxy.Handler(handler)), config)
+	s.Listen("public", address, f.Security.Handler(time.Now, f.Proxy.Handler(handler)), config, f.most(anybody))
 }

@@ -55,6 +55,8 @@ func parts(t *testing.T) map[string]*prometheus.Registry {
 	for part, to := range all {
 		command.Measure(to, part, w.Now, w.Matcher.Trust)
 		s, _ := command.NewService(t.Context(), log)
+		s.Listen("test", "127.0.0.1:0", nil, nil, command.Few)
+		s.MeasureConnections(to)
 		p := g.Parties()[0]
 		s.KeepCertificates(to, command.Kept{Use: "client", Pair: p.Certificate(), Load: func() (bool, error) { return false, nil }})
 	}
@@ -109,7 +111,7 @@ func TestMetrics(t *testing.T) {
 	if got != string(want) {
 		t.Errorf("other metrics than in %s; read what is new, and run go test -update:\n%s", golden, got)
 	}
-	allowed := strings.Fields("age code evaluator goversion import kind operation outcome part period problem reason result revision use used version what")
+	allowed := strings.Fields("age code evaluator goversion import kind listener operation outcome part period problem reason result revision use used version what")
 	for _, m := range regexp.MustCompile(`\{([a-z,]*)\}`).FindAllStringSubmatch(string(want), -1) {
 		for label := range strings.SplitSeq(m[1], ",") {
 			if label != "" && !slices.Contains(allowed, label) {

@@ -28,6 +28,7 @@ type Service struct {
 	group     *errgroup.Group
 	log       *slog.Logger
 	addresses []any
+	listeners listeners
 	failed    error
 	running   atomic.Bool // requests, after the end
 	certificates
@@ -42,7 +43,7 @@ func NewService(ctx context.Context, log *slog.Logger) (*Service, context.Contex
 
 // Listen serves a handler at an address, host:port or unix:PATH; with config set
 // over TLS. Run reports what went wrong.
-func (s *Service) Listen(name, address string, handler http.Handler, config *tls.Config) {
+func (s *Service) Listen(name, address string, handler http.Handler, config *tls.Config, most edge.Connections) {
 	if s.failed != nil {
 		return
 	}
@@ -58,8 +59,9 @@ func (s *Service) Listen(name, address string, handler http.Handler, config *tls
 	if network == "tcp" {
 		s.addresses = append(s.addresses, name, ln.Addr().String())
 	}
+	limited := s.listeners.limit(name, ln, most)
 	s.Go(func() error {
-		err := edge.Serve(s.ctx, &http.Server{Handler: handler, TLSConfig: config}, ln)
+		err := edge.Serve(s.ctx, &http.Server{Handler: handler, TLSConfig: config}, limited)
 		if errors.Is(err, edge.ErrRunning) {
 			s.running.Store(true)
 		}
