@@ -129,6 +129,7 @@ func ParseShares(text []byte) ([]Share, error) {
 		if shares[i], err = entry.share(); err != nil {
 			return nil, err
 		}
+		clear(entry.Value)
 	}
 	return shares, nil
 }

@@ -106,12 +106,14 @@ func (v Vault) sealed(e shareEntry) (shareEntry, error) {
 		return e, err
 	}
 	e.Sealed, err = key.Seal(tableShare, place, e.Value)
+	clear(e.Value)
 	e.Value = nil
 	return e, err
 }
 
 // open is the share of an entry.
 func (v Vault) open(e shareEntry) (Share, error) {
+	defer func() { clear(e.Value) }() // what the share has is a copy
 	if len(e.Sealed) == 0 {
 		return e.share()
 	}
@@ -191,6 +193,7 @@ func (v Vault) eachFile(fn func(path string, entries []shareEntry) error) error 
 			return err
 		}
 		entries, err := parseShareFile(text)
+		clear(text)
 		if err != nil {
 			return fmt.Errorf("%s: %w", path, err)
 		}

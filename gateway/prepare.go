@@ -72,6 +72,15 @@ func (b *cohortBatch) current(m *manifest.Manifest) bool {
 	})
 }
 
+// forget wipes what was evaluated, when tokens have been made of it.
+func (b *cohortBatch) forget() {
+	for _, e := range b.evaluations {
+		for _, y := range e.outputs {
+			clear(y)
+		}
+	}
+}
+
 // child gives the tokens of job i after the evaluation.
 func (b *cohortBatch) child(dep string, i int, reference string) (child, error) {
 	c := child{birthday23: b.ids[i].Birthday23(), reference: reference}
@@ -225,6 +234,7 @@ func (p *Party) prepareCohort(ctx context.Context, t *turn, jobs []Job) error {
 		return err
 	}
 	t.cohort.begun = nil
+	defer batch.forget()
 	var prepared []Job
 	for i := range batch.jobs {
 		job, err := p.prepareEvaluated(m, batch, i)

@@ -150,6 +150,7 @@ func (b *Blinding) Combine(threshold int, partials []Partial) (outputs [][]byte,
 		h.Write(appendField(nil, encoding))
 		h.Write([]byte("Finalize"))
 		outputs[m] = h.Sum(nil)
+		clear(encoding) // with the input it gives the output
 	}
 	return outputs, nil
 }

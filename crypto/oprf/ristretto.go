@@ -110,6 +110,7 @@ func scalarFrom(s group.Scalar) *ristretto255.Scalar {
 	if err != nil {
 		panic(err)
 	}
+	defer clear(b)
 	out, err := ristretto255.NewScalar().SetCanonicalBytes(b)
 	if err != nil {
 		panic(err) // circl's scalars are always reduced

@@ -126,6 +126,7 @@ func cardCipher(t token.Token, c Context) (cipher.AEAD, []byte, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	defer clear(key) // the cipher has its own
 	block, err := aes.NewCipher(key)
 	if err != nil {
 		return nil, nil, fmt.Errorf("seal: %w", err)

@@ -105,6 +105,7 @@ func OpenKeybox(priv func(encoding.KeyID) (*ecdh.PrivateKey, bool), c Context, b
 	if err != nil {
 		return Keybox{}, ErrOpen
 	}
+	defer clear(plain) // what is decoded is a copy
 	return decodeKeybox(plain)
 }
 

@@ -93,6 +93,7 @@ func Derive(y []byte, dep string, epoch uint64) (Token, error) {
 			return Token{}, err
 		}
 		copy(part.dst, key)
+		clear(key)
 	}
 	return t, nil
 }

@@ -50,7 +50,9 @@ func (l *listeners) limit(name string, ln net.Listener, most edge.Connections) n
 }
 
 // MeasureConnections registers what there is of connections, when all listeners are there.
-func (s *Service) MeasureConnections(metrics prometheus.Registerer) { metrics.MustRegister(s.listeners) }
+func (s *Service) MeasureConnections(metrics prometheus.Registerer) {
+	metrics.MustRegister(s.listeners)
+}
 
 // Describe is of prometheus.Collector.
 func (l listeners) Describe(to chan<- *prometheus.Desc) {
