@@ -16,7 +16,9 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 
+	"github.com/seinhuis/seinhuis/api/edge"
 	"github.com/seinhuis/seinhuis/cmd/internal/command"
 	"github.com/seinhuis/seinhuis/logging"
 	"github.com/seinhuis/seinhuis/manifest"
@@ -56,6 +58,10 @@ func (c *config) do(ctx context.Context, name string, asked any, stdout, stderr 
 // maxAsked bounds what is asked at the socket, in bytes.
 const maxAsked = 1 << 20
 
+// controlTime is how long who asks may take to ask, and to read what is written at a time.
+// Only tests set it.
+var controlTime = time.Minute
+
 // listenControl listens at the control socket, if there is one: for who may open it.
 func (c *config) listenControl(ctx context.Context, s *command.Service, m *matcher.Matcher, trust *manifest.Trust) error {
 	if c.Control == "" {
@@ -81,8 +87,16 @@ func (c *config) listenControl(ctx context.Context, s *command.Service, m *match
 	handler := http.NewServeMux()
 	for name, t := range tasks {
 		handler.HandleFunc("POST /"+name, func(w http.ResponseWriter, r *http.Request) {
-			asked, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxAsked))
-			out := &answer{w: w}
+			deadlines := http.NewResponseController(w)
+			err := deadlines.SetReadDeadline(time.Now().Add(controlTime))
+			var asked []byte
+			if err == nil {
+				asked, err = io.ReadAll(http.MaxBytesReader(w, r.Body, maxAsked))
+			}
+			out := &answer{w: w, deadlines: deadlines}
+			if err == nil { // or it would end the task
+				err = deadlines.SetReadDeadline(time.Time{})
+			}
 			if err == nil {
 				err = t(r.Context(), house{c, m, trust}, asked, out)
 			}
@@ -94,9 +108,12 @@ func (c *config) listenControl(ctx context.Context, s *command.Service, m *match
 			}
 		})
 	}
-	server := &http.Server{Handler: handler} // no time limits: a backup takes what it takes
+	// A task takes what it takes: only who asks has to be quick, and who reads.
+	server := &http.Server{
+		Handler: handler, ReadHeaderTimeout: controlTime, IdleTimeout: controlTime, MaxHeaderBytes: maxAsked / 64,
+	}
 	s.Go(func() error {
-		if err := server.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+		if err := server.Serve(edge.Limit(ln, command.Few)); !errors.Is(err, http.ErrServerClosed) {
 			return err
 		}
 		return nil
@@ -110,12 +127,16 @@ func (c *config) listenControl(ctx context.Context, s *command.Service, m *match
 
 // An answer knows whether anything of it was sent.
 type answer struct {
-	w     io.Writer
-	begun bool
+	w         io.Writer
+	deadlines *http.ResponseController
+	begun     bool
 }
 
 func (a *answer) Write(b []byte) (int, error) {
 	a.begun = true
+	if err := a.deadlines.SetWriteDeadline(time.Now().Add(controlTime)); err != nil {
+		return 0, err
+	}
 	return a.w.Write(b)
 }
 
