@@ -98,9 +98,11 @@ func TestConnections(t *testing.T) {
 				conn.Close()
 				<-ended
 			}
-			if limited.Open() != 0 || len(limited.from) != 0 {
-				t.Errorf("%d open of %d addresses when all have ended", limited.Open(), len(limited.from))
+			limited.mu.Lock()
+			if limited.open != 0 || len(limited.from) != 0 {
+				t.Errorf("%d open of %d addresses when all have ended", limited.open, len(limited.from))
 			}
+			limited.mu.Unlock()
 			if !served(dial(t, c.from[0], addr)) {
 				t.Error("no room was made")
 			}
