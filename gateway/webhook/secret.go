@@ -61,6 +61,9 @@ func NewSecret(scheme Scheme) Secret {
 // and one whose halves do not belong together is refused: it would sign what nobody
 // can verify.
 func ParseSecret(text string) (Secret, error) {
+	if strings.ContainsAny(text, "\r\n") { // which base64 passes over
+		return Secret{}, ErrSecret
+	}
 	if encoded, ok := strings.CutPrefix(text, prefixSecret); ok {
 		raw, err := base64.StdEncoding.Strict().DecodeString(encoded)
 		if err != nil || len(raw) < MinSecret || len(raw) > MaxSecret {

@@ -113,6 +113,7 @@ func TestParseSecret(t *testing.T) {
 		"short": of("whsec_", 23), "long": of("whsec_", 65), "no_prefix": of("", 32), "no_base64": "whsec_%",
 		"public_key": of("whpk_", 32), "half_a_key": of("whsk_", 48), "halves_of_two_keys": "whsk_" + base64.StdEncoding.EncodeToString(raw),
 		"loose_bits": "whsec_" + strings.Repeat("A", 33) + "B==", "empty": "",
+		"line_break": of("whsec_", 24)[:20] + "\n" + of("whsec_", 24)[20:],
 	} {
 		t.Run("rejects/"+name, func(t *testing.T) {
 			if _, err := webhook.ParseSecret(text); err != webhook.ErrSecret {
