@@ -24,6 +24,7 @@ type metrics struct {
 	delivered prometheus.Counter
 	polls     prometheus.Gauge
 	swept     prometheus.Counter
+	behind    prometheus.Gauge
 }
 
 func newMetrics(reg *prometheus.Registry) *metrics {
@@ -45,11 +46,15 @@ func newMetrics(reg *prometheus.Registry) *metrics {
 		polls: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "seinhuis_registry_polls", Help: "Feeds being read at this moment.",
 		}),
+		behind: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "seinhuis_registry_row_key_behind",
+			Help: "1 as long as rows may lie under an older generation of the row key, 0 when the store needs the newest alone.",
+		}),
 		swept: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "seinhuis_registry_swept_total", Help: "Children under whom the sweep ended signals.",
 		}),
 	}
-	reg.MustRegister(m.changes, m.latency, m.requests, m.delivered, m.polls, m.swept,
+	reg.MustRegister(m.changes, m.latency, m.requests, m.delivered, m.polls, m.swept, m.behind,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -94,4 +99,13 @@ func (m *metrics) timed(next StrictHandlerFunc, operation string) StrictHandlerF
 		defer func() { m.requests.WithLabelValues(operation).Observe(time.Since(start).Seconds()) }()
 		return next(ctx, w, r, request)
 	}
+}
+
+// RowsBehind says whether rows may lie under an older generation of the row key.
+func (s *Server) RowsBehind(behind bool) {
+	value := 0.0
+	if behind {
+		value = 1
+	}
+	s.metrics.behind.Set(value)
 }

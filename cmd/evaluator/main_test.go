@@ -385,7 +385,7 @@ func TestServe(t *testing.T) {
 	public := &http.Client{Transport: &http.Transport{TLSClientConfig: edge.ClientTLS(tls.Certificate{}, s.Manifest.Evaluators[1].TLS)}}
 	defer public.CloseIdleConnections()
 	for url, want := range map[string]string{
-		"https://" + r.addr["public"] + "/health":     `{"status":"ok",`,
+		"https://" + r.addr["public"] + "/health":     `{"name":"shares","code":"ok"}`, // next year's cohort is late, in some months
 		"http://" + r.addr["operations"] + "/metrics": "seinhuis_evaluator_elements_total",
 	} {
 		resp, err := public.Get(url)

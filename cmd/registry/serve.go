@@ -11,7 +11,6 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/seinhuis/seinhuis/api/exchange"
@@ -213,12 +212,7 @@ const resealRests = 4
 
 // reseal seals rows anew until none lies under an older row key.
 func reseal(ctx context.Context, store registry.Store, server *exchange.Server, log *slog.Logger) error {
-	behind := prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "seinhuis_registry_row_key_behind",
-		Help: "1 as long as rows may lie under an older generation of the row key, 0 when the store needs the newest alone.",
-	})
-	server.Metrics().MustRegister(behind)
-	behind.Set(1)
+	server.RowsBehind(true)
 	for {
 		began := time.Now()
 		more, err := store.Reseal(ctx)
@@ -228,7 +222,7 @@ func reseal(ctx context.Context, store registry.Store, server *exchange.Server, 
 		case err != nil:
 			return err
 		case !more:
-			behind.Set(0)
+			server.RowsBehind(false)
 			log.Info("rows under the newest key")
 			return nil
 		}
