@@ -7,7 +7,6 @@ import (
 
 	"github.com/seinhuis/seinhuis/api"
 	"github.com/seinhuis/seinhuis/audit"
-	"github.com/seinhuis/seinhuis/registry"
 )
 
 // Certify takes an evaluator's certificate of a destroyed key into the log, where its
@@ -19,7 +18,5 @@ func (m *Matcher) Certify(ctx context.Context, note []byte) error {
 	if err != nil {
 		return api.Refuse(api.CodeMalformed, err)
 	}
-	leaf := audit.Published(audit.Destruction, hash)
-	// It is under no child: a transaction on any idx will do.
-	return m.Store.Update(ctx, registry.Idx{}, func(tx registry.Tx) error { return tx.Log(leaf) })
+	return m.Store.Enter(ctx, audit.Published(audit.Destruction, hash))
 }

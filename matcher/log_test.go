@@ -3,10 +3,13 @@
 package matcher_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/seinhuis/seinhuis/audit"
+	"github.com/seinhuis/seinhuis/manifest"
+	"github.com/seinhuis/seinhuis/manifest/manifesttest"
 	"github.com/seinhuis/seinhuis/matcher/matchertest"
 	"github.com/seinhuis/seinhuis/registry"
 )
@@ -72,5 +75,40 @@ func TestWhoAskedIsInTheLog(t *testing.T) {
 	p.Submission.User = "a name with spaces"
 	if _, err := w.Submit(t.Context(), matchertest.Party(0), p.Submission); err == nil {
 		t.Error("something else than a pseudonym is taken")
+	}
+}
+
+// An evaluator whose answer was lost gives its certificate again, also when the log has it.
+func TestACertificateIsInTheLogOnce(t *testing.T) {
+	w := matchertest.New(t, 0)
+	l := w.OpenLog()
+	key, vkey := manifesttest.Signer(t, "evaluator-1")
+	next := *w.Manifest
+	next.Evaluators = slices.Clone(next.Evaluators)
+	next.Evaluators[0].Note = vkey
+	w.Manifest = &next
+	text, err := manifest.Destruction{
+		Dep: matchertest.Dep, Evaluator: 1, Epoch: 1, Cohort: 2000, Sharings: []uint64{1}, Why: manifest.Grown, Time: w.Now().UTC(),
+	}.Note()
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := l.Sequencer()
+	var sizes []int64
+	for range 2 {
+		if err := w.Certify(t.Context(), manifesttest.Sign(t, text, key)); err != nil {
+			t.Fatal(err)
+		}
+		if err := log.Step(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		state, err := registry.VerifyLog(t.Context(), w.Store)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sizes = append(sizes, state.Size)
+	}
+	if sizes[0] != 3 || sizes[1] != 3 { // with manifest and directory
+		t.Errorf("the log has %d leaves", sizes)
 	}
 }
