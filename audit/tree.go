@@ -12,10 +12,10 @@ import (
 // ErrTree says that stored tiles are not those of a tree of the size that is asked for.
 var ErrTree = errors.New("audit: the stored tree is not whole")
 
-const (
-	tileHeight = 8
-	tileWidth  = 1 << tileHeight
-)
+const tileHeight = 8
+
+// TileWidth is how many hashes a full tile has.
+const TileWidth = 1 << tileHeight
 
 // A Place is where a tile lies: on level 0 a tile holds the hashes of up to 256
 // leaves, and on each level above those of up to 256 full tiles of the level below.
@@ -57,7 +57,7 @@ func Grow(size int64, leaves []tlog.Hash, stored Tiles) (map[Place][]byte, error
 	for level, n := 0, size; len(leaves) > 0; level, n = level+1, size>>((level+1)*tileHeight) {
 		var full []tlog.Hash // tiles, which are the leaves of the next level
 		for _, leaf := range leaves {
-			at, has := Place{level, n / tileWidth}, int(n%tileWidth)
+			at, has := Place{level, n / TileWidth}, int(n%TileWidth)
 			tile := changed[at]
 			if tile == nil && has > 0 {
 				old, err := stored(at)
@@ -71,7 +71,7 @@ func Grow(size int64, leaves []tlog.Hash, stored Tiles) (map[Place][]byte, error
 			}
 			tile = append(tile, leaf[:]...)
 			changed[at] = tile
-			if n++; n%tileWidth == 0 {
+			if n++; n%TileWidth == 0 {
 				full = append(full, rootOf(tile))
 			}
 		}

@@ -24,14 +24,14 @@ var (
 	ErrLogForked = errors.New("registry: the log is not the one of a checkpoint that was signed")
 )
 
-// tiles reads the tree of a store's log.
-func tiles(ctx context.Context, store Store) audit.Tiles {
+// Tiles reads the tree of a store's log.
+func Tiles(ctx context.Context, store Store) audit.Tiles {
 	return func(at audit.Place) ([]byte, error) { return store.Tile(ctx, at) }
 }
 
 // Root is the root hash of the first size leaves of a store's log.
 func Root(ctx context.Context, store Store, size int64) (tlog.Hash, error) {
-	return tlog.TreeHash(size, tiles(ctx, store))
+	return tlog.TreeHash(size, Tiles(ctx, store))
 }
 
 // Holds tells whether a store's log goes on from a checkpoint: ErrLogBehind or
@@ -105,14 +105,12 @@ type logVerifier struct {
 	grown  map[audit.Place][]byte
 }
 
-const leavesInTile = 256
-
 // add adds the next leaf; nil for one whose record is erased.
 func (v *logVerifier) add(leaf *audit.Leaf) error {
-	at := int(v.size % leavesInTile)
+	at := int(v.size % audit.TileWidth)
 	if at == 0 {
 		var err error
-		if v.stored, err = v.store.Tile(v.ctx, audit.Place{N: v.size / leavesInTile}); err != nil {
+		if v.stored, err = v.store.Tile(v.ctx, audit.Place{N: v.size / audit.TileWidth}); err != nil {
 			return err
 		}
 	}
@@ -132,7 +130,7 @@ func (v *logVerifier) add(leaf *audit.Leaf) error {
 	}
 	v.leaves = append(v.leaves, hash)
 	v.size++
-	if len(v.leaves) == leavesInTile {
+	if len(v.leaves) == audit.TileWidth {
 		return v.compare(false)
 	}
 	return nil
@@ -151,7 +149,7 @@ func (v *logVerifier) compare(all bool) error {
 		v.grown[at] = tile
 	}
 	for at, tile := range v.grown {
-		full := len(tile) == leavesInTile*tlog.HashSize
+		full := len(tile) == audit.TileWidth*tlog.HashSize
 		if !full && !all {
 			continue
 		}

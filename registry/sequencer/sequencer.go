@@ -67,10 +67,11 @@ type Sequencer struct {
 	}
 	Now func() time.Time
 
-	proven  bool
-	entered [2]api.Hash      // manifest and directory
-	signed  audit.Checkpoint // last, by this process
-	sizes   map[string]int64 // that witnesses have cosigned, by their keys
+	proven bool
+	sizes  map[string]int64 // that witnesses have cosigned, by their keys
+	// What has been entered: to hash a directory takes long.
+	manifest  *manifest.Manifest
+	directory *manifest.Directory
 
 	mu        sync.Mutex
 	published []byte
@@ -126,12 +127,12 @@ func (s *Sequencer) step(ctx context.Context) error {
 		}
 		s.proven = true
 	}
-	if notes := [2]api.Hash{man.Hash(), dir.Hash()}; notes != s.entered {
-		err := s.Store.Enter(ctx, audit.Published(audit.Manifest, notes[0]), audit.Published(audit.Directory, notes[1]))
+	if man != s.manifest || dir != s.directory {
+		err := s.Store.Enter(ctx, audit.Published(audit.Manifest, man.Hash()), audit.Published(audit.Directory, dir.Hash()))
 		if err != nil {
 			return err
 		}
-		s.entered = notes
+		s.manifest, s.directory = man, dir
 	}
 	for n := atOnce; n == atOnce; {
 		if n, err = s.Store.Sequence(ctx, atOnce); err != nil {
@@ -225,8 +226,7 @@ func (s *Sequencer) publish(ctx context.Context, man *manifest.Manifest, keys au
 	if err := s.keep(signed); err != nil {
 		return err
 	}
-	s.signed = c
-	cosigned, err := s.cosign(ctx, man, signed)
+	cosigned, err := s.cosign(ctx, man, c.Size, signed)
 	if err != nil {
 		s.proven = false // somebody has cosigned what is not here
 		return err
@@ -250,20 +250,20 @@ func (s *Sequencer) keep(signed []byte) error {
 	return s.Journal.KeepCheckpoint(signed)
 }
 
-// cosign gives the checkpoint with the lines of all witnesses that answer.
-func (s *Sequencer) cosign(ctx context.Context, man *manifest.Manifest, signed []byte) ([]byte, error) {
+// cosign gives the checkpoint of a size with the lines of all witnesses that answer.
+func (s *Sequencer) cosign(ctx context.Context, man *manifest.Manifest, size int64, signed []byte) ([]byte, error) {
 	var mu sync.Mutex
 	cosigned := bytes.Clone(signed)
 	err := s.each(ctx, man, func(ctx context.Context, e manifest.Evaluator, w Witness) error {
 		mu.Lock()
 		old := s.sizes[e.Witness]
 		mu.Unlock()
-		line, err := s.ask(ctx, w, old, signed)
+		line, err := s.ask(ctx, w, old, size, signed)
 		if other, ok := errors.AsType[*witness.SizeError](err); ok && other.Size != old {
-			if other.Size > s.signed.Size {
+			if other.Size > size {
 				return registry.ErrLogBehind
 			}
-			line, err = s.ask(ctx, w, other.Size, signed)
+			line, err = s.ask(ctx, w, other.Size, size, signed)
 		}
 		if refused, ok := errors.AsType[*witness.StatusError](err); ok && refused.Status == http.StatusUnprocessableEntity {
 			return registry.ErrLogForked
@@ -273,19 +273,19 @@ func (s *Sequencer) cosign(ctx context.Context, man *manifest.Manifest, signed [
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		s.sizes[e.Witness] = s.signed.Size
+		s.sizes[e.Witness] = size
 		cosigned = append(cosigned, line...)
 		return nil
 	})
 	return cosigned, err
 }
 
-// ask asks a witness that has cosigned the old size.
-func (s *Sequencer) ask(ctx context.Context, w Witness, old int64, signed []byte) ([]byte, error) {
+// ask asks a witness that has cosigned the old size to cosign the checkpoint of another.
+func (s *Sequencer) ask(ctx context.Context, w Witness, old, size int64, signed []byte) ([]byte, error) {
 	add := audit.Add{Old: old, Checkpoint: signed}
-	if old > 0 && old < s.signed.Size {
+	if old > 0 && old < size {
 		var err error
-		if add.Proof, err = s.Consistency(ctx, old, s.signed.Size); err != nil {
+		if add.Proof, err = s.Consistency(ctx, old, size); err != nil {
 			return nil, err
 		}
 	}
@@ -304,7 +304,7 @@ func (s *Sequencer) Consistency(ctx context.Context, from, to int64) (tlog.TreeP
 	if from == to {
 		return nil, nil
 	}
-	return tlog.ProveTree(to, from, s.tiles(ctx))
+	return tlog.ProveTree(to, from, registry.Tiles(ctx, s.Store))
 }
 
 // An Inclusion is a leaf's number, and the proof that it has it.
@@ -325,10 +325,6 @@ func (s *Sequencer) Inclusion(ctx context.Context, size int64, leaf api.Hash) (i
 	if in.Number, ok, err = s.Store.Number(ctx, leaf); !ok || err != nil || in.Number >= size {
 		return Inclusion{}, false, err
 	}
-	in.Proof, err = tlog.ProveRecord(size, in.Number, s.tiles(ctx))
+	in.Proof, err = tlog.ProveRecord(size, in.Number, registry.Tiles(ctx, s.Store))
 	return in, err == nil, err
-}
-
-func (s *Sequencer) tiles(ctx context.Context) audit.Tiles {
-	return func(at audit.Place) ([]byte, error) { return s.Store.Tile(ctx, at) }
 }
