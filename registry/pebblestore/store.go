@@ -392,14 +392,7 @@ func (s *Store) expired(today enc.Date, fn func(key []byte) (more bool, err erro
 
 // Held implements registry.Store.
 func (s *Store) Held(_ context.Context, party api.PartyID, id api.EventID) (bool, error) {
-	_, closer, err := s.db.Get(eventIDKey(s.keys.Feed(party), id))
-	if errors.Is(err, pebble.ErrNotFound) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	return true, closer.Close()
+	return s.has(eventIDKey(s.keys.Feed(party), id))
 }
 
 // Trim implements registry.Store.
