@@ -3,6 +3,7 @@
 package audit
 
 import (
+	"bytes"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -64,6 +65,15 @@ func ParseCheckpoint(text string) (c Checkpoint, err error) {
 		return Checkpoint{}, ErrCheckpoint
 	}
 	return c, nil
+}
+
+// Unverified reads the checkpoint in a signed note, whoever has signed it.
+func Unverified(msg []byte) (Checkpoint, error) {
+	text, _, ok := bytes.Cut(msg, []byte("\n\n"))
+	if !ok {
+		return Checkpoint{}, ErrCheckpoint
+	}
+	return ParseCheckpoint(string(text) + "\n")
 }
 
 // Sign signs a checkpoint as the log, whose key has the log's origin for its name.

@@ -14,6 +14,7 @@
 package disk
 
 import (
+	"bytes"
 	"errors"
 	"strings"
 
@@ -71,6 +72,23 @@ func SyncFolder(fs vfs.FS, folder string) error {
 		return err
 	}
 	return errors.Join(dir.Sync(), dir.Close())
+}
+
+// Replace puts text in a file, in place of what it held. Whoever reads it after a crash finds
+// the one or the other, whole; when this returns nil, it is the new one.
+func Replace(fs vfs.FS, path string, text []byte) error {
+	f, err := fs.Create(path+".new", vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(bytes.Clone(text)) // which the file may keep
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := fs.Rename(path+".new", path); err != nil {
+		return err
+	}
+	return SyncFolder(fs, fs.PathDir(path))
 }
 
 type strictFile struct {

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"path/filepath"
 	"strings"
 	"sync"
 
@@ -193,11 +192,7 @@ func (w *Witness) Latest(log string) ([]byte, error) {
 // openCheckpoint opens a checkpoint that the log has signed, and gives it as a note with
 // no other signature.
 func openCheckpoint(log string, msg []byte) (audit.Checkpoint, []byte, error) {
-	text, _, ok := bytes.Cut(msg, []byte("\n\n"))
-	if !ok {
-		return audit.Checkpoint{}, nil, audit.ErrCheckpoint
-	}
-	c, err := audit.ParseCheckpoint(string(text) + "\n")
+	c, err := audit.Unverified(msg)
 	if err != nil {
 		return c, nil, err
 	}
@@ -235,8 +230,7 @@ func (w *Witness) last(origin string) (cosigned, error) {
 	}
 	defer closer.Close()
 	last := cosigned{note: bytes.Clone(value)}
-	text, _, _ := strings.Cut(string(value), "\n\n")
-	if last.Checkpoint, err = audit.ParseCheckpoint(text + "\n"); err != nil || last.Origin != origin {
+	if last.Checkpoint, err = audit.Unverified(value); err != nil || last.Origin != origin {
 		return cosigned{}, ErrCorrupt
 	}
 	w.latest[origin] = last
@@ -274,35 +268,17 @@ func (w *Witness) readSeen() (c audit.Checkpoint, err error) {
 }
 
 func (w *Witness) writeSeen(c audit.Checkpoint) error {
-	return w.replace(suffixSeen, []byte(w.own()+c.Text()))
+	return disk.Replace(w.fs, w.beside+suffixSeen, []byte(w.own()+c.Text()))
 }
 
 // keepFork keeps the proof of a fork. One is enough.
 func (w *Witness) keepFork(one, other []byte) error {
 	_, err := w.fs.Stat(w.beside + suffixForked)
 	if errors.Is(err, fs.ErrNotExist) {
-		err = w.replace(suffixForked, fmt.Appendf(nil, "%s\n%s", one, other))
+		err = disk.Replace(w.fs, w.beside+suffixForked, fmt.Appendf(nil, "%s\n%s", one, other))
 	}
 	if err != nil {
 		return fmt.Errorf("evaluator: %w", err)
 	}
 	return nil
-}
-
-// replace puts text in a file beside the key. After a crash it holds that or what it held
-// before, whole.
-func (w *Witness) replace(suffix string, text []byte) (err error) {
-	path := w.beside + suffix
-	f, err := w.fs.Create(path+".new", vfs.WriteCategoryUnspecified)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(text)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := w.fs.Rename(path+".new", path); err != nil {
-		return err
-	}
-	return disk.SyncFolder(w.fs, filepath.Dir(path))
 }

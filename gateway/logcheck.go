@@ -3,7 +3,6 @@
 package gateway
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -14,7 +13,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/mod/sumdb/tlog"
 
@@ -216,8 +214,8 @@ func (g *Gateway) follow(ctx context.Context, p *Party, m *manifest.Manifest, c 
 	g.watch.mu.Lock()
 	state := g.watch.state
 	g.watch.mu.Unlock()
-	seen, ok := checkpointOf(state.Checkpoint)
-	if !ok {
+	seen, err := audit.Unverified(state.Checkpoint) // it was, before it was kept
+	if err != nil {
 		return true, g.keepCheckpoint(text)
 	}
 	v.is(LogFaultSmaller, c.Size < seen.Size, errLogSmaller)
@@ -244,16 +242,6 @@ func (g *Gateway) follow(ctx context.Context, p *Party, m *manifest.Manifest, c 
 		return true, nil
 	}
 	return true, g.keepCheckpoint(text)
-}
-
-// checkpointOf reads a checkpoint that was verified before it was kept.
-func checkpointOf(msg []byte) (audit.Checkpoint, bool) {
-	text, _, ok := bytes.Cut(msg, []byte("\n\n"))
-	if !ok {
-		return audit.Checkpoint{}, false
-	}
-	c, err := audit.ParseCheckpoint(string(text) + "\n")
-	return c, err == nil
 }
 
 func hashes(list []api.Hash) []tlog.Hash {
@@ -357,18 +345,7 @@ func (g *Gateway) keepFork(seen, other []byte) error {
 	if _, err := g.fs.Stat(path); err == nil {
 		return nil
 	}
-	f, err := g.fs.Create(path+".new", vfs.WriteCategoryUnspecified)
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(f, "%s\n%s", seen, other)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := g.fs.Rename(path+".new", path); err != nil {
-		return err
-	}
-	return disk.SyncFolder(g.fs, g.config.Data)
+	return disk.Replace(g.fs, path, fmt.Appendf(nil, "%s\n%s", seen, other))
 }
 
 func (g *Gateway) forkPath() string { return filepath.Join(g.config.Data, ForkFile) }

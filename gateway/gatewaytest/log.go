@@ -5,9 +5,7 @@ package gatewaytest
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -93,11 +91,7 @@ func (w *World) openWitness(b *evaluator.Budgets, i int) *evaluator.Witness {
 type bent string
 
 func (b bent) Add(_ context.Context, a audit.Add) ([]byte, error) {
-	text, _, ok := strings.Cut(string(a.Checkpoint), "\n\n")
-	if !ok {
-		return nil, errors.New("gatewaytest: not a note")
-	}
-	c, err := audit.ParseCheckpoint(text + "\n")
+	c, err := audit.Unverified(a.Checkpoint)
 	if err != nil {
 		return nil, err
 	}
