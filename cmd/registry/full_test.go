@@ -16,18 +16,26 @@ import (
 	"github.com/seinhuis/seinhuis/soak"
 )
 
-// TestRow4FullDisk fills the disk of a registry that serves, and makes room again: to
-// below the mark, or at once to the last byte. A real disk it is, in memory.
-func TestRow4FullDisk(t *testing.T) {
+// smallDisk is a disk of a size, which only root can make; without, what instead says which
+// package tries one in memory.
+func smallDisk(t *testing.T, size, instead string) string {
+	t.Helper()
 	disk := t.TempDir()
-	if err := syscall.Mount("tmpfs", disk, "tmpfs", 0, "size=256m"); err != nil {
-		t.Skipf("only root can make a small disk, and matcher tries one in memory: %v", err)
+	if err := syscall.Mount("tmpfs", disk, "tmpfs", 0, "size="+size); err != nil {
+		t.Skipf("only root can make a small disk, and %s tries one in memory: %v", instead, err)
 	}
 	t.Cleanup(func() {
 		if err := syscall.Unmount(disk, 0); err != nil {
 			t.Error(err)
 		}
 	})
+	return disk
+}
+
+// TestRow4FullDisk fills the disk of a registry that serves, and makes room again: to
+// below the mark, or at once to the last byte. A real disk it is, in memory.
+func TestRow4FullDisk(t *testing.T) {
+	disk := smallDisk(t, "256m", "matcher")
 	o := newOperator(t, 2)
 	pairs := connected(t, o)
 	text, err := os.ReadFile(filepath.Join(o.folder, "registry.json"))
@@ -120,15 +128,7 @@ func TestRow4FullDisk(t *testing.T) {
 // TestRow4JournalsDisk fills the disk of the journal alone: withdrawals are still taken,
 // nothing else is, and with room it goes on.
 func TestRow4JournalsDisk(t *testing.T) {
-	disk := t.TempDir()
-	if err := syscall.Mount("tmpfs", disk, "tmpfs", 0, "size=128m"); err != nil {
-		t.Skipf("only root can make a small disk, and registry/journal tries one in memory: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := syscall.Unmount(disk, 0); err != nil {
-			t.Error(err)
-		}
-	})
+	disk := smallDisk(t, "128m", "registry/journal")
 	o := newOperator(t, 2)
 	pairs := connected(t, o)
 	text, err := os.ReadFile(filepath.Join(o.folder, "registry.json"))
