@@ -144,10 +144,10 @@ func newUnavoidable(r *run, c gateway.Config, card seal.Card) *unavoidable {
 		r.must(err)
 		u.evaluators = append(u.evaluators, e)
 	}
-	u.sign, err = keys.ReadSigning(filepath.Join(c.Parties[0].Keys, gateway.FileSign))
+	u.sign, err = keys.Clear.ReadSigning(filepath.Join(c.Parties[0].Keys, gateway.FileSign))
 	r.must(err)
 	u.keyID = encoding.KeyIDOf(u.sign.Public().(ed25519.PublicKey))
-	hpke, err := keys.ReadHPKE(filepath.Join(c.Parties[0].Keys, gateway.FileHPKE))
+	hpke, err := keys.Clear.ReadHPKE(filepath.Join(c.Parties[0].Keys, gateway.FileHPKE))
 	r.must(err)
 	u.hpke = hpke.PublicKey().Bytes()
 	return u

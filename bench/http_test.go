@@ -112,9 +112,9 @@ type identity struct {
 
 func newIdentity(r *run, dir, name string) (id identity) {
 	id.certPath, id.keyPath = filepath.Join(dir, name+".crt"), filepath.Join(dir, name+".pem")
-	r.must(keys.WriteTLS(id.certPath, id.keyPath, name, []string{"127.0.0.1"}))
+	r.must(keys.Clear.WriteTLS(id.certPath, id.keyPath, name, []string{"127.0.0.1"}))
 	var err error
-	id.cert, err = keys.ReadTLS(id.certPath, id.keyPath)
+	id.cert, err = keys.Clear.ReadTLS(id.certPath, id.keyPath)
 	r.must(err)
 	id.pin = keys.SPKIHash(id.cert.Leaf)
 	return id

@@ -155,7 +155,7 @@ func (v Vault) replace(path string, entries []shareEntry) error {
 	if err != nil {
 		return err
 	}
-	return keys.ReplacePrivate(path, text)
+	return keys.Clear.ReplacePrivate(path, text)
 }
 
 // Read reads all share files. Shares of keys that have been destroyed are left out;

@@ -25,7 +25,7 @@ import (
 func newVault(t testing.TB) Vault {
 	t.Helper()
 	folder := t.TempDir()
-	if err := keys.WriteSecret(filepath.Join(folder, "sealing.key"), 32); err != nil {
+	if err := keys.Clear.WriteSecret(filepath.Join(folder, "sealing.key"), 32); err != nil {
 		t.Fatal(err)
 	}
 	safe, err := keys.OpenSafe(filepath.Join(folder, "sealing.key"))
@@ -161,7 +161,7 @@ func TestSharesInClearAreSealed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := keys.WritePrivate(filepath.Join(v.Shares, "old.json"), text); err != nil {
+	if err := keys.Clear.WritePrivate(filepath.Join(v.Shares, "old.json"), text); err != nil {
 		t.Fatal(err)
 	}
 	if got := cohorts(v.mustRead(t)); !slices.Equal(got, []int{2012, 2013}) {

@@ -24,7 +24,7 @@ func TestACertificateIsReplacedWhileTheGatewayRuns(t *testing.T) {
 
 	folder := w.KeysOf(0)
 	in := func(name string) string { return filepath.Join(folder, name) }
-	if err := keys.WriteTLS(in("new.crt"), in("new.pem"), "new", nil); err != nil {
+	if err := keys.Clear.WriteTLS(in("new.crt"), in("new.pem"), "new", nil); err != nil {
 		t.Fatal(err)
 	}
 	for from, to := range map[string]string{"new.crt": gateway.FileTLSCert, "new.pem": gateway.FileTLSKey} {

@@ -140,11 +140,11 @@ func TestAKeyboxThatWeDidNotSignIsNotOpened(t *testing.T) {
 	w := gatewaytest.New(t, 2)
 	h := w.Run(0, 1)
 	a, b := h.Of(0), h.Of(1)
-	sign, err := keys.ReadSigning(filepath.Join(w.KeysOf(1), gateway.FileSign))
+	sign, err := keys.Clear.ReadSigning(filepath.Join(w.KeysOf(1), gateway.FileSign))
 	if err != nil {
 		t.Fatal(err)
 	}
-	hpke, err := keys.ReadHPKE(filepath.Join(w.KeysOf(0), gateway.FileHPKE))
+	hpke, err := keys.Clear.ReadHPKE(filepath.Join(w.KeysOf(0), gateway.FileHPKE))
 	if err != nil {
 		t.Fatal(err)
 	}

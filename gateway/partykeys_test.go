@@ -32,12 +32,12 @@ func renewKeys(t *testing.T, w *gatewaytest.World) {
 	for _, name := range []string{gateway.FileSign, gateway.FileTLSCert, gateway.FileTLSKey} {
 		must(os.Remove(in(name)))
 	}
-	sign, err := keys.WriteSigning(in(gateway.FileSign))
+	sign, err := keys.Clear.WriteSigning(in(gateway.FileSign))
 	must(err)
-	hpke, err := keys.WriteHPKE(in(gateway.FileHPKE))
+	hpke, err := keys.Clear.WriteHPKE(in(gateway.FileHPKE))
 	must(err)
-	must(keys.WriteTLS(in(gateway.FileTLSCert), in(gateway.FileTLSKey), "party", nil))
-	cert, err := keys.ReadTLS(in(gateway.FileTLSCert), in(gateway.FileTLSKey))
+	must(keys.Clear.WriteTLS(in(gateway.FileTLSCert), in(gateway.FileTLSKey), "party", nil))
+	cert, err := keys.Clear.ReadTLS(in(gateway.FileTLSCert), in(gateway.FileTLSKey))
 	must(err)
 	pin := keys.SPKIHash(cert.Leaf)
 	now := w.Now().UTC().Truncate(time.Second)

@@ -169,7 +169,7 @@ func TestOpenRefuses(t *testing.T) {
 	t.Run("rejects/another_storage_key", func(t *testing.T) {
 		c := w.Configure(0)
 		c.StorageKey = filepath.Join(t.TempDir(), "other.key")
-		if err := keys.WriteSecret(c.StorageKey, gateway.StorageKeySize); err != nil {
+		if err := keys.Clear.WriteSecret(c.StorageKey, gateway.StorageKeySize); err != nil {
 			t.Fatal(err)
 		}
 		if err := open(c); err == nil || !strings.Contains(err.Error(), "storage key") {
@@ -179,7 +179,7 @@ func TestOpenRefuses(t *testing.T) {
 	t.Run("rejects/short_storage_key", func(t *testing.T) {
 		c := w.Configure(0)
 		c.StorageKey = filepath.Join(t.TempDir(), "short.key")
-		if err := keys.WriteSecret(c.StorageKey, 16); err != nil {
+		if err := keys.Clear.WriteSecret(c.StorageKey, 16); err != nil {
 			t.Fatal(err)
 		}
 		if err := open(c); err == nil {

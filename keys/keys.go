@@ -17,7 +17,7 @@
 // group or others can read is refused, because such a key may have been copied.
 //
 // On a machine with a sealing key, files are sealed under it: a [Safe] does all of the
-// above. What is here for no Safe is for files in clear.
+// above, and [Clear] does it for files in clear.
 package keys
 
 import (
@@ -101,7 +101,7 @@ func (s *Safe) WriteNote(path, name string) (vkey string, err error) {
 	if err != nil {
 		return "", fmt.Errorf("keys: %w", err)
 	}
-	if err := s.WritePrivate(path, []byte(skey+"\n")); err != nil {
+	if err := s.WriteLine(path, skey); err != nil {
 		return "", err
 	}
 	return vkey, nil
@@ -109,7 +109,7 @@ func (s *Safe) WriteNote(path, name string) (vkey string, err error) {
 
 // ReadNote reads the key that WriteNote made.
 func (s *Safe) ReadNote(path string) (note.Signer, error) {
-	line, err := s.readLine(path)
+	line, err := s.ReadLine(path)
 	if err != nil {
 		return nil, err
 	}
@@ -124,13 +124,13 @@ func (s *Safe) ReadNote(path string) (note.Signer, error) {
 func (s *Safe) WriteSecret(path string, n int) error {
 	secret := make([]byte, n)
 	rand.Read(secret)
-	return s.WritePrivate(path, []byte(base64.StdEncoding.EncodeToString(secret)+"\n"))
+	return s.WriteLine(path, base64.StdEncoding.EncodeToString(secret))
 }
 
 // Secret reads the bytes that WriteSecret made. Their number is the caller's to
 // check.
 func (s *Safe) Secret(path string) ([]byte, error) {
-	line, err := s.readLine(path)
+	line, err := s.ReadLine(path)
 	if err != nil {
 		return nil, err
 	}
@@ -145,7 +145,17 @@ func (s *Safe) Secret(path string) ([]byte, error) {
 func (s *Safe) WriteLine(path, line string) error { return s.WritePrivate(path, []byte(line+"\n")) }
 
 // ReadLine reads what WriteLine made.
-func (s *Safe) ReadLine(path string) (string, error) { return s.readLine(path) }
+func (s *Safe) ReadLine(path string) (string, error) {
+	text, err := s.ReadPrivate(path)
+	if err != nil {
+		return "", err
+	}
+	line, ok := strings.CutSuffix(string(text), "\n")
+	if !ok || strings.ContainsAny(line, "\r\n") {
+		return "", fmt.Errorf("%w: %s", ErrMalformed, path)
+	}
+	return line, nil
+}
 
 func (s *Safe) writePKCS8(path string, key any) error {
 	der, err := x509.MarshalPKCS8PrivateKey(key)
@@ -174,18 +184,6 @@ func readPKCS8[K any](s *Safe, path string) (key K, err error) {
 		return key, fmt.Errorf("%w: %s", ErrMalformed, path)
 	}
 	return key, nil
-}
-
-func (s *Safe) readLine(path string) (string, error) {
-	text, err := s.ReadPrivate(path)
-	if err != nil {
-		return "", err
-	}
-	line, ok := strings.CutSuffix(string(text), "\n")
-	if !ok || strings.ContainsAny(line, "\r\n") {
-		return "", fmt.Errorf("%w: %s", ErrMalformed, path)
-	}
-	return line, nil
 }
 
 // write makes a file that was not there. When it returns nil, the file and its

@@ -24,24 +24,24 @@ var kinds = map[string]struct {
 	read  func(path string) error
 }{
 	"signing": {
-		func(p string) error { _, err := WriteSigning(p); return err },
-		func(p string) error { _, err := ReadSigning(p); return err },
+		func(p string) error { _, err := Clear.WriteSigning(p); return err },
+		func(p string) error { _, err := Clear.ReadSigning(p); return err },
 	},
 	"hpke": {
-		func(p string) error { _, err := WriteHPKE(p); return err },
-		func(p string) error { _, err := ReadHPKE(p); return err },
+		func(p string) error { _, err := Clear.WriteHPKE(p); return err },
+		func(p string) error { _, err := Clear.ReadHPKE(p); return err },
 	},
 	"note": {
-		func(p string) error { _, err := WriteNote(p, "evaluator-1"); return err },
-		func(p string) error { _, err := ReadNote(p); return err },
+		func(p string) error { _, err := Clear.WriteNote(p, "evaluator-1"); return err },
+		func(p string) error { _, err := Clear.ReadNote(p); return err },
 	},
 	"secret": {
-		func(p string) error { return WriteSecret(p, 32) },
-		func(p string) error { _, err := Secret(p); return err },
+		func(p string) error { return Clear.WriteSecret(p, 32) },
+		func(p string) error { _, err := Clear.Secret(p); return err },
 	},
 	"tls": {
-		func(p string) error { return WriteTLS(p+".crt", p, "name", nil) },
-		func(p string) error { _, err := ReadTLS(p+".crt", p); return err },
+		func(p string) error { return Clear.WriteTLS(p+".crt", p, "name", nil) },
+		func(p string) error { _, err := Clear.ReadTLS(p+".crt", p); return err },
 	},
 }
 
@@ -113,27 +113,27 @@ func mustRead(path string) []byte { b, _ := os.ReadFile(path); return b }
 
 func TestPublicHalvesBelong(t *testing.T) {
 	dir := t.TempDir()
-	public, err := WriteSigning(filepath.Join(dir, "sign"))
+	public, err := Clear.WriteSigning(filepath.Join(dir, "sign"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	private, err := ReadSigning(filepath.Join(dir, "sign"))
+	private, err := Clear.ReadSigning(filepath.Join(dir, "sign"))
 	if err != nil || !public.Equal(private.Public().(ed25519.PublicKey)) {
 		t.Errorf("signing: %v", err)
 	}
-	hpke, err := WriteHPKE(filepath.Join(dir, "hpke"))
+	hpke, err := Clear.WriteHPKE(filepath.Join(dir, "hpke"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	hpkePrivate, err := ReadHPKE(filepath.Join(dir, "hpke"))
+	hpkePrivate, err := Clear.ReadHPKE(filepath.Join(dir, "hpke"))
 	if err != nil || !hpke.Equal(hpkePrivate.PublicKey()) {
 		t.Errorf("hpke: %v", err)
 	}
-	vkey, err := WriteNote(filepath.Join(dir, "note"), "governance")
+	vkey, err := Clear.WriteNote(filepath.Join(dir, "note"), "governance")
 	if err != nil {
 		t.Fatal(err)
 	}
-	signer, err := ReadNote(filepath.Join(dir, "note"))
+	signer, err := Clear.ReadNote(filepath.Join(dir, "note"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,7 +159,7 @@ func TestReadHPKERejectsAnotherCurve(t *testing.T) {
 	if err := (*Safe)(nil).writePKCS8(path, key); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ReadHPKE(path); !errors.Is(err, ErrMalformed) {
+	if _, err := Clear.ReadHPKE(path); !errors.Is(err, ErrMalformed) {
 		t.Errorf("%v, want ErrMalformed", err)
 	}
 }
@@ -168,10 +168,10 @@ func TestSecretsDiffer(t *testing.T) {
 	dir := t.TempDir()
 	seen := map[string]bool{}
 	for _, name := range []string{"a", "b"} {
-		if err := WriteSecret(filepath.Join(dir, name), 32); err != nil {
+		if err := Clear.WriteSecret(filepath.Join(dir, name), 32); err != nil {
 			t.Fatal(err)
 		}
-		secret, err := Secret(filepath.Join(dir, name))
+		secret, err := Clear.Secret(filepath.Join(dir, name))
 		if err != nil || len(secret) != 32 || seen[string(secret)] {
 			t.Fatalf("%d bytes, %v", len(secret), err)
 		}
@@ -182,10 +182,10 @@ func TestSecretsDiffer(t *testing.T) {
 func TestCertificate(t *testing.T) {
 	dir := t.TempDir()
 	cert, key := filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
-	if err := WriteTLS(cert, key, "evaluator-1", []string{"localhost", "127.0.0.1"}); err != nil {
+	if err := Clear.WriteTLS(cert, key, "evaluator-1", []string{"localhost", "127.0.0.1"}); err != nil {
 		t.Fatal(err)
 	}
-	pair, err := ReadTLS(cert, key)
+	pair, err := Clear.ReadTLS(cert, key)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -204,10 +204,10 @@ func TestCertificate(t *testing.T) {
 
 	t.Run("pin_is_of_the_key", func(t *testing.T) {
 		again := filepath.Join(dir, "again")
-		if err := WriteTLS(again+".crt", again+".key", "evaluator-1", nil); err != nil {
+		if err := Clear.WriteTLS(again+".crt", again+".key", "evaluator-1", nil); err != nil {
 			t.Fatal(err)
 		}
-		other, err := ReadTLS(again+".crt", again+".key")
+		other, err := Clear.ReadTLS(again+".crt", again+".key")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -216,13 +216,13 @@ func TestCertificate(t *testing.T) {
 		}
 	})
 	t.Run("rejects/key_of_another_certificate", func(t *testing.T) {
-		if _, err := ReadTLS(cert, filepath.Join(dir, "again.key")); !errors.Is(err, ErrMalformed) {
+		if _, err := Clear.ReadTLS(cert, filepath.Join(dir, "again.key")); !errors.Is(err, ErrMalformed) {
 			t.Errorf("%v, want ErrMalformed", err)
 		}
 	})
 	t.Run("rejects/certificate_exists_and_leaves_no_key", func(t *testing.T) {
 		orphan := filepath.Join(dir, "orphan.key")
-		if err := WriteTLS(cert, orphan, "evaluator-1", nil); !errors.Is(err, ErrExists) {
+		if err := Clear.WriteTLS(cert, orphan, "evaluator-1", nil); !errors.Is(err, ErrExists) {
 			t.Errorf("%v, want ErrExists", err)
 		}
 		if _, err := os.Stat(orphan); !errors.Is(err, os.ErrNotExist) {
@@ -234,7 +234,7 @@ func TestCertificate(t *testing.T) {
 func TestNoteNames(t *testing.T) {
 	for reason, name := range map[string]string{"empty": "", "space": "a b", "plus": "a+b", "line": "a\nb"} {
 		t.Run("rejects/"+reason, func(t *testing.T) {
-			if _, err := WriteNote(filepath.Join(t.TempDir(), "note"), name); err == nil {
+			if _, err := Clear.WriteNote(filepath.Join(t.TempDir(), "note"), name); err == nil {
 				t.Error("accepted")
 			}
 		})
@@ -249,7 +249,7 @@ func TestSecretFile(t *testing.T) {
 		t.Run("rejects/"+reason, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "secret")
 			os.WriteFile(path, []byte(text), 0o600)
-			if _, err := Secret(path); !errors.Is(err, ErrMalformed) {
+			if _, err := Clear.Secret(path); !errors.Is(err, ErrMalformed) {
 				t.Errorf("%v, want ErrMalformed", err)
 			}
 		})

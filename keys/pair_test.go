@@ -15,7 +15,7 @@ func TestPair(t *testing.T) {
 	in := func(name string) string { return filepath.Join(folder, name) }
 	var cert, key [2][]byte
 	for i, name := range []string{"a", "b"} {
-		if err := WriteTLS(in(name+".crt"), in(name+".pem"), name, nil); err != nil {
+		if err := Clear.WriteTLS(in(name+".crt"), in(name+".pem"), name, nil); err != nil {
 			t.Fatal(err)
 		}
 		for path, into := range map[string]*[]byte{name + ".crt": &cert[i], name + ".pem": &key[i]} {

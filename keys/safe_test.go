@@ -20,7 +20,7 @@ import (
 func newSafe(t testing.TB) (safe *Safe, file string) {
 	t.Helper()
 	file = filepath.Join(t.TempDir(), "sealing.key")
-	if err := WriteSecret(file, atrest.RootSize); err != nil {
+	if err := Clear.WriteSecret(file, atrest.RootSize); err != nil {
 		t.Fatal(err)
 	}
 	return openSafe(t, file), file
@@ -336,7 +336,7 @@ func TestRoots(t *testing.T) {
 
 func TestDestroy(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "wrapping.key")
-	if err := WriteSecret(path, 32); err != nil {
+	if err := Clear.WriteSecret(path, 32); err != nil {
 		t.Fatal(err)
 	}
 	f, err := os.Open(path)

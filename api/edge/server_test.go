@@ -24,10 +24,10 @@ func newCert(t *testing.T, name string) (tls.Certificate, [32]byte) {
 	t.Helper()
 	dir := t.TempDir()
 	certPath, keyPath := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	if err := keys.WriteTLS(certPath, keyPath, name, []string{"127.0.0.1"}); err != nil {
+	if err := keys.Clear.WriteTLS(certPath, keyPath, name, []string{"127.0.0.1"}); err != nil {
 		t.Fatal(err)
 	}
-	cert, err := keys.ReadTLS(certPath, keyPath)
+	cert, err := keys.Clear.ReadTLS(certPath, keyPath)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -69,10 +69,10 @@ func newCert(t testing.TB, name string) tls.Certificate {
 	t.Helper()
 	dir := t.TempDir()
 	certPath, keyPath := filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.pem")
-	if err := keys.WriteTLS(certPath, keyPath, name, []string{"127.0.0.1"}); err != nil {
+	if err := keys.Clear.WriteTLS(certPath, keyPath, name, []string{"127.0.0.1"}); err != nil {
 		t.Fatal(err)
 	}
-	cert, err := keys.ReadTLS(certPath, keyPath)
+	cert, err := keys.Clear.ReadTLS(certPath, keyPath)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -51,10 +51,10 @@ func identity(t testing.TB, name string) (tls.Certificate, [32]byte) {
 	t.Helper()
 	dir := t.TempDir()
 	cert, key := filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.pem")
-	if err := keys.WriteTLS(cert, key, name, []string{"127.0.0.1"}); err != nil {
+	if err := keys.Clear.WriteTLS(cert, key, name, []string{"127.0.0.1"}); err != nil {
 		t.Fatal(err)
 	}
-	pair, err := keys.ReadTLS(cert, key)
+	pair, err := keys.Clear.ReadTLS(cert, key)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -64,7 +64,7 @@ func (g *registry) serve(s serveAt) (url string, err error) {
 	if err := json.Unmarshal(text, adm.Directory); err != nil {
 		return "", err
 	}
-	cert, err := keys.ReadTLS(s.Cert, s.Key)
+	cert, err := keys.Clear.ReadTLS(s.Cert, s.Key)
 	if err != nil {
 		return "", err
 	}

@@ -60,7 +60,7 @@ func newSite(t *testing.T) *site {
 	}
 	self.Index = 2
 	s.Manifest.Evaluators[1] = self
-	if s.Evaluators[1], err = keys.ReadNote(s.in("keys/note.key")); err != nil {
+	if s.Evaluators[1], err = keys.Clear.ReadNote(s.in("keys/note.key")); err != nil {
 		t.Fatal(err)
 	}
 	today := time.Now().UTC().Truncate(time.Second)
@@ -96,11 +96,11 @@ func (s *site) newKey(t *testing.T) manifest.Key {
 	t.Helper()
 	dir := t.TempDir()
 	certPath, keyPath := filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.pem")
-	if err := keys.WriteTLS(certPath, keyPath, "school", nil); err != nil {
+	if err := keys.Clear.WriteTLS(certPath, keyPath, "school", nil); err != nil {
 		t.Fatal(err)
 	}
 	var err error
-	if s.cert, err = keys.ReadTLS(certPath, keyPath); err != nil {
+	if s.cert, err = keys.Clear.ReadTLS(certPath, keyPath); err != nil {
 		t.Fatal(err)
 	}
 	spki := keys.SPKIHash(s.cert.Leaf)
@@ -114,7 +114,7 @@ func (s *site) putShare(t *testing.T, share oprf.Share) {
 		t.Fatal(err)
 	}
 	os.Remove(s.in("shares/1.json"))
-	if err := keys.WritePrivate(s.in("shares/1.json"), text); err != nil {
+	if err := keys.Clear.WritePrivate(s.in("shares/1.json"), text); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -485,7 +485,7 @@ func TestServeRefuses(t *testing.T) {
 			s.configure(t, func(c map[string]any) { delete(c, "witnessKey") })
 		}, "say under witnessKey where it lies"},
 		"witness_key_of_another_kind": {func(t *testing.T, s *site) {
-			if err := keys.WriteSecret(s.in("keys/other.key"), 32); err != nil {
+			if err := keys.Clear.WriteSecret(s.in("keys/other.key"), 32); err != nil {
 				t.Fatal(err)
 			}
 			s.configure(t, func(c map[string]any) { c["witnessKey"] = "keys/other.key" })

@@ -25,10 +25,10 @@ func (s *site) asRegistry(t *testing.T) tls.Certificate {
 	t.Helper()
 	dir := t.TempDir()
 	certPath, keyPath := filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.pem")
-	if err := keys.WriteTLS(certPath, keyPath, "registry", nil); err != nil {
+	if err := keys.Clear.WriteTLS(certPath, keyPath, "registry", nil); err != nil {
 		t.Fatal(err)
 	}
-	cert, err := keys.ReadTLS(certPath, keyPath)
+	cert, err := keys.Clear.ReadTLS(certPath, keyPath)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,7 +106,7 @@ func TestServeAsWitness(t *testing.T) {
 	if err := program.Run(t.Context(), []string{"serve", "-config", s.in("evaluator.json")}, io.Discard, io.Discard); err == nil || !strings.Contains(err.Error(), evaluator.ErrForgotten.Error()) {
 		t.Fatalf("a lost data folder: %v", err)
 	}
-	if _, err := keys.WriteNote(s.in("keys/another.key"), "evaluator-2/witness"); err != nil {
+	if _, err := keys.Clear.WriteNote(s.in("keys/another.key"), "evaluator-2/witness"); err != nil {
 		t.Fatal(err)
 	}
 	s.configure(t, func(c map[string]any) { c["witnessKey"] = "keys/another.key" })

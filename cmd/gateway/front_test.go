@@ -84,7 +84,7 @@ func TestServesTLS(t *testing.T) {
 	c := configureWorld(t, 0)
 	folder := t.TempDir()
 	certPath, keyPath := filepath.Join(folder, "api.crt"), filepath.Join(folder, "api.pem")
-	if err := keys.WriteTLS(certPath, keyPath, "poort", []string{"127.0.0.1"}); err != nil {
+	if err := keys.Clear.WriteTLS(certPath, keyPath, "poort", []string{"127.0.0.1"}); err != nil {
 		t.Fatal(err)
 	}
 	text, err := os.ReadFile(c.config)

@@ -324,7 +324,7 @@ func TestKeygen(t *testing.T) {
 		t.Errorf("the party's part of the directory is not whole: %v\n%s", err, out.String())
 	}
 	for _, path := range []string{storage, filepath.Join(folder, "sign.pem"), filepath.Join(folder, "hpke.pem"), filepath.Join(folder, "tls.pem"), filepath.Join(folder, "token")} {
-		text, err := keys.ReadPrivate(path)
+		text, err := keys.Clear.ReadPrivate(path)
 		if err != nil {
 			t.Errorf("%s: %v", path, err)
 			continue

@@ -87,7 +87,7 @@ func (c *console) makeToken(args []string) error {
 		return c.refused(resp.Body, rest.ProblemIn(resp.Body))
 	}
 	if out != "" {
-		if err := keys.WriteLine(out, made.Sleutel); err != nil {
+		if err := keys.Clear.WriteLine(out, made.Sleutel); err != nil {
 			// Nobody will ever have this key: it ends here.
 			if gone, undo := client.TrekSleutelInWithResponse(c.ctx, made.Id); undo != nil || gone.StatusCode() != 204 {
 				return errors.Join(err, fmt.Errorf("sleutel %s is gemaakt en niet ingetrokken; doe dat met gateway token revoke", made.Id))

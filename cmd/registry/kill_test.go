@@ -228,10 +228,10 @@ func connected(t *testing.T, o *operator) []*http.Client {
 	pairs := make([]*http.Client, len(o.keys))
 	for p := range pairs {
 		cert, key := filepath.Join(o.folder, fmt.Sprint(p, ".crt")), filepath.Join(o.folder, fmt.Sprint(p, ".pem"))
-		if err := keys.WriteTLS(cert, key, "party", nil); err != nil {
+		if err := keys.Clear.WriteTLS(cert, key, "party", nil); err != nil {
 			t.Fatal(err)
 		}
-		pair, err := keys.ReadTLS(cert, key)
+		pair, err := keys.Clear.ReadTLS(cert, key)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -37,7 +37,7 @@ func (o *operator) reads(what string, args ...string) string {
 // logKey is the log's, as keygen made it.
 func (o *operator) logKey() note.Signer {
 	o.t.Helper()
-	key, err := keys.ReadNote(filepath.Join(o.folder, "keys", "log.key"))
+	key, err := keys.Clear.ReadNote(filepath.Join(o.folder, "keys", "log.key"))
 	if err != nil {
 		o.t.Fatal(err)
 	}

@@ -39,7 +39,7 @@ func TestKeygenMakesKeysOnceAndPrintsTheManifestsPart(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		secret, err := keys.ReadPrivate(filepath.Join(folder, name))
+		secret, err := keys.Clear.ReadPrivate(filepath.Join(folder, name))
 		if err != nil || strings.Contains(out.String(), secretLine(secret)) {
 			t.Errorf("%s is printed, or cannot be read (%v)", name, err)
 		}

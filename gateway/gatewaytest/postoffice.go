@@ -60,8 +60,8 @@ func NewPostOffice(t testing.TB, implicit, starttls bool) *PostOffice {
 	t.Helper()
 	folder := t.TempDir()
 	certPath, keyPath := filepath.Join(folder, "tls.crt"), filepath.Join(folder, "tls.pem")
-	must(t, keys.WriteTLS(certPath, keyPath, "post", []string{"127.0.0.1"}))
-	cert, err := keys.ReadTLS(certPath, keyPath)
+	must(t, keys.Clear.WriteTLS(certPath, keyPath, "post", []string{"127.0.0.1"}))
+	cert, err := keys.Clear.ReadTLS(certPath, keyPath)
 	must(t, err)
 	p := &PostOffice{Host: "127.0.0.1", RootFile: certPath, Roots: x509.NewCertPool(), faults: map[string]MailFault{}}
 	p.Roots.AddCert(cert.Leaf)

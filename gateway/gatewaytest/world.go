@@ -397,8 +397,8 @@ func (w *World) listen(name string, handler http.Handler, known func([32]byte) b
 	w.t.Helper()
 	folder := w.t.TempDir()
 	certPath, keyPath := filepath.Join(folder, "tls.crt"), filepath.Join(folder, "tls.pem")
-	w.must(keys.WriteTLS(certPath, keyPath, name, []string{"127.0.0.1"}))
-	cert, err := keys.ReadTLS(certPath, keyPath)
+	w.must(keys.Clear.WriteTLS(certPath, keyPath, name, []string{"127.0.0.1"}))
+	cert, err := keys.Clear.ReadTLS(certPath, keyPath)
 	w.must(err)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	w.must(err)
@@ -430,13 +430,13 @@ func (w *World) partyKeys(i int) manifest.Party {
 	folder := w.KeysOf(i)
 	w.must(os.MkdirAll(folder, 0o700))
 	in := func(name string) string { return filepath.Join(folder, name) }
-	sign, err := keys.WriteSigning(in(gateway.FileSign))
+	sign, err := keys.Clear.WriteSigning(in(gateway.FileSign))
 	w.must(err)
-	hpke, err := keys.WriteHPKE(in(gateway.FileHPKE))
+	hpke, err := keys.Clear.WriteHPKE(in(gateway.FileHPKE))
 	w.must(err)
-	w.must(keys.WriteTLS(in(gateway.FileTLSCert), in(gateway.FileTLSKey), string(Party(i)), nil))
-	w.must(keys.WriteSecret(in(gateway.FileToken), 32))
-	cert, err := keys.ReadTLS(in(gateway.FileTLSCert), in(gateway.FileTLSKey))
+	w.must(keys.Clear.WriteTLS(in(gateway.FileTLSCert), in(gateway.FileTLSKey), string(Party(i)), nil))
+	w.must(keys.Clear.WriteSecret(in(gateway.FileToken), 32))
+	cert, err := keys.Clear.ReadTLS(in(gateway.FileTLSCert), in(gateway.FileTLSKey))
 	w.must(err)
 	pin := keys.SPKIHash(cert.Leaf)
 	from := w.clock.AddDate(-1, 0, 0)
@@ -522,7 +522,7 @@ func (w *World) Configure(parties ...int) gateway.Config {
 	w.t.Helper()
 	in := func(name string) string { return filepath.Join(w.folder, name) }
 	if _, err := os.Stat(in("storage.key")); err != nil {
-		w.must(keys.WriteSecret(in("storage.key"), gateway.StorageKeySize))
+		w.must(keys.Clear.WriteSecret(in("storage.key"), gateway.StorageKeySize))
 	}
 	m, d := w.served()
 	pins := w.Pins()

@@ -402,7 +402,7 @@ func TestAnOpenLongPollEndsWithItsKey(t *testing.T) {
 			if err := os.Remove(path); err != nil {
 				t.Error(err)
 			}
-			if err := keys.WriteSecret(path, 32); err != nil {
+			if err := keys.Clear.WriteSecret(path, 32); err != nil {
 				t.Error(err)
 			}
 			if err := d.house.Reload(); err != nil {

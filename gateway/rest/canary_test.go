@@ -132,7 +132,7 @@ func TestNothingOfACaseIsLoggedMeasuredOrTold(t *testing.T) {
 			f.Set(gatewaytest.Works)
 		}
 	}
-	cert, err := keys.ReadTLS(filepath.Join(d.KeysOf(0), gateway.FileTLSCert), filepath.Join(d.KeysOf(0), gateway.FileTLSKey))
+	cert, err := keys.Clear.ReadTLS(filepath.Join(d.KeysOf(0), gateway.FileTLSCert), filepath.Join(d.KeysOf(0), gateway.FileTLSKey))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -30,10 +30,10 @@ func pairs(t *testing.T, folder string, names ...string) map[string]tls.Certific
 	made := map[string]tls.Certificate{}
 	for _, name := range names {
 		cert, key := filepath.Join(folder, name+".crt"), filepath.Join(folder, name+".pem")
-		if err := keys.WriteTLS(cert, key, name, []string{"127.0.0.1"}); err != nil {
+		if err := keys.Clear.WriteTLS(cert, key, name, []string{"127.0.0.1"}); err != nil {
 			t.Fatal(err)
 		}
-		pair, err := keys.ReadTLS(cert, key)
+		pair, err := keys.Clear.ReadTLS(cert, key)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -81,7 +81,7 @@ func (p Program) Keys(_ context.Context, args []string, stdout, stderr io.Writer
 		if err := os.MkdirAll(filepath.Dir(*out), 0o700); err != nil {
 			return err
 		}
-		return keys.WriteSecret(*out, atrest.RootSize)
+		return keys.Clear.WriteSecret(*out, atrest.RootSize)
 	case "seal":
 		safe, err := parse()
 		if err != nil {
