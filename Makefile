@@ -79,7 +79,7 @@ ifndef RACE
 	@echo "NO RACE DETECTOR: it needs a C compiler, and there is none"
 endif
 	@mkdir -p bin && rm -f bin/soak.lines
-	SEINHUIS_SOAK_LINES=$(CURDIR)/bin/soak.lines $(GO) test $(RACE) -timeout 30m ./...
+	SEINHUIS_SOAK_LINES=$(CURDIR)/bin/soak.lines $(GO) test $(RACE) -timeout 15m ./...
 ifdef RACE
 	SEINHUIS_SOAK_LINES=$(CURDIR)/bin/soak.lines $(PURE) $(GO) test -run '^TestRow[0-9]+[A-Z]' ./matcher
 endif

@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -178,9 +179,10 @@ func (o *operator) withdraw(m *matcher.Matcher, p int, st api.Statement) {
 
 // A serving is `registry serve`, and the lines of its log.
 type serving struct {
-	t     *testing.T
-	cmd   *exec.Cmd
-	lines *bufio.Scanner
+	t      *testing.T
+	cmd    *exec.Cmd
+	lines  *bufio.Scanner
+	passed []map[string]any // lines nobody has awaited yet
 
 	ops, exchange string // where it listens
 }
@@ -201,9 +203,16 @@ func (o *operator) serve() *serving {
 	return s
 }
 
-// await reads the log up to a line with a message.
+// await gives the first line with a message that was not given before. What runs beside
+// the rest may say its line earlier than what is awaited first.
 func (s *serving) await(msg string) map[string]any {
 	s.t.Helper()
+	for i, line := range s.passed {
+		if line["msg"] == msg {
+			s.passed = slices.Delete(s.passed, i, i+1)
+			return line
+		}
+	}
 	for s.lines.Scan() {
 		var line map[string]any
 		if err := json.Unmarshal(s.lines.Bytes(), &line); err != nil {
@@ -212,6 +221,7 @@ func (s *serving) await(msg string) map[string]any {
 		if line["msg"] == msg {
 			return line
 		}
+		s.passed = append(s.passed, line)
 	}
 	s.t.Fatalf("the registry ended before it said %q: %v", msg, s.lines.Err())
 	return nil
