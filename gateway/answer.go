@@ -149,7 +149,8 @@ func (p *Party) AwaitAnswers(ctx context.Context, name api.MatchID) error {
 }
 
 // prepareAnswer makes the signed act of an answer. It waits for one that was signed
-// before, to the same other: the last one said is the last one that arrives. p.mu is
+// before, to the same other: the last one said is the last one that arrives. One that is
+// given again, which nothing waits for, comes here before it is sent, signed or not. p.mu is
 // held.
 func (p *Party) prepareAnswer(m *manifest.Manifest, job Job) (*Job, error) {
 	if !p.queue.has(job.ID) { // another one came in its place
@@ -170,8 +171,14 @@ func (p *Party) prepareAnswer(m *manifest.Manifest, job Job) (*Job, error) {
 		return nil, p.unanswered(job, fault)
 	case basisEnded(m, now):
 		return nil, p.unanswered(job, CodeLegalBasis)
+	case job.Prepared != nil:
+		return &job, nil
 	}
 	act := api.Act{Act: api.ActAnswer, Match: match.Match, OtherSID: job.Other, Body: string(job.Answer)}
+	// The same word signed in the same second would be the same act: taken, and forgotten.
+	if next := match.member(job.Other).Ours.Issued.Add(time.Second); next.After(now) {
+		now = next
+	}
 	job.Prepared, err = p.act(m, signal, act, now)
 	return &job, err
 }
@@ -195,10 +202,14 @@ func (p *Party) answerable(job Job) (m Match, s Signal, fault Code, err error) {
 
 // receiptedAnswer stores that an answer was taken.
 func (p *Party) receiptedAnswer(job Job, r api.Receipt) error {
+	act, err := api.ParseAct(job.Prepared.Signed.Signed)
+	if err != nil {
+		return err
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.endAnswer(job, "done", &r, func(o *Member) {
-		o.Ours.Incarnation = r.Incarnation[:]
+		o.Ours.Incarnation, o.Ours.Issued = r.Incarnation[:], act.Issued
 		if job.Again {
 			o.Again = ID{}
 			return

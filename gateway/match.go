@@ -51,6 +51,7 @@ type Said struct {
 	At     time.Time  `json:"at,omitzero"`
 	Number uint64     `json:"number,omitempty"` // of theirs
 	User   string     `json:"user,omitempty"`   // who gave ours; see pseudonym
+	Issued time.Time  `json:"issued,omitzero"`  // when the last act was signed that gave ours
 
 	Incarnation encoding.Base64 `json:"incarnation,omitempty"` // the registry's that gave the receipt for ours
 }

@@ -228,6 +228,22 @@ func TestAnswersThatCannotBeGiven(t *testing.T) {
 	}
 }
 
+// An act says when it was signed in whole seconds, and the same act is the same answer. Who
+// comes back to a word within a second has said it last all the same.
+func TestAWordCanBeSaidAgainWithinASecond(t *testing.T) {
+	w := gatewaytest.New(t, 2)
+	h, _ := meet(t, w, 2)
+	any := func(gateway.MatchStatus) bool { return true }
+	words := []api.Answer{api.AnswerWillCall, api.AnswerInContact, api.AnswerWillCall, api.AnswerWillCall, api.AnswerInContact}
+	for _, word := range words {
+		answers(t, h.Of(0), match(t, h.Of(0), any), 1, word)
+	}
+	match(t, h.Of(1), func(m gateway.MatchStatus) bool {
+		o := other(m, 0)
+		return o.Theirs.Number == uint64(len(words)) && o.Theirs.Word == words[len(words)-1]
+	})
+}
+
 func TestAnAnswerKeyIsUsedOnce(t *testing.T) {
 	w := gatewaytest.New(t, 2)
 	h, _ := meet(t, w, 2)
@@ -389,8 +405,14 @@ func TestAnAnswerAfterALostRevision(t *testing.T) {
 		t.Fatal(len(jobs), err)
 	}
 	eventually(t, "a renewal that rests", func() bool { return a.Alone(jobs[0].ID) })
-	answers(t, a, m, 1, api.AnswerWillCall)
-	match(t, h.Of(1), func(m gateway.MatchStatus) bool { return other(m, 0).Theirs.Word == api.AnswerWillCall })
+	// Each is signed once more for the revision that the registry has, in the same second.
+	for _, word := range []api.Answer{api.AnswerWillCall, api.AnswerInContact, api.AnswerWillCall} {
+		answers(t, a, m, 1, word)
+	}
+	match(t, h.Of(1), func(m gateway.MatchStatus) bool {
+		o := other(m, 0)
+		return o.Theirs.Word == api.AnswerWillCall && o.Theirs.Number == 3
+	})
 }
 
 // The end of the legal basis keeps answers in, before and after they were signed.

@@ -63,8 +63,14 @@ func (p *Party) sendAgain(feed feedState) error {
 		return err
 	}
 	err = scan(v, p.key.table(tableMatch), nil, false, func(_ []byte, m Match) (bool, error) {
+		own, err := get[Signal](v, p.key.signal(m.SID))
+		if err != nil && !errors.Is(err, errAbsent) {
+			return false, err
+		}
+		// What a signal says that the registry took for expired, it does not show.
+		lacked := err == nil && own.lacked(since)
 		for _, o := range m.Others {
-			if !m.Ended.IsZero() || !o.Present || o.Ours.Word == "" || o.Ours.At.Before(since.Add(-clocksApart)) ||
+			if !m.Ended.IsZero() || !o.Present || o.Ours.Word == "" || !lacked && o.Ours.At.Before(since.Add(-clocksApart)) ||
 				bytes.Equal(o.Ours.Incarnation, feed.Incarnation) {
 				continue
 			}

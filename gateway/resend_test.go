@@ -3,7 +3,13 @@
 package gateway_test
 
 import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -193,6 +199,105 @@ func TestAnAnswerGivenAgainDoesNotFollowTheNext(t *testing.T) {
 			t.Errorf("answer %d is %s, want %s", i+1, list[i+1].Answer, word)
 		}
 	}
+}
+
+// An answer that is given again, and was signed, rests while its receipt is not to be had. What
+// its sender says meanwhile is the last word, also at a registry that is restored once more.
+func TestAnAnswerGivenAgainThatRestsIsNotTheLastWord(t *testing.T) {
+	w := gatewaytest.New(t, 2)
+	h, _ := meet(t, w, 2)
+	a, b := h.Of(0), h.Of(1)
+	any := func(gateway.MatchStatus) bool { return true }
+	w.Backup("backup")
+	w.Advance(2 * time.Hour)
+	answers(t, b, match(t, b, any), 0, api.AnswerInContact)
+	var mu sync.Mutex
+	var first []byte // the registry's answer to the first act from here on, which gets lost
+	said := map[string]int{}
+	w.Registry.OnAsked(func(r *http.Request) {
+		if r.URL.Path != "/v1/acts" {
+			return
+		}
+		body, err := io.ReadAll(r.Body)
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		var req api.ActRequest
+		if err = errors.Join(err, json.Unmarshal(body, &req)); err != nil {
+			t.Error(err)
+			return
+		}
+		act, err := api.ParseAct(req.Signed.Signed)
+		if err != nil {
+			t.Error(err)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		said[act.Body]++
+	})
+	w.Registry.Rewrite(func(path string, body []byte) []byte {
+		mu.Lock()
+		defer mu.Unlock()
+		if path == "/v1/acts" && bytes.Contains(body, []byte("receipt")) && first == nil {
+			first = bytes.Clone(body)
+		}
+		if first != nil && bytes.Equal(body, first) {
+			return []byte("{}")
+		}
+		return body
+	})
+	w.Restore("backup")
+	eventually(t, "an answer that rests", func() bool {
+		jobs, err := b.Jobs()
+		return err == nil && len(jobs) == 1 && jobs[0].Kind == gateway.JobAnswer && jobs[0].Prepared != nil && b.Alone(jobs[0].ID)
+	})
+	answers(t, b, match(t, b, any), 0, api.AnswerWillCall)
+	match(t, a, func(m gateway.MatchStatus) bool { return other(m, 1).Theirs.Word == api.AnswerWillCall })
+	w.Registry.Rewrite(nil)
+	mu.Lock()
+	clear(said)
+	mu.Unlock()
+	w.Restore("backup")
+	eventually(t, "a feed", func() bool {
+		jobs, err := b.Jobs()
+		return err == nil && len(jobs) == 0 && b.HasReadFeedOf(w.Matcher.Store.Incarnation())
+	})
+	mu.Lock()
+	defer mu.Unlock()
+	if said[string(api.AnswerWillCall)] == 0 || said[string(api.AnswerInContact)] > 0 {
+		t.Errorf("said again: %v", said)
+	}
+}
+
+// What somebody had answered long before the backup is still to be read, when the registry
+// is restored and takes him for one whose day has come. His renewal comes again, and so does
+// his answer.
+func TestAnAnswerOfWhoRestsIsHeardOf(t *testing.T) {
+	w := gatewaytest.New(t, 2)
+	ha, hb := w.Run(0), w.Run(1)
+	signal(t, ha.Of(0), child(1), terms("jansen", "A-1"))
+	short := terms("bakker", "B-1")
+	short.TermDays = 28
+	s := signal(t, hb.Of(1), child(1), short)
+	any := func(gateway.MatchStatus) bool { return true }
+	match(t, ha.Of(0), any)
+	ha.Stop()
+	answers(t, hb.Of(1), match(t, hb.Of(1), any), 0, api.AnswerInContact)
+	w.Advance(30 * time.Hour)
+	w.Backup("backup")
+	w.Advance(2 * time.Hour)
+	if _, err := hb.Of(1).Renew(s.ID, gateway.Subject{}, gateway.Terms{TermDays: 90}); err != nil {
+		t.Fatal(err)
+	}
+	settled(t, hb.Of(1), s.ID)
+	hb.Stop()
+	w.Advance(28 * 24 * time.Hour)
+	w.Restore("backup")
+	a := w.RunOn(ha.FS, 0).Of(0)
+	eventually(t, "a feed", func() bool { return a.HasReadFeedOf(w.Matcher.Store.Incarnation()) })
+	if o := other(match(t, a, any), 1); !o.Present || o.Theirs.Word != "" {
+		t.Fatalf("the other is %+v: nothing is tried", o)
+	}
+	w.RunOn(hb.FS, 1)
+	match(t, a, func(m gateway.MatchStatus) bool { return other(m, 1).Theirs.Word == api.AnswerInContact })
 }
 
 // Every restore tells from its journal once more who left, under the name that the match had

@@ -236,7 +236,11 @@ func (p *Party) nextRevision(job Job, wait *waitError) error {
 	if err != nil {
 		return err
 	}
-	if job.Prepared, err = p.act(m, signal, act, p.g.now()); err != nil {
+	now := p.g.now()
+	if act.Issued.After(now) { // see prepareAnswer
+		now = act.Issued
+	}
+	if job.Prepared, err = p.act(m, signal, act, now); err != nil {
 		return err
 	}
 	if err := p.keepPrepared(job); err != nil {
