@@ -11,7 +11,7 @@ import (
 // An EventKind says what an event tells.
 type EventKind string
 
-// Kinds of events. The registry sends joined, left, ended, card and answer; the
+// Kinds of events. The registry sends joined, left, ended, card, answer and handover; the
 // others are reserved for what follows a match.
 const (
 	EventJoined     EventKind = "joined"     // another party signals the same child
@@ -21,7 +21,7 @@ const (
 	EventAnswer     EventKind = "answer"     // it has answered the match
 	EventUnanswered EventKind = "unanswered" //
 	EventLead       EventKind = "lead"       //
-	EventHandover   EventKind = "handover"   //
+	EventHandover   EventKind = "handover"   // one party takes over, or may take over, the signal of another
 	EventExpiring   EventKind = "expiring"   //
 	EventRemoved    EventKind = "removed"    //
 )
@@ -62,23 +62,30 @@ type Event struct {
 	// Answer is there with kind answer, as long as both signals live: the other's last
 	// one to the recipient, whose number is Other.Rev.
 	Answer Answer `json:"answer,omitempty"`
+	// Until is there with kind handover and no Own.SID, as long as the recipient may take over
+	// the other's signal: the last day on which it may.
+	Until encoding.Date `json:"until,omitzero"`
 }
 
 // EventOther is what an event says of the other party. Rev is the revision of
 // Card, the newest that stands; with no Card it is the revision that the event
-// is about, or the number of the answer. Card is absent when the signal has ended
+// is about, or the number of the answer or of what is offered. Card is absent when the signal has ended
 // since.
 type EventOther struct {
 	Party PartyID         `json:"party"`
 	SID   SID             `json:"sid"`
 	Rev   uint64          `json:"rev"`
 	Card  encoding.Base64 `json:"card,omitempty"`
+	// TakesOver is there with kind handover to who is in the match with Other, as long as both
+	// signals live: the signal that Other has taken over.
+	TakesOver SID `json:"takesOver,omitzero"`
 }
 
 // EventOwn is the recipient's own signal: its statement and the keybox of the
-// event's epoch. Both are absent when the recipient's signal has ended since.
+// event's epoch. Both are absent when the recipient's signal has ended since. SID is absent
+// where a handover is offered: that is about no signal of the recipient's.
 type EventOwn struct {
-	SID SID `json:"sid"`
+	SID SID `json:"sid,omitzero"`
 	Signed
 	Keybox encoding.Base64 `json:"keybox,omitempty"`
 }

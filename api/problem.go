@@ -35,6 +35,7 @@ const (
 	CodeUnknownSignal   Code = "unknown-signal"
 	CodeGone            Code = "gone"
 	CodeMatch           Code = "match"
+	CodeHandover        Code = "handover"
 	CodeElement         Code = "element"
 	CodeEpoch           Code = "epoch"
 	CodeSharing         Code = "sharing"
@@ -74,6 +75,7 @@ var refusals = map[Code]Refusal{
 	CodeUnknownSignal:   {http.StatusNotFound, "No such signal", "The party has no signal with this sid under this tag."},
 	CodeGone:            {http.StatusGone, "Signal ended", "The signal was withdrawn, expired, handed over or removed. A new signal needs a new sid."},
 	CodeMatch:           {http.StatusConflict, "Not in that match", "The party's signal is not, or no longer, in a match with this id that the other signal is in."},
+	CodeHandover:        {http.StatusConflict, "No such handover", "The signal that takesOver names is not of this child, or its party has not given it to this one, or no longer. Ask the giver, or register without takesOver."},
 	CodeElement:         {http.StatusBadRequest, "Element refused", "elements must be 1 to 64 canonical ristretto255 encodings of 32 bytes, none of them the identity."},
 	CodeEpoch:           {http.StatusConflict, "Epoch or cohort not open", "The epoch or cohort is not open here. Fetch the newest manifest."},
 	CodeSharing:         {http.StatusConflict, "Another sharing", "The keys are shared anew. Fetch the newest manifest."},

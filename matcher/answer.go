@@ -12,9 +12,20 @@ import (
 	"github.com/seinhuis/seinhuis/registry"
 )
 
-// maxAnswers is how many answers one party gives another about one child in the time
-// in which an act may come again. Nobody has so much to say; it bounds the match's row.
-const maxAnswers = 32
+// maxActs is how many answers one party gives another about one child in the time
+// in which an act may come again, and how often it offers its signal. Nobody has so much
+// to say; it bounds the rows.
+const maxActs = 32
+
+// room are the acts of before that may come again, if there is room for one more.
+func (c *change) room(taken registry.Acts) (registry.Acts, error) {
+	recent := taken.Recent(c.adm.Now)
+	if len(recent) >= maxActs {
+		oldest := recent[0].Granted.Time
+		return nil, api.RefuseFor(api.CodeBudget, nil, max(time.Minute, oldest.Add(registry.MaxAge).Sub(c.adm.Now)))
+	}
+	return recent, nil
+}
 
 // answered finds what an answer was granted that the match has taken before, be it the
 // sender's last one or not.
@@ -28,7 +39,7 @@ func (c *change) answered(act api.Act, hash api.Hash) (registry.Granted, bool, e
 	}
 	from := registry.Member{Party: act.Party, SID: act.SID}
 	for _, a := range match.Answers {
-		if granted, ok := a.Find(hash); ok && a.From == from {
+		if granted, ok := a.Taken.Find(hash); ok && a.From == from {
 			return granted, true, nil
 		}
 	}
@@ -56,10 +67,8 @@ func (c *change) answer(ctx context.Context, act api.Act, hash api.Hash) (regist
 		}
 	}
 	a.Number = max(a.Number, c.firstNumber())
-	a.Taken = a.Recent(c.adm.Now)
-	if len(a.Taken) >= maxAnswers {
-		oldest := a.Taken[0].Granted.Time
-		return none, api.RefuseFor(api.CodeBudget, nil, max(time.Minute, oldest.Add(registry.MaxAge).Sub(c.adm.Now)))
+	if a.Taken, err = c.room(a.Taken); err != nil {
+		return none, err
 	}
 	if err := c.m.takeAct(c.adm, act.Party); err != nil {
 		return none, err

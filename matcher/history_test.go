@@ -29,6 +29,7 @@ import (
 type model struct {
 	signals map[int]map[int]matchertest.Paper // child, party
 	answers map[int]map[[2]int][]modelAnswer  // child, who to whom: the last at the end
+	offers  map[api.SID]modelOffer            // what is given of a signal
 	told    map[int][]string
 	logged  []string // "event party sid" of each leaf
 }
@@ -38,6 +39,90 @@ type modelAnswer struct {
 	word api.Answer
 	act  api.ActRequest
 	got  api.Accepted
+}
+
+// A modelOffer is to whom a signal is given, and until when.
+type modelOffer struct {
+	to    int
+	until encoding.Date
+}
+
+// give has a party give its signal to another, or take that back.
+func (m *model) give(t *testing.T, w *matchertest.World, r *rand.Rand, here matchertest.Paper, p, parties int) {
+	t.Helper()
+	to := (p + 1 + r.IntN(parties-1)) % parties
+	var until encoding.Date
+	if r.IntN(4) > 0 {
+		until = registry.Today(w.Now()).AddDate(0, 0, r.IntN(5))
+	}
+	act := w.Offer(here, to, until)
+	out, err := w.Act(t.Context(), here.Statement.Party, act)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !out.Created {
+		return // said before, within the same second
+	}
+	before, had := m.offers[here.Statement.SID]
+	if had && (until.IsZero() || before.to != to) {
+		m.tell(before.to, api.EventHandover, here)
+	}
+	delete(m.offers, here.Statement.SID)
+	if !until.IsZero() {
+		m.tell(to, api.EventHandover, here)
+		m.offers[here.Statement.SID] = modelOffer{to, until}
+	}
+	m.log("signal.offer", here)
+}
+
+// take has a party take over a signal of the child, whether it was given to it or not.
+func (m *model) take(t *testing.T, w *matchertest.World, r *rand.Rand, child, p int) {
+	t.Helper()
+	givers := slices.DeleteFunc(slices.Sorted(maps.Keys(m.signals[child])), func(g int) bool { return g == p })
+	if len(givers) == 0 {
+		return
+	}
+	g := givers[r.IntN(len(givers))]
+	for _, other := range givers { // rather one that was given
+		if m.offers[m.signals[child][other].Statement.SID].to == p {
+			g = other
+		}
+	}
+	giver := m.signals[child][g]
+	sid, rev := api.NewSID(), uint64(1)
+	mine, revises := m.signals[child][p]
+	if revises {
+		sid, rev = mine.Statement.SID, mine.Statement.Rev+1
+	}
+	paper := w.Write(p, matchertest.Child(child), sid, rev, func(s *api.Statement) { s.TakesOver = giver.Statement.SID })
+	_, err := w.Send(paper)
+	offer, given := m.offers[giver.Statement.SID]
+	if !given || offer.to != p || offer.until.Compare(registry.Today(w.Now())) < 0 {
+		if api.CodeOf(err) != api.CodeHandover {
+			t.Fatalf("a signal that was not given is taken over: %v", err)
+		}
+		return
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	delete(m.signals[child], g)
+	for pair := range m.answers[child] {
+		if pair[0] == g || pair[1] == g {
+			delete(m.answers[child], pair)
+		}
+	}
+	m.log("signal.handover", giver)
+	m.tell(g, api.EventHandover, paper)
+	for q := range m.signals[child] {
+		m.tell(q, api.EventLeft, giver)
+		if q != p {
+			m.tell(q, api.EventHandover, paper)
+		} else if len(m.signals[child]) == 1 {
+			m.told[p] = append(m.told[p], "ended")
+		}
+	}
+	m.put(child, p, paper)
 }
 
 func (m *model) answer(child, from, to int, paper matchertest.Paper, a modelAnswer) {
@@ -249,7 +334,7 @@ func (m *model) found(p api.PartyID, sid api.SID) (matchertest.Paper, bool) {
 }
 
 // delivered holds what comes with an event against the statements that stand.
-func (m *model) delivered(t *testing.T, p api.PartyID, e api.Event) {
+func (m *model) delivered(t *testing.T, p api.PartyID, e api.Event, now time.Time) {
 	t.Helper()
 	face := func(paper matchertest.Paper) (api.SealedFace, bool) {
 		i := slices.IndexFunc(paper.Statement.Faces, func(f api.Face) bool { return f.Epoch == e.Epoch })
@@ -257,6 +342,14 @@ func (m *model) delivered(t *testing.T, p api.PartyID, e api.Event) {
 			return api.SealedFace{}, false
 		}
 		return paper.Submission.Faces[i], true
+	}
+	if e.Kind == api.EventHandover && e.Own.SID.IsZero() {
+		offer, given := m.offers[e.Other.SID]
+		_, lives := m.found(e.Other.Party, e.Other.SID)
+		stands := given && lives && matchertest.Party(offer.to) == p && offer.until.Compare(registry.Today(now)) >= 0
+		if e.Other.Card != nil || !e.Until.IsZero() && (!stands || e.Until != offer.until) {
+			t.Errorf("an offer comes with %v; it stands: %v", e.Until, stands)
+		}
 	}
 	own, lives := m.found(p, e.Own.SID)
 	if !lives {
@@ -269,6 +362,9 @@ func (m *model) delivered(t *testing.T, p api.PartyID, e api.Event) {
 		t.Errorf("%s: the recipient's own signal does not come with the event (a face of its epoch: %v)", e.Kind, ok)
 	}
 	other, lives := m.found(e.Other.Party, e.Other.SID)
+	if e.Kind == api.EventHandover && e.Other.TakesOver != other.Statement.TakesOver || e.Kind != api.EventHandover && !e.Other.TakesOver.IsZero() {
+		t.Errorf("%s: what the other took over does not come with the event, or should not", e.Kind)
+	}
 	if e.Kind == api.EventAnswer {
 		if said := m.said(other, own); !lives && e.Answer != "" || lives && (len(said) == 0 || e.Other.Rev != uint64(len(said)) || e.Answer != said[len(said)-1].word) {
 			t.Errorf("answer %d of the %d that stand comes as %q", e.Other.Rev, len(said), e.Answer)
@@ -426,7 +522,7 @@ func playHistory(t *testing.T, seed uint64, steps int) soak.Found {
 	if seed%3 == 0 {
 		turn = 20
 	}
-	m := model{signals: map[int]map[int]matchertest.Paper{}, answers: map[int]map[[2]int][]modelAnswer{}, told: map[int][]string{}}
+	m := model{signals: map[int]map[int]matchertest.Paper{}, answers: map[int]map[[2]int][]modelAnswer{}, offers: map[api.SID]modelOffer{}, told: map[int][]string{}}
 	cursors := make([]string, parties)
 	heard := make(map[int][]string)
 	listen := func(p int) {
@@ -440,7 +536,7 @@ func playHistory(t *testing.T, seed uint64, steps int) soak.Found {
 				return
 			}
 			for _, e := range got.Items {
-				m.delivered(t, matchertest.Party(p), e)
+				m.delivered(t, matchertest.Party(p), e, w.Now())
 				if e.Kind == api.EventEnded {
 					heard[p] = append(heard[p], "ended")
 				} else {
@@ -507,7 +603,11 @@ func playHistory(t *testing.T, seed uint64, steps int) soak.Found {
 			}
 		case n < 68 && have && len(m.signals[ch]) > 1:
 			m.speak(t, w, r, ch, p)
-		case n < 75 && have:
+		case n < 71 && have:
+			m.give(t, w, r, here, p, parties)
+		case n < 74:
+			m.take(t, w, r, ch, p)
+		case n < 79 && have:
 			w.Withdraw(here)
 			m.end(ch, []int{p}, "signal.withdraw")
 		case n < 85:

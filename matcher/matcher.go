@@ -207,11 +207,12 @@ func (c *change) submit(signal *registry.Signal, refusal error) (created bool, e
 		case !keepsTags(stored, *signal):
 			return false, api.Refuse(api.CodeTag, nil)
 		}
-		if err := errors.Join(c.takeSignal(signal.Statement), c.tellAgain(stored)); err != nil {
+		giver, err := c.giver(signal.Statement, stored.TakesOver)
+		if err := errors.Join(err, c.takeSignal(signal.Statement), c.tellAgain(stored)); err != nil {
 			return false, err
 		}
-		signal.Before = stored.History()
-		return true, c.put(signal, true)
+		signal.Before, signal.Offer = stored.History(), stored.Offer
+		return true, c.put(signal, true, giver...)
 	}
 	ended, err := c.hasEnded(signal.Statement)
 	switch {
@@ -221,6 +222,12 @@ func (c *change) submit(signal *registry.Signal, refusal error) (created bool, e
 		return false, api.Refuse(api.CodeGone, nil)
 	case signal.Rev != 1 && len(c.adm.Restores) == 0:
 		return false, api.Refuse(api.CodeRevision, nil)
+	}
+	var giver []registry.Signal
+	if !found {
+		if giver, err = c.giver(signal.Statement, api.SID{}); err != nil {
+			return false, err
+		}
 	}
 	if err := c.takeSignal(signal.Statement); err != nil {
 		return false, err
@@ -232,7 +239,7 @@ func (c *change) submit(signal *registry.Signal, refusal error) (created bool, e
 	if c.again(signal.Statement) {
 		signal.Before.First = signal.Issued
 	}
-	return true, c.put(signal, false)
+	return true, c.put(signal, false, giver...)
 }
 
 func keepsTags(stored, revised registry.Signal) bool {
@@ -321,6 +328,9 @@ func (c *change) act(ctx context.Context, act api.Act, hash api.Hash, refusal er
 		if granted, known, err := c.answered(act, hash); known || err != nil {
 			return granted, false, err
 		}
+		if granted, known := stored.Offer.Taken.Find(hash); known {
+			return granted, false, nil
+		}
 	}
 	switch {
 	case !gone && !stands:
@@ -333,6 +343,8 @@ func (c *change) act(ctx context.Context, act api.Act, hash api.Hash, refusal er
 		return granted, false, api.Refuse(api.CodeRevision, nil)
 	case act.Act == api.ActAnswer:
 		granted, err = c.answer(ctx, act, hash)
+	case act.Act == api.ActHandover:
+		granted, err = c.offer(ctx, stored, act, hash)
 	default:
 		c.hasty = c.isHasty(stored)
 		granted, err = c.end(stored, hash, "signal.withdraw")
@@ -432,12 +444,18 @@ func (c *change) find(party api.PartyID) (registry.Signal, bool) {
 }
 
 // put stores a new signal or a revision of what is stored, settles the match and, for a
-// revision, tells the others that there is a new card.
-func (c *change) put(s *registry.Signal, revises bool) error {
+// revision, tells the others that there is a new card. The giver whose signal it takes over,
+// if there is one, leaves.
+func (c *change) put(s *registry.Signal, revises bool, giver ...registry.Signal) error {
 	if err := c.endResting(revises); err != nil {
 		return err
 	}
 	c.live = slices.DeleteFunc(c.live, func(o registry.Signal) bool { return o.Party == s.Party })
+	for _, g := range giver {
+		if err := c.leave(g, s.Signed.Hash()); err != nil {
+			return err
+		}
+	}
 	event, action := "signal.register", audit.Create
 	if revises {
 		event, action = "signal.revise", audit.Update
@@ -451,17 +469,22 @@ func (c *change) put(s *registry.Signal, revises bool) error {
 	if err := errors.Join(c.tx.PutSignal(*s), c.settle()); err != nil {
 		return err
 	}
-	if !revises {
-		return c.tellAnew(*s)
-	}
 	match, err := c.tx.Match()
 	if err != nil {
 		return err
 	}
-	for _, other := range others {
-		err = errors.Join(err, c.emit(registry.Event{
-			Kind: api.EventCard, Match: match.ID, Recipient: member(other), Other: member(*s), Rev: s.Rev,
-		}))
+	tell := func(kind api.EventKind, to []registry.Signal) {
+		for _, other := range to {
+			err = errors.Join(err, c.emit(registry.Event{Kind: kind, Match: match.ID, Recipient: member(other), Other: member(*s), Rev: s.Rev}))
+		}
+	}
+	if revises {
+		tell(api.EventCard, others)
+	} else if err := c.tellAnew(*s); err != nil {
+		return err
+	}
+	if len(giver) > 0 {
+		tell(api.EventHandover, append(giver, others...))
 	}
 	return err
 }
@@ -515,11 +538,14 @@ func (c *change) settle() error {
 	return c.tx.PutMatch(after.match)
 }
 
-// emit tells an event to a recipient that lives here.
+// emit tells an event to a recipient that lives here, or to whom another does who has
+// taken its place or would have it take its own.
 func (c *change) emit(e registry.Event) (err error) {
 	to, lives := c.find(e.Recipient.Party)
 	if i := c.restsAt(e.Recipient); !lives && i >= 0 {
 		to = c.resting[i]
+	} else if !lives {
+		to, _ = c.find(e.Other.Party)
 	}
 	e.Idx, e.Epoch = c.idx, c.m.Keys.EpochAt(c.idx, to.Statement)
 	e.ID, err = api.EventIDOf(e.Recipient.Party, e.Recipient.SID, e.Other.Party, e.Other.SID, e.Kind, e.Rev)

@@ -131,8 +131,12 @@ func (r *rebuilding) expire(ctx context.Context) error {
 // nothing to be found, here or there.
 func (r *rebuilding) readdress(ctx context.Context) (err error) {
 	r.done.Readdressed, err = r.m.Store.Readdress(ctx, func(e registry.Event) (registry.Event, error) {
-		own, ok, err := r.m.Store.Signal(ctx, e.Idx, e.Recipient.Party)
-		if err != nil || !ok || own.SID != e.Recipient.SID {
+		of := e.Recipient
+		if of.SID.IsZero() { // it is offered a signal
+			of = e.Other
+		}
+		own, ok, err := r.m.Store.Signal(ctx, e.Idx, of.Party)
+		if err != nil || !ok || own.SID != of.SID {
 			return e, err
 		}
 		if to, ok := r.m.Keys.Place(own.Statement, r.epoch); ok {

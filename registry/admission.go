@@ -64,9 +64,6 @@ func (a Admission) statement(s api.Statement, sub api.Submission) error {
 	if err := a.signed(s.Party, sub.Signed, s.KeyID, s.Issued, again); err != nil {
 		return err
 	}
-	if !s.TakesOver.IsZero() {
-		return api.Refuse(api.CodeUnsupported, errors.New("registry: warm handover is not taken yet"))
-	}
 	if err := a.inForce(); err != nil {
 		return err
 	}
@@ -139,6 +136,21 @@ func (a Admission) act(act api.Act, signed api.Signed) error {
 	case api.ActAnswer:
 		if !api.Answer(act.Body).Known() || act.Match.IsZero() || act.OtherSID.IsZero() {
 			return api.Refuse(api.CodeMalformed, errors.New("registry: an answer's body is one of four words, and it names a match and a signal in it"))
+		}
+		return a.inForce()
+	case api.ActHandover:
+		given, err := api.ParseHandover(act.Body)
+		if err != nil || given.To == act.Party || !act.Match.IsZero() || !act.OtherSID.IsZero() {
+			return api.Refuse(api.CodeMalformed, errors.New("registry: a handover's body is another party and a day, or nothing, and it names no match"))
+		}
+		if given.IsZero() {
+			return nil // like a withdrawal, it only takes away
+		}
+		if _, listed := a.Directory.Party(given.To); !listed {
+			return api.Refuse(api.CodeHandover, errors.New("registry: a handover to nobody in the directory"))
+		}
+		if given.Until.Compare(a.Day) < 0 || given.Until.Compare(a.Day.AddDate(0, 0, api.MaxHandoverDays)) > 0 {
+			return api.Refuse(api.CodeExpires, nil)
 		}
 		return a.inForce()
 	}

@@ -73,6 +73,9 @@ func present(ctx context.Context, store Store, e Event, today encoding.Date) (ap
 		Other: api.EventOther{Party: e.Other.Party, SID: e.Other.SID, Rev: e.Rev},
 		Own:   api.EventOwn{SID: e.Recipient.SID},
 	}
+	if e.Recipient.SID.IsZero() {
+		return offered(ctx, store, e, out, today)
+	}
 	own, ok, err := store.Signal(ctx, e.Idx, e.Recipient.Party)
 	if err != nil {
 		return api.Event{}, err
@@ -84,13 +87,17 @@ func present(ctx context.Context, store Store, e Event, today encoding.Date) (ap
 		out.Own.Signed, out.Own.Keybox = own.Signed, face.Keybox
 	}
 	switch e.Kind {
-	case api.EventJoined, api.EventCard, api.EventAnswer:
+	case api.EventJoined, api.EventCard, api.EventAnswer, api.EventHandover:
 	default:
 		return out, nil
 	}
 	other, ok, err := store.Signal(ctx, e.Idx, e.Other.Party)
 	if err != nil || !ok || other.SID != e.Other.SID || !other.Live(today) {
 		return out, err
+	}
+	if e.Kind == api.EventHandover {
+		out.Other.TakesOver = other.TakesOver
+		return out, nil
 	}
 	if e.Kind == api.EventAnswer {
 		match, err := store.Match(ctx, e.Idx)
@@ -101,6 +108,18 @@ func present(ctx context.Context, store Store, e Event, today encoding.Date) (ap
 	}
 	if face, has := other.Face(e.Epoch); has {
 		out.Other.Rev, out.Other.Card = other.Rev, face.Card
+	}
+	return out, nil
+}
+
+// offered puts into the event of an offer until when it stands, if it does.
+func offered(ctx context.Context, store Store, e Event, out api.Event, today encoding.Date) (api.Event, error) {
+	giver, ok, err := store.Signal(ctx, e.Idx, e.Other.Party)
+	if err != nil || !ok || giver.SID != e.Other.SID || !giver.Live(today) {
+		return out, err
+	}
+	if giver.Offer.Number == e.Rev && giver.Offer.Stands(e.Recipient.Party, today) {
+		out.Until = giver.Offer.Until
 	}
 	return out, nil
 }

@@ -49,6 +49,7 @@ type Signal struct {
 	Sealed  []api.SealedFace
 	Granted Granted
 	Before  Before
+	Offer   Offer
 }
 
 // Before is what is kept of a signal's earlier revisions. It is zero of a signal's
@@ -56,6 +57,14 @@ type Signal struct {
 type Before struct {
 	First  time.Time // when the registry took the first
 	Others uint64    // the most others that any of them met
+}
+
+// An Offer is what a party last said of a signal of its own that another may take over; see
+// api.Handover. It stays with the signal's revisions.
+type Offer struct {
+	api.Handover
+	Number uint64 // of this one among the signal's, from 1; 0 of one that was never offered
+	Taken  Acts   // that said so
 }
 
 // History is when the registry first took a signal, and the most others that any of
@@ -123,9 +132,7 @@ type Answer struct {
 	From, To Member
 	Word     api.Answer
 	Number   uint64 // of this one among the sender's answers to the other, from 1
-	// Taken are the acts that said so, the last one at the end, and those before it
-	// that may still come again: none is taken twice, and each has its own receipt.
-	Taken []Taken
+	Taken    Acts   // that said so
 }
 
 // SamePair tells whether an answer is of the same member to the same other.
@@ -138,19 +145,23 @@ type Taken struct {
 	Granted Granted
 }
 
+// Acts are acts that said the same kind of thing, the last one at the end, and those before
+// it that may still come again: none is taken twice, and each has its own receipt.
+type Acts []Taken
+
 // Find looks for an act among those taken.
-func (a Answer) Find(act api.Hash) (Granted, bool) {
-	i := slices.IndexFunc(a.Taken, func(t Taken) bool { return t.Act == act })
+func (a Acts) Find(act api.Hash) (Granted, bool) {
+	i := slices.IndexFunc(a, func(t Taken) bool { return t.Act == act })
 	if i < 0 {
 		return Granted{}, false
 	}
-	return a.Taken[i].Granted, true
+	return a[i].Granted, true
 }
 
 // Recent are the acts taken that may come again at a time. Of any other the time of
 // issue is refused by then.
-func (a Answer) Recent(now time.Time) (list []Taken) {
-	for _, t := range a.Taken {
+func (a Acts) Recent(now time.Time) (list Acts) {
+	for _, t := range a {
 		if !t.Granted.Time.Before(now.Add(-MaxAge - maxAhead)) {
 			list = append(list, t)
 		}
@@ -175,7 +186,7 @@ type Event struct {
 	Idx       Idx
 	Recipient Member
 	Other     Member
-	Rev       uint64 // the other's revision that caused the event, or its answer's number
+	Rev       uint64 // the other's revision that caused the event, or the number of its answer or offer
 }
 
 // Counts are what the registry took of a party on a UTC day: signals, new or revised,

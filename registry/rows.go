@@ -16,6 +16,7 @@ import (
 const (
 	rowSignal    = "signal"         // without what was before its revision
 	rowRevised   = "signal-revised" // with that
+	rowOffered   = "signal-offered" // with that, and what was offered
 	rowTombstone = "tombstone"
 	rowMatch     = "match"         // without answers
 	rowAnswered  = "match-answers" // with some
@@ -31,6 +32,11 @@ func (s Signal) MarshalBinary() ([]byte, error) {
 	if s.Before != (Before{}) {
 		table, fields = rowRevised, append(fields, seconds(s.Before.First), encoding.Int(s.Before.Others))
 	}
+	if s.Offer.Number > 0 {
+		table = rowOffered
+		fields = append(fields, []byte(s.Offer.Body()), encoding.Int(s.Offer.Number))
+		fields = append(fields, s.Offer.Taken.fields()...)
+	}
 	fields = append(fields, s.Signed.Signed, s.Signed.Signature)
 	for _, f := range s.Sealed {
 		fields = append(fields, f.Card, f.Keybox)
@@ -40,19 +46,28 @@ func (s Signal) MarshalBinary() ([]byte, error) {
 
 // UnmarshalBinary reads what MarshalBinary writes; it keeps b.
 func (s *Signal) UnmarshalBinary(b []byte) (err error) {
-	s.Before = Before{}
+	s.Before, s.Offer = Before{}, Offer{}
 	d := encoding.NewDecoder(b)
-	revised := d.String() == rowRevised
-	if !revised {
+	table := d.String()
+	if table != rowRevised && table != rowOffered {
 		d = encoding.NewDecoder(b)
 		d.Expect(rowSignal)
 	}
 	s.Granted = decodeGranted(d)
-	if revised {
+	if table == rowRevised || table == rowOffered {
 		s.Before = Before{First: decodeSeconds(d), Others: d.Int()}
 		if s.Before.First.IsZero() {
 			d.Fail("a revised signal without its first revision")
 		}
+	}
+	if table == rowOffered {
+		if s.Offer.Handover, err = api.ParseHandover(d.String()); err != nil {
+			d.Fail("what is offered is none")
+		}
+		if s.Offer.Number = d.Int(); s.Offer.Number == 0 {
+			d.Fail("an offer without a number")
+		}
+		s.Offer.Taken = decodeActs(d)
 	}
 	s.Signed = api.Signed{Signed: d.Bytes(), Signature: d.Bytes()}
 	s.Sealed = nil
@@ -96,10 +111,7 @@ func (m Match) MarshalBinary() ([]byte, error) {
 	}
 	for _, a := range m.Answers {
 		fields = append(append(fields, a.From.fields()...), a.To.fields()...)
-		fields = append(fields, []byte(a.Word), encoding.Int(a.Number), encoding.Int(uint64(len(a.Taken))))
-		for _, t := range a.Taken {
-			fields = append(append(fields, t.Act[:]), t.Granted.fields()...)
-		}
+		fields = append(append(fields, []byte(a.Word), encoding.Int(a.Number)), a.Taken.fields()...)
 	}
 	if len(m.Answers) > 0 {
 		return encoding.E(rowAnswered, fields...)
@@ -124,12 +136,7 @@ func (m *Match) UnmarshalBinary(b []byte) error {
 	decodeList(d, func() { m.Members = append(m.Members, decodeMember(d)) })
 	for more := true; more; more = d.More() {
 		a := Answer{From: decodeMember(d), To: decodeMember(d), Word: api.Answer(d.String()), Number: d.Int()}
-		decodeList(d, func() {
-			var t Taken
-			d.Fixed(t.Act[:])
-			t.Granted = decodeGranted(d)
-			a.Taken = append(a.Taken, t)
-		})
+		a.Taken = decodeActs(d)
 		m.Answers = append(m.Answers, a)
 	}
 	return corrupt(d)
@@ -203,6 +210,24 @@ func decodeGranted(d *encoding.Decoder) (g Granted) {
 	d.Fixed(g.Leaf[:])
 	g.Time = decodeSeconds(d)
 	return g
+}
+
+func (a Acts) fields() [][]byte {
+	fields := [][]byte{encoding.Int(uint64(len(a)))}
+	for _, t := range a {
+		fields = append(append(fields, t.Act[:]), t.Granted.fields()...)
+	}
+	return fields
+}
+
+func decodeActs(d *encoding.Decoder) (a Acts) {
+	decodeList(d, func() {
+		var t Taken
+		d.Fixed(t.Act[:])
+		t.Granted = decodeGranted(d)
+		a = append(a, t)
+	})
+	return a
 }
 
 func (m Member) fields() [][]byte { return [][]byte{[]byte(m.Party), m.SID[:]} }

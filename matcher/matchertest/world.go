@@ -309,6 +309,17 @@ func (w *World) Answer(of, other Paper, word api.Answer, change ...func(*api.Act
 	}}, change...)...)
 }
 
+// Offer signs the act that gives a signal to party to until a day, or with no day takes back
+// what was given.
+func (w *World) Offer(of Paper, to int, until encoding.Date, change ...func(*api.Act)) api.ActRequest {
+	w.t.Helper()
+	var given api.Handover
+	if !until.IsZero() {
+		given = api.Handover{To: Party(to), Until: until}
+	}
+	return w.ActOn(of, append([]func(*api.Act){func(a *api.Act) { a.Act, a.Body = api.ActHandover, given.Body() }}, change...)...)
+}
+
 // MatchOf is the match that a signal is in; zero if it is in none.
 func (w *World) MatchOf(of Paper) registry.Match {
 	w.t.Helper()
