@@ -82,10 +82,10 @@ type EventOther struct {
 }
 
 // EventOwn is the recipient's own signal: its statement and the keybox of the
-// event's epoch. Both are absent when the recipient's signal has ended since. SID is absent
-// where a handover is offered: that is about no signal of the recipient's.
+// event's epoch. Both are absent when the recipient's signal has ended since. SID and Match are
+// zero where a handover is offered: that is about no signal of the recipient's.
 type EventOwn struct {
-	SID SID `json:"sid,omitzero"`
+	SID SID `json:"sid"`
 	Signed
 	Keybox encoding.Base64 `json:"keybox,omitempty"`
 }
