@@ -74,7 +74,7 @@ func (v Vault) Due(m *manifest.Manifest, now time.Time) (due []Due, err error) {
 			d.Why, d.Again = was.Why, was.signed
 		case !errors.Is(err, os.ErrNotExist):
 			return nil, err
-		case slices.ContainsFunc(m.Epochs, func(e manifest.Epoch) bool { return e.Number == k.Epoch && e.State == manifest.EpochClosed }):
+		case slices.ContainsFunc(m.Epochs, func(e manifest.Epoch) bool { return e.Number == k.Epoch && e.Closed() }):
 			d.Why = manifest.Closed
 		case k.Grown(now) && !now.After(m.NotAfter):
 			d.Why = manifest.Grown

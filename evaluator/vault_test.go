@@ -211,6 +211,8 @@ func TestDue(t *testing.T) {
 	d, v := newGrown(t)
 	closed := *d.Manifest
 	closed.Epochs = []manifest.Epoch{{Number: 1, State: manifest.EpochClosed}, {Number: 2, State: manifest.EpochOpen}}
+	stolen := *d.Manifest
+	stolen.Epochs = []manifest.Epoch{{Number: 1, State: manifest.EpochCompromised}, {Number: 2, State: manifest.EpochOpen}}
 	for name, c := range map[string]struct {
 		m    *manifest.Manifest
 		now  time.Time
@@ -220,6 +222,7 @@ func TestDue(t *testing.T) {
 		"on the day":               {d.Manifest, grownUp, "[epoch 1, cohort 2012 grown]"},
 		"a clock that is far off":  {d.Manifest, d.Manifest.NotAfter.Add(time.Second), "[]"},
 		"a closed epoch":           {&closed, manifesttest.Now, "[epoch 1, cohort 2012 closed epoch 1, cohort 2013 closed]"},
+		"a compromised epoch":      {&stolen, manifesttest.Now, "[epoch 1, cohort 2012 closed epoch 1, cohort 2013 closed]"},
 		"a closed epoch in a year": {&closed, grownUp, "[epoch 1, cohort 2012 closed epoch 1, cohort 2013 closed]"},
 	} {
 		due, err := v.Due(c.m, c.now)

@@ -33,7 +33,7 @@ type Reason string
 // Reasons.
 const (
 	Grown  Reason = "grown"  // everybody of the cohort has turned 23
-	Closed Reason = "closed" // the epoch is closed
+	Closed Reason = "closed" // the epoch is closed, compromised or not
 )
 
 const labelDestruction = "seinhuis/1/destruction"
@@ -105,7 +105,7 @@ func (m *Manifest) over(d Destruction) bool {
 	case Closed:
 		for _, e := range m.Epochs {
 			if e.Number == d.Epoch {
-				return e.State == EpochClosed
+				return e.Closed()
 			}
 		}
 	}

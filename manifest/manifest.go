@@ -41,10 +41,12 @@ import (
 	"github.com/seinhuis/seinhuis/crypto/encoding"
 )
 
-// States of an epoch. A closed epoch never opens again.
+// States of an epoch. A closed epoch never opens again, and a compromised one is closed:
+// its keys are believed stolen, so what was made with them is destroyed at once.
 const (
-	EpochOpen   = "open"
-	EpochClosed = "closed"
+	EpochOpen        = "open"
+	EpochClosed      = "closed"
+	EpochCompromised = "compromised"
 )
 
 // A Manifest is what governance and the evaluators agree on.
@@ -66,7 +68,7 @@ type Manifest struct {
 // An Epoch is a generation of keys.
 type Epoch struct {
 	Number uint64        `json:"number"` // from 1
-	State  string        `json:"state"`  // EpochOpen or EpochClosed
+	State  string        `json:"state"`  // EpochOpen, EpochClosed or EpochCompromised
 	Opens  encoding.Date `json:"opens"`
 	Closes encoding.Date `json:"closes,omitzero"`
 }
@@ -187,6 +189,24 @@ func (m *Manifest) Open() []Epoch {
 		}
 	}
 	return open
+}
+
+// Closed tells whether the epoch is closed, for whatever reason. No share of its keys is
+// used any more.
+func (e Epoch) Closed() bool { return e.State == EpochClosed || e.State == EpochCompromised }
+
+// Compromised tells whether the keys of an epoch are believed stolen: whoever has them can
+// test guesses against anything with a face in it.
+func (m *Manifest) Compromised(epoch uint64) bool {
+	return slices.ContainsFunc(m.Epochs, func(e Epoch) bool { return e.Number == epoch && e.State == EpochCompromised })
+}
+
+// Lost tells whether a signal with faces in these epochs is lost: one of them is
+// compromised, and the signal has no face by which it could go on matching. The registry
+// destroys it, and only who knows the child's number can make it anew.
+func (m *Manifest) Lost(faces []uint64) bool {
+	open := m.Open()
+	return slices.ContainsFunc(faces, m.Compromised) && len(open) > 0 && !slices.Contains(faces, open[0].Number)
 }
 
 // Sharing finds the sharing in force of a cohort's key.

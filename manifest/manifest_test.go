@@ -249,6 +249,7 @@ func TestContent(t *testing.T) {
 		"unknown_state":                  {func(m *M) { m.Epochs[0].State = "ajar" }, manifest.ErrEpochs},
 		"epoch_without_a_date":           {func(m *M) { m.Epochs[0].Opens = encoding.Date{} }, manifest.ErrEpochs},
 		"epoch_closes_before_it_opens":   {func(m *M) { m.Epochs[0].Closes = m.Epochs[0].Opens }, manifest.ErrEpochs},
+		"compromised_and_none_open":      {func(m *M) { m.Epochs[0].State, m.Epochs[1].State = manifest.EpochCompromised, manifest.EpochClosed }, manifest.ErrEpochs},
 		"three_open_epochs":              {func(m *M) { m.Epochs = append(m.Epochs, m.Epochs[1]); m.Epochs[2].Number = 4 }, manifest.ErrEpochs},
 		"evaluator_index_0":              {func(m *M) { m.Evaluators[0].Index = 0 }, manifest.ErrEvaluators},
 		"evaluator_index_twice":          {func(m *M) { m.Evaluators[1].Index = 1 }, manifest.ErrEvaluators},
@@ -352,6 +353,7 @@ func TestFollows(t *testing.T) {
 			m.Sharings = append(m.Sharings, manifest.Sharing{Epoch: 3, Cohort: 2028, Number: 1, Commitments: commitments(2)})
 		},
 		"epoch_closes":     func(m *M) { m.Epochs[0].State = manifest.EpochClosed },
+		"epoch_stolen":     compromise,
 		"closed_and_taken": func(m *M) { m.Epochs[0].State = manifest.EpochClosed; m.Sharings = m.Sharings[2:] },
 		"new_epoch": func(m *M) {
 			m.Epochs[0].State = manifest.EpochClosed
@@ -389,6 +391,8 @@ func TestFollows(t *testing.T) {
 		"sharing_disappears":  {nil, func(m *M) { m.Sharings = m.Sharings[1:] }, manifest.ErrSharingGone},
 		"epoch_disappears":    {nil, func(m *M) { m.Epochs = m.Epochs[1:]; m.Sharings = m.Sharings[2:] }, manifest.ErrEpochGone},
 		"closed_epoch_opens":  {func(m *M) { m.Epochs[0].State = manifest.EpochClosed }, func(m *M) { m.Epochs[0].State = manifest.EpochOpen }, manifest.ErrEpochGone},
+		"compromised_opens":   {compromise, func(m *M) { m.Epochs[0].State = manifest.EpochOpen }, manifest.ErrEpochGone},
+		"compromised_closes":  {compromise, func(m *M) { m.Epochs[0].State = manifest.EpochClosed }, manifest.ErrEpochGone},
 		"revoked_key_revived": {func(m *M) { m.Registry.ReceiptKeys[0].Revoked = true }, func(m *M) { m.Registry.ReceiptKeys[0].Revoked = false }, manifest.ErrRevived},
 	} {
 		t.Run("rejects/"+reason, func(t *testing.T) {
@@ -447,4 +451,26 @@ func FuzzParseManifest(f *testing.F) {
 			t.Fatalf("what parsed writes another text (%v)", err)
 		}
 	})
+}
+
+func compromise(m *manifest.Manifest) { m.Epochs[0].State = manifest.EpochCompromised }
+
+// TestLost says which signals are lost with a compromised epoch.
+func TestLost(t *testing.T) {
+	m := &manifest.Manifest{Epochs: []manifest.Epoch{
+		{Number: 1, State: manifest.EpochClosed}, {Number: 2, State: manifest.EpochCompromised}, {Number: 3, State: manifest.EpochOpen}, {Number: 4, State: manifest.EpochOpen},
+	}}
+	for _, c := range []struct {
+		faces []uint64
+		want  bool
+	}{{[]uint64{2}, true}, {[]uint64{1, 2}, true}, {[]uint64{2, 3}, false}, {[]uint64{3, 4}, false}, {[]uint64{2, 4}, true}, {[]uint64{1}, false}, {nil, false}} {
+		if got := m.Lost(c.faces); got != c.want {
+			t.Errorf("faces in %v are lost: %v", c.faces, got)
+		}
+	}
+	m.Epochs[2].State = manifest.EpochClosed
+	m.Epochs[3].State = manifest.EpochClosed
+	if m.Lost([]uint64{2}) {
+		t.Error("lost, and nothing is open to be lost to")
+	}
 }

@@ -39,7 +39,7 @@ const (
 const (
 	ErrHead        Rule = "dep, version, previous and notAfter must be there: version from 1, previous from version 2, notAfter in UTC and whole seconds"
 	ErrThreshold   Rule = "threshold is from 1 to the number of evaluators, and not under the pinned one"
-	ErrEpochs      Rule = "epochs are at least one, oldest first, each open or closed with its dates, at most two of them open"
+	ErrEpochs      Rule = "epochs are at least one, oldest first, each open, closed or compromised with its dates, at most two of them open, and one at least beside a compromised one"
 	ErrEvaluators  Rule = "evaluators have different indexes from 1, in order, a name, and a box of 32 bytes or none"
 	ErrWitnesses   Rule = "the registry's log needs at least threshold evaluators with a witness key"
 	ErrURL         Rule = "an address is https://host[:port][/path] without a trailing slash; only a public one may be http"
@@ -61,7 +61,7 @@ const (
 	ErrPublicKey     Rule = "the public key C_0 of a known epoch and cohort never changes"
 	ErrSharingNumber Rule = "a sharing's number never goes back, and one number has one set of commitments"
 	ErrSharingGone   Rule = "the sharing of an open epoch stays"
-	ErrEpochGone     Rule = "a known epoch stays, and a closed one stays closed"
+	ErrEpochGone     Rule = "a known epoch stays, a closed one stays closed and a compromised one compromised"
 	ErrRevived       Rule = "a revoked key stays listed, as revoked"
 )
 
@@ -101,13 +101,15 @@ func (m *Manifest) checkEpochs() error {
 	for i, e := range m.Epochs {
 		switch {
 		case e.Number == 0, i > 0 && e.Number <= m.Epochs[i-1].Number,
-			e.State != EpochOpen && e.State != EpochClosed,
+			e.State != EpochOpen && !e.Closed(),
 			e.Opens.IsZero(),
 			!e.Closes.IsZero() && e.Closes.Compare(e.Opens) <= 0:
 			return at(ErrEpochs, "epochs", i)
 		}
 	}
-	if len(m.Epochs) == 0 || len(m.Open()) > api.MaxFaces {
+	open := len(m.Open())
+	compromised := slices.ContainsFunc(m.Epochs, func(e Epoch) bool { return e.State == EpochCompromised })
+	if len(m.Epochs) == 0 || open > api.MaxFaces || compromised && open == 0 {
 		return ErrEpochs
 	}
 	return nil
@@ -254,7 +256,7 @@ func (m *Manifest) Follows(prev *Manifest) error {
 	}
 	for i, was := range prev.Epochs {
 		is, ok := find(m.Epochs, func(e Epoch) bool { return e.Number == was.Number })
-		if !ok || was.State == EpochClosed && is.State != EpochClosed {
+		if !ok || was.Closed() && !is.Closed() || was.State == EpochCompromised && is.State != EpochCompromised {
 			return at(ErrEpochGone, "epochs of the version before", i)
 		}
 	}

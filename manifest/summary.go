@@ -24,7 +24,11 @@ func (m *Manifest) Summary() string {
 		}
 	}
 	for _, e := range m.Epochs {
-		fmt.Fprintf(b, "  epoch %-2d          %s since %s", e.Number, e.State, e.Opens)
+		since := e.State + " since"
+		if e.State == EpochCompromised {
+			since = "COMPROMISED, all that matches in it is destroyed; opened"
+		}
+		fmt.Fprintf(b, "  epoch %-2d          %s %s", e.Number, since, e.Opens)
 		if !e.Closes.IsZero() {
 			fmt.Fprintf(b, ", closes %s", e.Closes)
 		}

@@ -50,6 +50,9 @@ type Checked struct {
 	Answers     int `json:"answers"`
 	Behind      int `json:"behind"` // signals that live and have no face in the newest open epoch
 	Differences int `json:"differences"`
+	// Tagged are live signals whose statement still has a tag of a compromised epoch: their
+	// parties have not revised them yet.
+	Tagged int `json:"tagged,omitempty"`
 }
 
 // Check verifies a store and its log, whose damage is an error. Then it joins all live signals anew,
@@ -79,11 +82,11 @@ func (m *Matcher) Check(ctx context.Context, report func(Difference)) (Checked, 
 		return done, err
 	}
 	today := now.Day
-	epoch, _, err := m.Store.Epoch(ctx)
+	at, err := m.Store.Epoch(ctx)
 	if err != nil {
 		return done, err
 	}
-	newest := epoch
+	epoch, newest := at.Number, at.Number
 	man, _ := m.Trust()
 	if open := man.Open(); len(open) > 0 {
 		newest = open[len(open)-1].Number
@@ -96,6 +99,9 @@ func (m *Matcher) Check(ctx context.Context, report func(Difference)) (Checked, 
 			}
 			if _, ok := m.Keys.Place(s.Statement, newest); !ok {
 				done.Behind++
+			}
+			if slices.ContainsFunc(s.Faces, func(f api.Face) bool { return man.Compromised(f.Epoch) }) {
+				done.Tagged++
 			}
 			key, ok := m.Keys.Place(s.Statement, epoch)
 			if !ok {

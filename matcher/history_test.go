@@ -422,8 +422,8 @@ func (m *model) stored(t *testing.T, w *matchertest.World) {
 }
 
 // turn opens the next epoch, or closes the oldest when there are two, after a renewal
-// of what has no face in the other.
-func (m *model) turn(t *testing.T, w *matchertest.World) {
+// of what has no face in the other: or at once, because its keys are stolen.
+func (m *model) turn(t *testing.T, w *matchertest.World, stolen bool) {
 	t.Helper()
 	if len(w.Manifest.Open()) == 1 {
 		w.OpenEpoch()
@@ -432,7 +432,7 @@ func (m *model) turn(t *testing.T, w *matchertest.World) {
 	next := w.Manifest.Open()[1].Number
 	for child, here := range m.signals {
 		for p, paper := range here {
-			if paper.Statement.Faces[len(paper.Statement.Faces)-1].Epoch == next {
+			if paper.Statement.Faces[len(paper.Statement.Faces)-1].Epoch == next || stolen {
 				continue
 			}
 			renewed := w.Write(p, matchertest.Child(child), paper.Statement.SID, paper.Statement.Rev+1)
@@ -442,15 +442,31 @@ func (m *model) turn(t *testing.T, w *matchertest.World) {
 			m.put(child, p, renewed)
 		}
 	}
-	if done, found := checked(t, w); done.Behind > 0 || len(found) > 0 {
+	if done, found := checked(t, w); done.Behind > 0 && !stolen || len(found) > 0 {
 		t.Fatalf("before the epoch closes: %+v, %q", done, found)
 	}
-	w.CloseEpoch()
-	if err := w.Ready(t.Context()); !errors.Is(err, matcher.ErrOtherEpoch) {
+	want, lost := matcher.ErrOtherEpoch, 0
+	if stolen {
+		w.CompromiseEpoch()
+		want = matcher.ErrCompromised
+		for child, here := range m.signals {
+			var gone []int
+			for p, paper := range here {
+				if paper.Statement.Faces[len(paper.Statement.Faces)-1].Epoch != next {
+					gone = append(gone, p)
+				}
+			}
+			lost += len(gone)
+			m.end(child, gone, "signal.compromise")
+		}
+	} else {
+		w.CloseEpoch()
+	}
+	if err := w.Ready(t.Context()); !errors.Is(err, want) {
 		t.Fatalf("with the epoch of the store closed: %v", err)
 	}
-	if _, err := w.Rebuild(t.Context()); err != nil {
-		t.Fatal(err)
+	if done, err := w.Rebuild(t.Context()); err != nil || done.Destroyed != lost {
+		t.Fatalf("%d destroyed, want %d (%v)", done.Destroyed, lost, err)
 	}
 	if err := w.Ready(t.Context()); err != nil {
 		t.Fatal(err)
@@ -547,7 +563,7 @@ func playHistory(t *testing.T, seed uint64, steps int) soak.Found {
 	}
 	for step := range steps {
 		if turn > 0 && step%turn == turn-1 {
-			m.turn(t, w)
+			m.turn(t, w, seed%2 == 0 && step/turn%4 == 1)
 		}
 		ch, p := r.IntN(children), r.IntN(parties)
 		here, have := m.signals[ch][p]

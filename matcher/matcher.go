@@ -52,25 +52,23 @@ type Matcher struct {
 
 	counts counts
 	clock  clock
-	epoch  atomic.Pointer[storedEpoch]
-	first  sync.Mutex // held by who looks up or sets the epoch
+	epoch  atomic.Pointer[registry.Epoch] // the store's
+	first  sync.Mutex                     // held by who looks up or sets the epoch
 
 	oldestRecord atomic.Int64 // number in the log: those before are erased, or are no records
-}
-
-// A storedEpoch is the epoch that the store's idxs are of.
-type storedEpoch struct {
-	number uint64    // 0 in a new store
-	since  time.Time // when Rebuild moved the store to it; zero for a store's first
 }
 
 // ErrOtherEpoch says that the oldest open epoch is not the one on which the stored
 // signals match. Signals taken now would meet none of them.
 var ErrOtherEpoch = errors.New("matcher: the manifest's oldest open epoch is not the one that the stored signals match on")
 
+// ErrCompromised says that the store still has something of an epoch whose keys are
+// believed stolen.
+var ErrCompromised = errors.New("matcher: an epoch is compromised, and the store still has what matched in it, or cards of it")
+
 // Ready tells whether signals can be taken: whether the manifest's oldest open epoch
-// is the one that the store's idxs are of. A new store takes the epoch that it finds;
-// any other gets to it by Rebuild.
+// is the one that the store's idxs are of, and what is compromised has been purged. A new
+// store takes the epoch that it finds; any other gets to it by Rebuild.
 func (m *Matcher) Ready(ctx context.Context) error {
 	man, _ := m.Trust()
 	return m.ready(ctx, man)
@@ -81,15 +79,33 @@ func (m *Matcher) ready(ctx context.Context, man *manifest.Manifest) error {
 	if len(open) == 0 {
 		return api.Refuse(api.CodeEpoch, nil)
 	}
-	at, err := m.inForce(ctx, open[0].Number)
-	if err == nil && at.number != open[0].Number {
+	at, err := m.inForce(ctx, registry.Epoch{Number: open[0].Number, Purged: compromised(man)})
+	if err != nil {
+		return err
+	}
+	for _, epoch := range compromised(man) {
+		if !slices.Contains(at.Purged, epoch) {
+			return api.Refuse(api.CodeUnavailable, ErrCompromised)
+		}
+	}
+	if at.Number != open[0].Number {
 		err = api.Refuse(api.CodeUnavailable, ErrOtherEpoch)
 	}
 	return err
 }
 
+// compromised lists the epochs that are, oldest first.
+func compromised(man *manifest.Manifest) (list []uint64) {
+	for _, e := range man.Epochs {
+		if man.Compromised(e.Number) {
+			list = append(list, e.Number)
+		}
+	}
+	return list
+}
+
 // inForce gives the epoch of the store. A new store gets the one that is given.
-func (m *Matcher) inForce(ctx context.Context, fresh uint64) (storedEpoch, error) {
+func (m *Matcher) inForce(ctx context.Context, fresh registry.Epoch) (registry.Epoch, error) {
 	if known := m.epoch.Load(); known != nil {
 		return *known, nil
 	}
@@ -98,14 +114,13 @@ func (m *Matcher) inForce(ctx context.Context, fresh uint64) (storedEpoch, error
 	if known := m.epoch.Load(); known != nil {
 		return *known, nil
 	}
-	var at storedEpoch
-	var err error
-	if at.number, at.since, err = m.Store.Epoch(ctx); err != nil {
+	at, err := m.Store.Epoch(ctx)
+	if err != nil {
 		return at, err
 	}
-	if at.number == 0 {
-		at.number = fresh
-		if err := m.Store.SetEpoch(ctx, at.number, at.since); err != nil {
+	if at.Number == 0 {
+		at = fresh
+		if err := m.Store.SetEpoch(ctx, at); err != nil {
 			return at, err
 		}
 	}
@@ -178,7 +193,7 @@ func (m *Matcher) Submit(ctx context.Context, from api.PartyID, sub api.Submissi
 // place is where a statement matches. One without a face in the epoch in force is
 // refused, and looked for by its first.
 func (m *Matcher) place(st api.Statement) registry.Idx {
-	if at, ok := m.Keys.Place(st, m.epoch.Load().number); ok {
+	if at, ok := m.Keys.Place(st, m.epoch.Load().Number); ok {
 		return at
 	}
 	return m.Keys.Idx(st.Faces[0].Epoch, st.Faces[0].Tag)
@@ -288,10 +303,10 @@ func (m *Matcher) Act(ctx context.Context, from api.PartyID, req api.ActRequest)
 		return err
 	}
 	at := *m.epoch.Load()
-	err = m.change(ctx, adm, m.Keys.Idx(at.number, act.Tag), take)
+	err = m.change(ctx, adm, m.Keys.Idx(at.Number, act.Tag), take)
 	// What ended before an epoch was closed has its tombstone where it ended.
 	for _, e := range slices.Backward(adm.Manifest.Epochs) {
-		if errors.Is(err, errNothing) && e.State == manifest.EpochClosed {
+		if errors.Is(err, errNothing) && e.Closed() {
 			err = m.change(ctx, adm, m.Keys.Idx(e.Number, act.Tag), take)
 		}
 	}
@@ -299,7 +314,7 @@ func (m *Matcher) Act(ctx context.Context, from api.PartyID, req api.ActRequest)
 		switch {
 		case refusal != nil:
 			err = refusal
-		case act.Issued.Before(at.since.Add(registry.MaxAge)):
+		case act.Issued.Before(at.Since.Add(registry.MaxAge)):
 			// Its tag may be of the epoch before, and its signal have moved.
 			err = api.Refuse(api.CodeTag, nil)
 		}

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync/atomic"
 
 	"github.com/seinhuis/seinhuis/api"
 	"github.com/seinhuis/seinhuis/registry"
@@ -14,9 +15,11 @@ import (
 
 // Rebuilt counts what a rebuild has done.
 type Rebuilt struct {
-	Visited     int `json:"visited"`     // idxs
-	Moved       int `json:"moved"`       // signals that stand under another idx now
-	Readdressed int `json:"readdressed"` // events that were not delivered yet
+	Visited     int `json:"visited"`             // idxs
+	Moved       int `json:"moved"`               // signals that stand under another idx now
+	Readdressed int `json:"readdressed"`         // events that were not delivered yet
+	Destroyed   int `json:"destroyed,omitempty"` // signals that were lost with a compromised epoch
+	Stripped    int `json:"stripped,omitempty"`  // signals that lost a card and keybox of one
 
 	// Behind counts, with ErrBehind, each party's signals that cannot move.
 	Behind map[api.PartyID]int `json:"behind,omitempty"`
@@ -36,6 +39,11 @@ var ErrBehind = errors.New("matcher: nothing was changed: live signals have no f
 // have the same tag in the new epoch, it goes with most of them, and both sides are
 // told that the others left.
 //
+// Of a compromised epoch nothing is carried along: a signal that is lost with it (see
+// [manifest.Manifest.Lost]) is destroyed where it stands, as if it had been withdrawn, and
+// others lose what they have of the epoch beside the one by which they go on. Then all that
+// was deleted is taken off the disk.
+//
 // It can end anywhere, by an error or a loss of power, and goes on when it is called
 // again. What has been done is told by where things are: idxs of two epochs never
 // collide, so a signal has moved when it stands where it belongs, and an event when
@@ -49,14 +57,14 @@ func (m *Matcher) Rebuild(ctx context.Context) (Rebuilt, error) {
 	if r.adm, err = m.admission(ctx); err != nil {
 		return r.done, err
 	}
-	if r.from, _, err = m.Store.Epoch(ctx); err != nil {
+	if r.from, err = m.Store.Epoch(ctx); err != nil {
 		return r.done, err
 	}
-	r.epoch = r.from
+	r.epoch = r.from.Number
 	if open := r.adm.Manifest.Open(); len(open) > 0 {
 		r.epoch = open[0].Number
 	}
-	for _, step := range []func(context.Context) error{r.expire, r.readdress, r.move, r.finish} {
+	for _, step := range []func(context.Context) error{r.expire, r.readdress, r.move, r.purge, r.finish} {
 		if err := step(ctx); err != nil {
 			return r.done, err
 		}
@@ -73,9 +81,11 @@ var rebuildBatch = 500
 type rebuilding struct {
 	m     *Matcher
 	adm   registry.Admission
-	from  uint64 // the epoch of the store; 0 when it is new
-	epoch uint64 // to which it goes, often the same
+	from  registry.Epoch // of the store; 0 when it is new
+	epoch uint64         // to which it goes, often the same
 	done  Rebuilt
+
+	destroyed, stripped atomic.Int64 // idxs are changed side by side
 
 	// The batch: what comes to each idx in it, and which of them were scanned.
 	coming  map[registry.Idx][]arrival
@@ -89,21 +99,21 @@ type arrival struct {
 	heir    bool // the match goes with these
 }
 
-// expire ends what the clock has ended, where it stands, so that all that is left
-// must move. It refuses if something cannot.
+// expire ends what the clock has ended, and what is lost with a compromised epoch, where it
+// stands, so that all that is left must move. It refuses if something cannot.
 func (r *rebuilding) expire(ctx context.Context) error {
 	var due []registry.Idx
 	behind := make(map[api.PartyID]int)
 	err := r.m.Store.Scan(ctx, registry.Idx{}, func(idx registry.Idx, signals []registry.Signal, _ registry.Match) error {
-		expired := false
+		ends := false
 		for _, s := range signals {
-			if r.adm.EndOf(s).Compare(r.adm.Day) <= 0 {
-				expired = true
+			if r.adm.EndOf(s).Compare(r.adm.Day) <= 0 || r.lost(s) {
+				ends = true
 			} else if _, ok := r.m.Keys.Place(s.Statement, r.epoch); !ok {
 				behind[s.Party]++
 			}
 		}
-		if expired {
+		if ends {
 			due = append(due, idx)
 		}
 		return nil
@@ -117,13 +127,51 @@ func (r *rebuilding) expire(ctx context.Context) error {
 	}
 	for batch := range slices.Chunk(due, sweepBatch) {
 		err := r.m.Store.UpdateAll(ctx, batch, func(idx registry.Idx, tx registry.Tx) error {
-			return r.m.endIn(r.adm, idx, tx)
+			c := &change{m: r.m, adm: r.adm, idx: idx, tx: tx}
+			none := func(registry.Signal) bool { return false }
+			return errors.Join(c.expire(r.adm.EndOf, none), r.destroy(c))
 		})
 		if err != nil {
 			return err
 		}
 	}
+	r.done.Destroyed = int(r.destroyed.Load())
 	return nil
+}
+
+func (r *rebuilding) lost(s registry.Signal) bool {
+	epochs := make([]uint64, len(s.Faces))
+	for i, f := range s.Faces {
+		epochs[i] = f.Epoch
+	}
+	return r.adm.Manifest.Lost(epochs)
+}
+
+// destroy ends the signals under an idx that are lost, all at once: they are not told of
+// each other. What ended them is the manifest, so it stands where an act would: in the
+// tombstone, and so in the journal.
+func (r *rebuilding) destroy(c *change) error {
+	lost := slices.DeleteFunc(slices.Clone(c.live), func(s registry.Signal) bool { return !r.lost(s) })
+	c.live = slices.DeleteFunc(c.live, r.lost)
+	for _, s := range lost {
+		if _, err := c.bury(s, r.adm.Manifest.Hash(), "signal.compromise"); err != nil {
+			return err
+		}
+	}
+	r.destroyed.Add(int64(len(lost)))
+	return c.settle()
+}
+
+// strip takes away what a signal has of compromised epochs beside the face by which it goes
+// on. Its tag there stands in what its party signed, until that is revised.
+func (r *rebuilding) strip(s *registry.Signal) {
+	for i, f := range s.Faces {
+		if r.adm.Manifest.Compromised(f.Epoch) && len(s.Sealed[i].Card) > 0 {
+			s.Sealed = slices.Clone(s.Sealed)
+			s.Sealed[i] = api.SealedFace{}
+			r.stripped.Add(1)
+		}
+	}
 }
 
 // readdress sends events after the signals of their recipients, which are about to
@@ -182,6 +230,9 @@ func (r *rebuilding) plan(idx registry.Idx, signals []registry.Signal, match reg
 	}
 	for to, group := range groups {
 		if to != idx {
+			for i := range group {
+				r.strip(&group[i])
+			}
 			r.coming[to] = append(r.coming[to], arrival{group, match, to == heir})
 		}
 	}
@@ -207,6 +258,9 @@ func (r *rebuilding) commit(ctx context.Context) error {
 					return err
 				}
 			}
+			for i := range c.live {
+				r.strip(&c.live[i])
+			}
 			for _, a := range r.coming[idx] {
 				if err := c.arrive(ctx, a); err != nil {
 					return err
@@ -225,15 +279,27 @@ func (r *rebuilding) commit(ctx context.Context) error {
 	return nil
 }
 
+// purge takes what was destroyed off the disk, if an epoch has been compromised since the
+// last rebuild.
+func (r *rebuilding) purge(ctx context.Context) error {
+	r.done.Stripped = int(r.stripped.Load())
+	for _, epoch := range compromised(r.adm.Manifest) {
+		if !slices.Contains(r.from.Purged, epoch) {
+			return r.m.Store.Purge(ctx, r.m.Now())
+		}
+	}
+	return nil
+}
+
 func (r *rebuilding) finish(ctx context.Context) error {
-	if r.epoch == r.from {
+	at := registry.Epoch{Number: r.epoch, Since: r.from.Since, Purged: compromised(r.adm.Manifest)}
+	if r.epoch != r.from.Number && r.from.Number != 0 {
+		at.Since = r.adm.Now
+	}
+	if at.Number == r.from.Number && slices.Equal(at.Purged, r.from.Purged) {
 		return nil
 	}
-	at := storedEpoch{number: r.epoch}
-	if r.from != 0 {
-		at.since = r.adm.Now
-	}
-	if err := r.m.Store.SetEpoch(ctx, at.number, at.since); err != nil {
+	if err := r.m.Store.SetEpoch(ctx, at); err != nil {
 		return err
 	}
 	r.m.epoch.Store(&at)

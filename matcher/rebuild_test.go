@@ -73,121 +73,144 @@ func written(t *testing.T, w *matchertest.World, parties int) []string {
 // kind, loses power at every sync, goes on, loses power again, and goes on: it all
 // comes to the same as a rebuild that nothing disturbed.
 func TestRow2Rebuild(t *testing.T) {
+	soak.Row(t, 2, "power lost at every sync of a rebuild", 2, func(t *testing.T, seed uint64) soak.Found {
+		return losePowerRebuilding(t, seed, false)
+	})
+}
+
+// TestRow2Compromise does so where the keys of the epoch are stolen: signals without a face
+// in the other are destroyed.
+func TestRow2Compromise(t *testing.T) {
+	soak.Row(t, 2, "power lost at every sync of the closing of a compromised epoch", 2, func(t *testing.T, seed uint64) soak.Found {
+		return losePowerRebuilding(t, seed, true)
+	})
+}
+
+func losePowerRebuilding(t *testing.T, seed uint64, stolen bool) soak.Found {
 	const parties, children = 5, 10
 	defer matcher.SetRebuildBatch(2)()
-	soak.Row(t, 2, "power lost at every sync of a rebuild", 2, func(t *testing.T, seed uint64) soak.Found {
-		cryptotest.SetGlobalRandom(t, seed)
-		rng := rand.New(rand.NewPCG(seed, 2))
-		w := matchertest.New(t, parties)
-		w.Ingest = int(seed % 2)
-		w.Store.Close()
-		disk := vfs.NewCrashableMem()
-		w.Open(disk)
-		w.OpenEpoch()
-		for child := range children {
-			var here []matchertest.Paper
-			for p := range 1 + child%parties {
-				days := 300
-				if (child+p)%6 == 5 {
-					days = 1
-				}
-				paper := w.Write(p, matchertest.Child(child), api.NewSID(), 1, func(s *api.Statement) {
-					s.Expires = registry.Today(w.Now()).AddDate(0, 0, days)
-				})
-				if _, err := w.Send(paper); err != nil {
+	cryptotest.SetGlobalRandom(t, seed)
+	rng := rand.New(rand.NewPCG(seed, 2))
+	w := matchertest.New(t, parties)
+	w.Ingest = int(seed % 2)
+	w.Store.Close()
+	disk := vfs.NewCrashableMem()
+	w.Open(disk)
+	one := w.Manifest
+	w.OpenEpoch()
+	two := w.Manifest
+	for child := range children {
+		var here []matchertest.Paper
+		for p := range 1 + child%parties {
+			days := 300
+			if (child+p)%6 == 5 {
+				days = 1
+			}
+			if stolen && (child+2*p)%3 == 0 { // as if it had come before the other epoch opened
+				w.Manifest = one
+			} else {
+				w.Manifest = two
+			}
+			paper := w.Write(p, matchertest.Child(child), api.NewSID(), 1, func(s *api.Statement) {
+				s.Expires = registry.Today(w.Now()).AddDate(0, 0, days)
+			})
+			if _, err := w.Send(paper); err != nil {
+				t.Fatal(err)
+			}
+			switch (child + 2*p) % 7 {
+			case 3:
+				w.Withdraw(paper)
+			case 4:
+				if _, err := w.Send(w.Write(p, matchertest.Child(child), paper.Statement.SID, 2)); err != nil {
 					t.Fatal(err)
 				}
-				switch (child + 2*p) % 7 {
-				case 3:
-					w.Withdraw(paper)
-				case 4:
-					if _, err := w.Send(w.Write(p, matchertest.Child(child), paper.Statement.SID, 2)); err != nil {
-						t.Fatal(err)
-					}
-				default:
-					for _, other := range here {
-						answer(t, w, paper, other, api.AnswerWillCall)
-					}
-					here = append(here, paper)
+			default:
+				for _, other := range here {
+					answer(t, w, paper, other, api.AnswerWillCall)
 				}
+				here = append(here, paper)
 			}
 		}
-		// A party has read some, and what it has read is gone.
-		_, last, err := w.Store.Events(t.Context(), matchertest.Party(0), 0, 5)
+	}
+	// A party has read some, and what it has read is gone.
+	_, last, err := w.Store.Events(t.Context(), matchertest.Party(0), 0, 5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Store.Acknowledge(matchertest.Party(0), last)
+	if _, err := w.Sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.Advance(48 * time.Hour) // some have expired, and nobody has swept
+	if w.Manifest = two; stolen {
+		w.CompromiseEpoch()
+	} else {
+		w.CloseEpoch()
+	}
+	if err := w.Store.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	before := disk.CrashClone(vfs.CrashCloneCfg{})
+	pictures := rebuiltOn(t, w, disk, rng)
+	want := written(t, w, parties)
+	if len(pictures) < 15 || len(want) < 50 {
+		t.Fatalf("%d pictures, %d lines", len(pictures), len(want))
+	}
+	w.Store.Close()
+	half, tried := 0, 0
+	for i, picture := range append(pictures, before) {
+		if soak.Race && i%8 > 0 { // all of them without it
+			continue
+		}
+		tried++
+		w.Open(picture)
+		at, err := w.Store.Epoch(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
-		w.Store.Acknowledge(matchertest.Party(0), last)
-		if _, err := w.Sweep(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		w.Advance(48 * time.Hour) // some have expired, and nobody has swept
-		w.CloseEpoch()
-		if err := w.Store.Close(); err != nil {
-			t.Fatal(err)
-		}
-
-		before := disk.CrashClone(vfs.CrashCloneCfg{})
-		pictures := rebuiltOn(t, w, disk, rng)
-		want := written(t, w, parties)
-		if len(pictures) < 15 || len(want) < 50 {
-			t.Fatalf("%d pictures, %d lines", len(pictures), len(want))
+		_, found := checked(t, w)
+		switch ready := w.Ready(t.Context()); {
+		case ready == nil && (at.Number != 2 || len(found) > 0):
+			t.Errorf("picture %d: half of a store would be served: %q", i, found)
+		case ready != nil && !errors.Is(ready, matcher.ErrOtherEpoch) && !errors.Is(ready, matcher.ErrCompromised):
+			t.Error(ready)
+		case ready != nil && len(found) > 0:
+			half++
 		}
 		w.Store.Close()
-		half, tried := 0, 0
-		for i, picture := range append(pictures, before) {
-			if soak.Race && i%8 > 0 { // all of them without it
-				continue
-			}
-			tried++
-			w.Open(picture)
-			epoch, _, err := w.Store.Epoch(t.Context())
-			if err != nil {
-				t.Fatal(err)
-			}
-			_, found := checked(t, w)
-			switch ready := w.Ready(t.Context()); {
-			case ready == nil && (epoch != 2 || len(found) > 0):
-				t.Errorf("picture %d: half of a store would be served: %q", i, found)
-			case ready != nil && !errors.Is(ready, matcher.ErrOtherEpoch):
-				t.Error(ready)
-			case ready != nil && len(found) > 0:
-				half++
-			}
-			w.Store.Close()
-			again := rebuiltOn(t, w, picture, rng)
-			w.Store.Close()
-			w.Open(again[rng.IntN(len(again))])
-			if _, err := w.Rebuild(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			if got := written(t, w, parties); !slices.Equal(got, want) {
-				t.Errorf("picture %d: %d lines, want %d", i, len(got), len(want))
-				for _, line := range got {
-					if !slices.Contains(want, line) {
-						t.Log("+ ", line)
-					}
-				}
-				for _, line := range want {
-					if !slices.Contains(got, line) {
-						t.Log("- ", line)
-					}
+		again := rebuiltOn(t, w, picture, rng)
+		w.Store.Close()
+		w.Open(again[rng.IntN(len(again))])
+		if _, err := w.Rebuild(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := written(t, w, parties); !slices.Equal(got, want) {
+			t.Errorf("picture %d: %d lines, want %d", i, len(got), len(want))
+			for _, line := range got {
+				if !slices.Contains(want, line) {
+					t.Log("+ ", line)
 				}
 			}
-			if _, found := checked(t, w); len(found) > 0 {
-				t.Errorf("picture %d: %q", i, found)
-			}
-			w.Store.Close()
-			if t.Failed() {
-				break
+			for _, line := range want {
+				if !slices.Contains(got, line) {
+					t.Log("- ", line)
+				}
 			}
 		}
-		if half == 0 && !soak.Race {
-			t.Error("no picture shows a store that is half moved")
+		if _, found := checked(t, w); len(found) > 0 {
+			t.Errorf("picture %d: %q", i, found)
 		}
-		w.Open(vfs.NewMem()) // for the cleanup to close
-		return soak.Found{"power losses": 2 * tried, "half moved": half}
-	})
+		w.Store.Close()
+		if t.Failed() {
+			break
+		}
+	}
+	if half == 0 && !soak.Race {
+		t.Error("no picture shows a store that is half moved")
+	}
+	w.Open(vfs.NewMem()) // for the cleanup to close
+	return soak.Found{"power losses": 2 * tried, "half moved": half}
 }
 
 // TestRebuildKeepsTheMatch says what parties see of a switch: nothing.

@@ -286,7 +286,7 @@ func (c *change) replayEarlier(s registry.Signal, e registry.Ended) error {
 // hold it. There is nothing to be read with such an event when it is delivered, so it
 // stands under no idx.
 func (m *Matcher) tellLeft(ctx context.Context, adm registry.Admission, ended []registry.Ended) (told int, err error) {
-	epoch, _, err := m.Store.Epoch(ctx)
+	at, err := m.Store.Epoch(ctx)
 	if err != nil {
 		return 0, err
 	}
@@ -305,7 +305,7 @@ func (m *Matcher) tellLeft(ctx context.Context, adm registry.Admission, ended []
 					continue
 				}
 				told++
-				event := registry.Event{ID: id, Kind: api.EventLeft, Match: e.Match, Epoch: epoch, Recipient: to, Other: e.Member}
+				event := registry.Event{ID: id, Kind: api.EventLeft, Match: e.Match, Epoch: at.Number, Recipient: to, Other: e.Member}
 				if err := tx.Emit(event, adm.Day.AddDate(rememberYears, 0, 0)); err != nil {
 					return err
 				}

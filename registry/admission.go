@@ -93,8 +93,10 @@ func (a Admission) statement(s api.Statement, sub api.Submission) error {
 func (a Admission) epochs(s api.Statement, again bool) bool {
 	open := a.Manifest.Open()
 	if len(open) > 0 && again {
-		known := func(f api.Face) bool {
-			return slices.ContainsFunc(a.Manifest.Epochs, func(e manifest.Epoch) bool { return e.Number == f.Epoch })
+		known := func(f api.Face) bool { // and safe to have again
+			return slices.ContainsFunc(a.Manifest.Epochs, func(e manifest.Epoch) bool {
+				return e.Number == f.Epoch && e.State != manifest.EpochCompromised
+			})
 		}
 		matches := func(f api.Face) bool { return f.Epoch == open[0].Number }
 		return slices.ContainsFunc(s.Faces, matches) && !slices.ContainsFunc(s.Faces, func(f api.Face) bool { return !known(f) })

@@ -189,6 +189,13 @@ type Event struct {
 	Rev       uint64 // the other's revision that caused the event, or the number of its answer or offer
 }
 
+// An Epoch is what the idxs of a store are of.
+type Epoch struct {
+	Number uint64
+	Since  time.Time // when the store moved to it; zero for its first
+	Purged []uint64  // compromised epochs of which it holds no card and no lone signal any more
+}
+
 // Counts are what the registry took of a party on a UTC day: signals, new or revised,
 // and acts other than withdrawals.
 type Counts struct {

@@ -74,6 +74,10 @@ type Store interface {
 	// tells that there may be more.
 	Trim(ctx context.Context, today encoding.Date, max int) (more bool, err error)
 
+	// Purge takes all that has been deleted off the disk, now: as Scrub does in a week. Nothing
+	// else may use the store meanwhile.
+	Purge(ctx context.Context, now time.Time) error
+
 	// Scrub sees to it that what is deleted leaves the disk within a week, as long as it
 	// is called every few minutes: it rewrites a part of what is stored if that is due by
 	// now, and tells whether it did. Scrubbed is since when no part has been left.
@@ -131,10 +135,10 @@ type Store interface {
 	// calling it again. Nothing else may use the store meanwhile.
 	Readdress(ctx context.Context, fn func(Event) (Event, error)) (int, error)
 
-	// Epoch is the epoch that idxs are of, and since when, as SetEpoch last said; zero
-	// in a new store. What SetEpoch says is durable when it returns.
-	Epoch(ctx context.Context) (epoch uint64, since time.Time, err error)
-	SetEpoch(ctx context.Context, epoch uint64, since time.Time) error
+	// Epoch is what SetEpoch last said; zero in a new store. What SetEpoch says is durable
+	// when it returns.
+	Epoch(ctx context.Context) (Epoch, error)
+	SetEpoch(ctx context.Context, at Epoch) error
 
 	// Day is the highest day that the registry has seen, as SetDay last said; zero in a new
 	// store. What SetDay says is durable when it returns.

@@ -227,7 +227,7 @@ func (s *Server) health(ctx context.Context) (h edge.Health) {
 	clock, fault := s.Matcher.Clock(ctx)
 	now := clock.Now
 	switch err := s.Matcher.Ready(ctx); {
-	case errors.Is(err, matcher.ErrOtherEpoch):
+	case errors.Is(err, matcher.ErrOtherEpoch), errors.Is(err, matcher.ErrCompromised):
 		h.Add("epoch", edge.PartOther, edge.HealthFault)
 	case err != nil:
 		h.Add("epoch", edge.PartFault, edge.HealthFault)

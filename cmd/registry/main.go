@@ -41,6 +41,9 @@ var usage = `registry: the blind signal registry of Seinhuis
       signals moved, events readdressed. Where live signals of a party cannot move it
       changes nothing, prints under "behind" how many, and the exit status is not 0.
       So before governance closes an epoch, see that check prints "behind":0.
+      When an epoch is compromised it destroys the signals that have no face in the
+      oldest open one, and what the others have of it, and takes that off the disk; it
+      prints how many under "destroyed" and "stripped".
   registry backup -config FILE -to FOLDER
       Copies the database of a registry that serves, or of one that is stopped, to a
       new folder: whole as it was at one moment, verifiable, and without its keys.

@@ -298,6 +298,18 @@ func TestSwitchOfTheEpoch(t *testing.T) {
 		!strings.Contains(complaints, "must stay open") || strings.Count(complaints, "\n") != 1 {
 		t.Errorf("rebuild of what cannot move printed %q and %q, %v", out, complaints, err)
 	}
+	// Unless it is not too early but too late: the keys are stolen.
+	o.epochs(manifest.EpochCompromised, manifest.EpochOpen)
+	if _, complaints, err := o.run("serve"); !refused(err) || !strings.Contains(complaints, "stolen") || !strings.Contains(complaints, "registry rebuild") {
+		t.Errorf("serve with what is compromised printed %q, %v", complaints, err)
+	}
+	for _, want := range []string{`{"visited":1,"moved":2,"readdressed":2,"destroyed":1,"stripped":2}`, `{"visited":1,"moved":0,"readdressed":0}`} {
+		if out, complaints, err := o.run("rebuild"); err != nil || out != want+"\n" {
+			t.Errorf("rebuild printed %q, want %q (%v: %s)", out, want, err, complaints)
+		}
+	}
+	checks(`{"signals":2,"matches":1,"pairs":1,"answers":0,"behind":0,"differences":0,"tagged":2}`)
+	serves(http.StatusOK, "ok").stop()
 	*o.w.Manifest, o.folder = before, main
 
 	o.inside(func(m *matcher.Matcher) { o.withdraw(m, 2, lone) })

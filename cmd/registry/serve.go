@@ -29,6 +29,8 @@ const errOtherKey = logging.Error("the manifest names another TLS key than that 
 
 var errOtherEpoch = errors.New("the stored signals match on another epoch than the manifest's oldest open one, or are half moved to it; run registry rebuild")
 
+var errCompromised = errors.New("the manifest says that the keys of an epoch are stolen, and something of that epoch is still here; run registry rebuild, which destroys it (docs/ceremony.md)")
+
 func serve(ctx context.Context, args []string, _, stderr io.Writer) error {
 	fs := program.Flags("serve", stderr)
 	path := fs.String("config", "", "")
@@ -65,7 +67,9 @@ func (c *config) serve(ctx context.Context, m *matcher.Matcher, trust *manifest.
 	if err := errors.Join(c.readLog(), self()); err != nil {
 		return err
 	}
-	if err := m.Ready(ctx); errors.Is(err, matcher.ErrOtherEpoch) {
+	if err := m.Ready(ctx); errors.Is(err, matcher.ErrCompromised) {
+		return errCompromised
+	} else if errors.Is(err, matcher.ErrOtherEpoch) {
 		return errOtherEpoch
 	} else if err != nil {
 		return err

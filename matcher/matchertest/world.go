@@ -210,6 +210,13 @@ func (w *World) CloseEpoch() {
 	w.setEpochs(epochs)
 }
 
+// CompromiseEpoch has the keys of the oldest open epoch stolen.
+func (w *World) CompromiseEpoch() {
+	epochs := slices.Clone(w.Manifest.Epochs)
+	epochs[w.oldest()-1].State = manifest.EpochCompromised
+	w.setEpochs(epochs)
+}
+
 func (w *World) setEpochs(epochs []manifest.Epoch) {
 	next := *w.Manifest
 	next.Epochs = epochs

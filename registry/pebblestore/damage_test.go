@@ -250,7 +250,7 @@ func TestVerifyFindsARowThatIsDamaged(t *testing.T) {
 				tx.EndSignal(gone, registry.Tombstone{Rev: 1, Until: day}),
 				tx.PutMatch(registry.Match{ID: api.NewMatchID(), Members: []registry.Member{{Party: party(1)}, {Party: party(2)}}}))
 		})
-		if err := errors.Join(s.SetJournaled(registry.Journaled{}), s.Reincarnate(time.Time{}, time.Time{}), s.SetEpoch(t.Context(), 1, day.In(time.UTC)), s.KeepCounts(t.Context(), day, []registry.Counts{{Party: party(1), Signals: 1}})); err != nil {
+		if err := errors.Join(s.SetJournaled(registry.Journaled{}), s.Reincarnate(time.Time{}, time.Time{}), s.SetEpoch(t.Context(), registry.Epoch{Number: 1, Since: day.In(time.UTC)}), s.KeepCounts(t.Context(), day, []registry.Counts{{Party: party(1), Signals: 1}})); err != nil {
 			t.Fatal(err)
 		}
 		return s

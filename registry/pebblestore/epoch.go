@@ -14,27 +14,36 @@ import (
 )
 
 // Epoch implements registry.Store.
-func (s *Store) Epoch(context.Context) (uint64, time.Time, error) {
+func (s *Store) Epoch(context.Context) (at registry.Epoch, err error) {
 	value, closer, err := s.db.Get(epochKey)
 	if errors.Is(err, pebble.ErrNotFound) {
-		return 0, time.Time{}, nil
+		return at, nil
 	}
 	if err != nil {
-		return 0, time.Time{}, err
+		return at, err
 	}
 	defer closer.Close()
-	if len(value) != 16 {
-		return 0, time.Time{}, registry.ErrCorrupt
+	if len(value) < 16 || len(value)%8 != 0 {
+		return at, registry.ErrCorrupt
 	}
-	return binary.BigEndian.Uint64(value), time.Unix(int64(binary.BigEndian.Uint64(value[8:])), 0).UTC(), nil
+	at.Number = binary.BigEndian.Uint64(value)
+	at.Since = time.Unix(int64(binary.BigEndian.Uint64(value[8:])), 0).UTC()
+	for rest := value[16:]; len(rest) > 0; rest = rest[8:] {
+		at.Purged = append(at.Purged, binary.BigEndian.Uint64(rest))
+	}
+	return at, nil
 }
 
 // SetEpoch implements registry.Store.
-func (s *Store) SetEpoch(_ context.Context, epoch uint64, since time.Time) error {
-	value := binary.BigEndian.AppendUint64(nil, epoch)
+func (s *Store) SetEpoch(_ context.Context, at registry.Epoch) error {
+	value := binary.BigEndian.AppendUint64(nil, at.Number)
+	value = binary.BigEndian.AppendUint64(value, uint64(at.Since.Unix()))
+	for _, epoch := range at.Purged {
+		value = binary.BigEndian.AppendUint64(value, epoch)
+	}
 	batch := s.db.NewBatch()
 	defer batch.Close()
-	return errors.Join(batch.Set(epochKey, binary.BigEndian.AppendUint64(value, uint64(since.Unix())), nil), s.keep(batch))
+	return errors.Join(batch.Set(epochKey, value, nil), s.keep(batch))
 }
 
 // readdressBatch is how many bytes of events become durable at once.

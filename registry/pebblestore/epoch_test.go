@@ -4,6 +4,7 @@ package pebblestore_test
 
 import (
 	"errors"
+	"reflect"
 	"testing"
 	"time"
 
@@ -17,17 +18,17 @@ import (
 func TestEpochIsKept(t *testing.T) {
 	fs, keys := vfs.NewCrashableMem(), newKeys(t)
 	s := open(t, fs, keys)
-	if epoch, since, err := s.Epoch(t.Context()); epoch != 0 || !since.IsZero() || err != nil {
-		t.Errorf("a new store is of epoch %d since %v (%v)", epoch, since, err)
+	if at, err := s.Epoch(t.Context()); !reflect.DeepEqual(at, registry.Epoch{}) || err != nil {
+		t.Errorf("a new store is of epoch %v (%v)", at, err)
 	}
-	at := time.Date(2026, 3, 10, 12, 0, 0, 0, time.UTC)
-	for epoch, since := range map[uint64]time.Time{1: {}, 7: at} {
-		if err := s.SetEpoch(t.Context(), epoch, since); err != nil {
+	since := time.Date(2026, 3, 10, 12, 0, 0, 0, time.UTC)
+	for _, want := range []registry.Epoch{{Number: 1}, {Number: 7, Since: since}, {Number: 8, Since: since, Purged: []uint64{3, 7}}} {
+		if err := s.SetEpoch(t.Context(), want); err != nil {
 			t.Fatal(err)
 		}
 		after := open(t, fs.CrashClone(vfs.CrashCloneCfg{}), keys)
-		if got, when, err := after.Epoch(t.Context()); got != epoch || !when.Equal(since) || err != nil {
-			t.Errorf("after a loss of power the epoch is %d since %v, want %d since %v (%v)", got, when, epoch, since, err)
+		if got, err := after.Epoch(t.Context()); !reflect.DeepEqual(got, want) || err != nil {
+			t.Errorf("after a loss of power the epoch is %v, want %v (%v)", got, want, err)
 		}
 		after.Close()
 	}

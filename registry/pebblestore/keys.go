@@ -39,7 +39,7 @@ import (
 //	n number(8)                        empty: of a durable commit, one of the last
 //	d                                  the highest day(4) that was seen
 //	c slice(2)                         when the slice was last rewritten(8), not sealed
-//	j                                  epoch(8) of the idxs, since(8) in Unix seconds, not sealed
+//	j                                  epoch(8) of the idxs, since(8) in Unix seconds, purged epochs(8), not sealed
 //	J                                  journal id(16), groups(8) that are committed, not sealed
 //	R                                  the store's restores
 const (

@@ -109,6 +109,24 @@ func (s *Store) Scrub(ctx context.Context, now time.Time) (bool, error) {
 	return true, nil
 }
 
+// Purge implements registry.Store.
+func (s *Store) Purge(ctx context.Context, now time.Time) error {
+	if err := s.db.Compact(ctx, []byte{0}, []byte{0xff}, false); err != nil {
+		return err
+	}
+	batch := s.db.NewBatch()
+	defer batch.Close()
+	mark := binary.BigEndian.AppendUint64(nil, uint64(now.Unix()))
+	var err error
+	for _, slice := range allSlices {
+		err = errors.Join(err, batch.Set(scrubKey(slice), mark, nil))
+	}
+	s.scrub.mu.Lock()
+	defer s.scrub.mu.Unlock()
+	s.scrub.marks = nil
+	return errors.Join(err, s.keep(batch))
+}
+
 // doneBy is when a slice was last done; zero if that is yet to come by the clock, which
 // was wrong then.
 func (s *Store) doneBy(slice int, now time.Time) time.Time {

@@ -57,6 +57,20 @@ func scrub(t *testing.T, s *pebblestore.Store, from time.Time, d time.Duration) 
 // What is destroyed is in no file of the store after a week: not the row of a signal,
 // of a match, of an event that was fetched, of a leaf, nor the log through which it came.
 func TestWhatIsDestroyedLeavesTheDisk(t *testing.T) {
+	leavesTheDisk(t, func(s *pebblestore.Store, from time.Time) { scrub(t, s, from, 7*24*time.Hour) })
+}
+
+// Or at once, when that is asked.
+func TestPurge(t *testing.T) {
+	leavesTheDisk(t, func(s *pebblestore.Store, from time.Time) {
+		if err := s.Purge(t.Context(), from.AddDate(0, 0, 7)); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func leavesTheDisk(t *testing.T, leave func(s *pebblestore.Store, from time.Time)) {
+	t.Helper()
 	const signals = 400
 	disk, keys := vfs.NewMem(), newKeys(t)
 	s := open(t, disk, keys)
@@ -141,7 +155,7 @@ func TestWhatIsDestroyedLeavesTheDisk(t *testing.T) {
 	}
 
 	destroyed := now.AddDate(0, 0, 7)
-	scrub(t, s, destroyed, 7*24*time.Hour)
+	leave(s, destroyed)
 	if since, err := s.Scrubbed(t.Context(), destroyed.AddDate(0, 0, 7)); err != nil || since.Before(destroyed) {
 		t.Errorf("nothing was left since %s (%v)", since, err)
 	}
@@ -152,7 +166,7 @@ func TestWhatIsDestroyedLeavesTheDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	if n := found(); n > 0 {
-		t.Errorf("%d of %d destroyed rows are in the files after a week", n, len(secret))
+		t.Errorf("%d of %d destroyed rows are in the files", n, len(secret))
 	}
 }
 

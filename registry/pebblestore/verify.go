@@ -86,6 +86,7 @@ type layout struct {
 	table string
 	row   func() encoding.BinaryUnmarshaler // nil where nothing is sealed
 	value int                               // length, where nothing is sealed
+	step  int                               // by which that may be longer, again and again
 }
 
 var (
@@ -105,7 +106,7 @@ var (
 		prefixDay:       {key: 1, table: tableDay, row: func() encoding.BinaryUnmarshaler { return new(seenDay) }},
 		prefixMeta:      {key: 1, table: "incarnation", value: 16},
 		prefixJournaled: {key: 1, table: "journal", value: 16 + 8},
-		prefixEpoch:     {key: 1, table: "epoch", value: 16},
+		prefixEpoch:     {key: 1, table: "epoch", value: 16, step: 8},
 	}
 	matchLayout  = layout{key: idxPrefixLen + 1, table: tableMatch, row: func() encoding.BinaryUnmarshaler { return new(registry.Match) }}
 	signalLayout = layout{key: idxPrefixLen + 1 + 16, table: tableSignal, row: func() encoding.BinaryUnmarshaler { return new(registry.Signal) }}
@@ -146,7 +147,8 @@ func (s *Store) verifyRow(r pebble.Reader, key, value []byte) error {
 		return fmt.Errorf("%w: a key is of no table", registry.ErrCorrupt)
 	}
 	if l.row == nil {
-		if l.value != anyLength && len(value) != l.value {
+		fits := len(value) == l.value || l.step > 0 && len(value) > l.value && len(value)%l.step == 0
+		if l.value != anyLength && !fits {
 			return fmt.Errorf("%w: table %s", registry.ErrCorrupt, l.table)
 		}
 		return nil
