@@ -286,7 +286,7 @@ func TestSwitchOfTheEpoch(t *testing.T) {
 	if err := os.CopyFS(o.folder, os.DirFS(main)); err != nil {
 		t.Fatal(err)
 	}
-	for _, private := range []string{"registry.keys", "receipt.pem", "tls.pem"} { // CopyFS lets the umask decide
+	for _, private := range []string{"registry.keys", "receipt.pem", "log.key", "tls.pem"} { // CopyFS lets the umask decide
 		if err := os.Chmod(filepath.Join(o.folder, "keys", private), 0o600); err != nil {
 			t.Fatal(err)
 		}
