@@ -74,6 +74,16 @@ func (m Match) Present() (n int) {
 	return n
 }
 
+// told finds whom a message is about. A party chooses its sid: it can be another's.
+func (m *Match) told(of Other) *Member {
+	for i := range m.Others {
+		if m.Others[i].Party == of.Party && m.Others[i].SID == of.SID {
+			return &m.Others[i]
+		}
+	}
+	return nil
+}
+
 // member finds the party that has a signal in the match.
 func (m *Match) member(sid api.SID) *Member {
 	for i := range m.Others {
@@ -135,7 +145,7 @@ func (p *Party) rename(b *batch, m *Match, name api.MatchID) {
 
 // hear changes a match by a message.
 func (m *Match) hear(msg Message) {
-	other := m.member(msg.Other.SID)
+	other := m.told(msg.Other)
 	switch msg.Kind {
 	case api.EventJoined, api.EventCard:
 		if msg.Other.Card.IsZero() { // it has left since

@@ -329,7 +329,7 @@ func (p *Party) retold(b *batch, msg *Message, before bool) (bool, error) {
 	}
 	var other *Member
 	if m != nil {
-		other = m.member(msg.Other.SID)
+		other = m.told(msg.Other)
 	}
 	if other == nil {
 		if msg.Kind == api.EventLeft && !before {
@@ -337,6 +337,9 @@ func (p *Party) retold(b *batch, msg *Message, before bool) (bool, error) {
 			return !toldOf, err
 		}
 		return before, nil
+	}
+	if msg.Rev < other.Rev && !msg.Other.Card.IsZero() { // an earlier card than was shown: it has gone and come, so they say
+		msg.Other, msg.Rev = other.Other, other.Rev
 	}
 	if msg.Kind == api.EventLeft && before && other.Present && other.Doubt.IsZero() {
 		// It was taken for gone, or had left, and came back meanwhile; but not where our own
@@ -381,7 +384,7 @@ func (p *Party) retold(b *batch, msg *Message, before bool) (bool, error) {
 func (p *Party) wasToldOf(v view, msg Message) (told bool, err error) {
 	err = scan(v, p.key.messagesOn(msg.SID), nil, false, func(key []byte, _ struct{}) (bool, error) {
 		earlier, err := get[Message](v, p.key.message(binary.BigEndian.Uint64(key[len(key)-8:])))
-		told = err == nil && earlier.Other.SID == msg.Other.SID
+		told = err == nil && earlier.Other.Party == msg.Other.Party && earlier.Other.SID == msg.Other.SID
 		return !told, err
 	})
 	return told, err

@@ -24,8 +24,10 @@ import (
 // they cosign by the machine's clock, the world's is that, some minutes behind.
 func NewLogged(t testing.TB, parties int) *World {
 	t.Helper()
-	return newWorld(t, parties, time.Now().UTC().Truncate(time.Second).Add(-5*time.Minute), true)
+	return newWorld(t, parties, now(), true, "")
 }
+
+func now() time.Time { return time.Now().UTC().Truncate(time.Second).Add(-5 * time.Minute) }
 
 // Sequence gives the leaves that wait their numbers, and publishes the log.
 func (w *World) Sequence() {

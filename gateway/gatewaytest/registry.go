@@ -24,6 +24,7 @@ import (
 // that come in between wait.
 type registryRun struct {
 	fs      vfs.FS
+	root    string // of all its folders: empty in memory
 	keys    registry.Keys
 	receipt ed25519.PrivateKey
 	journal *journal.Journal
@@ -43,9 +44,17 @@ const (
 	journalFolder = "journal"
 )
 
+// in is the path of one of the registry's folders.
+func (r *registryRun) in(name string) string { return r.fs.PathJoin(r.root, name) }
+
 func (w *World) startRegistry(receipt ed25519.PrivateKey) {
 	r := &w.registry
-	r.fs, r.receipt = vfs.NewMem(), receipt
+	r.receipt = receipt
+	if r.root == "" {
+		r.fs = vfs.NewMem()
+	} else {
+		r.fs = vfs.Default
+	}
 	var err error
 	r.keys, err = registry.ParseKeys(registry.NewKeyFile())
 	w.must(err)
@@ -65,10 +74,10 @@ func (w *World) openRegistry() {
 	r := &w.registry
 	var err error
 	if r.journal == nil {
-		r.journal, err = journal.Open(r.fs, journalFolder, r.keys.Rows, w.Now)
+		r.journal, err = journal.Open(r.fs, r.in(journalFolder), r.keys.Rows, w.Now)
 		w.must(err)
 	}
-	store, err := pebblestore.Open(storeFolder, r.keys, pebblestore.Options{FS: r.fs, Logger: quiet{}, Journal: r.journal})
+	store, err := pebblestore.Open(r.in(storeFolder), r.keys, pebblestore.Options{FS: r.fs, Logger: quiet{}, Journal: r.journal})
 	w.must(err)
 	w.Matcher = w.matcher()
 	w.Matcher.Store = store
@@ -101,7 +110,7 @@ func (w *World) Backup(name string) {
 	r := &w.registry
 	r.up.RLock()
 	defer r.up.RUnlock()
-	_, err := backup.Make(r.fs, w.Matcher.Store.(*pebblestore.Store), r.keys, name, nil, w.Now())
+	_, err := backup.Make(r.fs, w.Matcher.Store.(*pebblestore.Store), r.keys, r.in(name), nil, w.Now())
 	w.must(err)
 }
 
@@ -115,12 +124,12 @@ func (w *World) Restore(name string) (done matcher.Replayed) {
 	w.must(w.Matcher.Store.Close())
 	w.must(r.journal.Close())
 	r.journal = nil
-	w.must(r.fs.RemoveAll(storeFolder))
-	kept, err := journal.Open(r.fs, journalFolder, r.keys.Rows, w.Now)
+	w.must(r.fs.RemoveAll(r.in(storeFolder)))
+	kept, err := journal.Open(r.fs, r.in(journalFolder), r.keys.Rows, w.Now)
 	w.must(err)
 	m := w.matcher()
-	_, err = backup.Restore(context.Background(), name, backup.Target{
-		FS: r.fs, Store: storeFolder, Keys: r.keys, Journal: kept, Now: w.Now, Options: pebblestore.Options{Logger: quiet{}},
+	_, err = backup.Restore(context.Background(), r.in(name), backup.Target{
+		FS: r.fs, Store: r.in(storeFolder), Keys: r.keys, Journal: kept, Now: w.Now, Options: pebblestore.Options{Logger: quiet{}},
 		Replay: func(ctx context.Context, store registry.Store, ended []registry.Ended) (err error) {
 			m.Store = store
 			done, err = m.Replay(ctx, ended)

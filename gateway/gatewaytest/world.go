@@ -32,7 +32,6 @@ import (
 
 	"github.com/seinhuis/seinhuis/api"
 	"github.com/seinhuis/seinhuis/api/edge"
-	"github.com/seinhuis/seinhuis/api/evaluation"
 	"github.com/seinhuis/seinhuis/crypto/encoding"
 	"github.com/seinhuis/seinhuis/crypto/oprf"
 	"github.com/seinhuis/seinhuis/evaluator"
@@ -63,13 +62,11 @@ type World struct {
 	Log      *Log                  // of all gateways
 	Change   func(*gateway.Config) // what a test wants otherwise
 
-	operations []http.Handler // of evaluators
-
-	t       testing.TB
-	folder  string
-	engines []*evaluator.Evaluator
-	shares  [Evaluators][]evaluator.Share
-	secrets map[evaluator.Key][]byte // the keys undivided, to share them anew
+	t          testing.TB
+	folder     string
+	evaluators [Evaluators]*evaluatorRun
+	shares     [Evaluators][]evaluator.Share
+	secrets    map[evaluator.Key][]byte // the keys undivided, to share them anew
 
 	registry registryRun
 
@@ -212,16 +209,17 @@ func (r *recorder) Write(b []byte) (int, error) { return r.body.Write(b) }
 // New makes a world of so many parties, named by Party.
 func New(t testing.TB, parties int) *World {
 	t.Helper()
-	return newWorld(t, parties, manifesttest.Now, false)
+	return newWorld(t, parties, manifesttest.Now, false, "")
 }
 
-func newWorld(t testing.TB, parties int, clock time.Time, logged bool) *World {
+func newWorld(t testing.TB, parties int, clock time.Time, logged bool, disk string) *World {
 	t.Helper()
 	w := &World{
 		World: manifesttest.New(t, Threshold, Evaluators), Registry: new(Fault), Log: new(Log),
 		t: t, folder: t.TempDir(), secrets: map[evaluator.Key][]byte{}, clock: clock,
 	}
-	if w.registry.logged = logged; !logged {
+	w.registry.logged, w.registry.root = logged, disk
+	if !logged {
 		w.Manifest.Registry.Log = ""
 	}
 	for _, cohort := range Cohorts {
@@ -302,8 +300,8 @@ func (w *World) Publish() {
 	slices.SortFunc(w.Directory.Parties, func(a, b manifest.Party) int { return strings.Compare(string(a.ID), string(b.ID)) })
 	notes := [2][]byte{w.SignedManifest(w.t), w.SignedDirectory(w.t)}
 	m, d := parsed(w.t, notes)
-	for i, e := range w.engines {
-		w.must(e.Load(m, i+1, w.shares[i]))
+	for i, e := range w.evaluators {
+		w.must(e.engine.Load(m, i+1, w.shares[i]))
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -360,31 +358,16 @@ func (w *World) Advance(d time.Duration) {
 	w.must(err)
 }
 
-func (w *World) startEvaluator(i int) {
-	w.Faults[i] = new(Fault)
-	budgets, err := evaluator.OpenBudgets(w.t.TempDir(), evaluator.BudgetOptions{Logger: quiet{}})
-	w.must(err)
-	w.t.Cleanup(func() { budgets.Close() })
-	engine, err := evaluator.New(budgets, w.Now, w.Manifest, i+1, w.shares[i])
-	w.must(err)
-	w.engines = append(w.engines, engine)
-	server := evaluation.New(engine, func() *manifest.Directory { _, d := w.trust(); return d }, w.Now, w.Log.Logger())
-	server.Witness, err = evaluator.OpenWitness(budgets, w.Witnesses[i], filepath.Join(w.t.TempDir(), "witness.key"))
-	w.must(err)
-	w.operations = append(w.operations, server.Operations())
-	e := &w.Manifest.Evaluators[i]
-	if w.registry.logged {
-		server.Witness = w.openWitness(budgets, i)
-	}
-	e.URL, e.TLS, _ = w.listen(e.Name, w.Faults[i].wrap(server.Evaluation(), "proof"), server.Known)
-}
-
 // Measured is what registry and evaluators tell at /metrics.
 func (w *World) Measured() string {
 	var text strings.Builder
 	w.registry.up.RLock()
 	defer w.registry.up.RUnlock()
-	for _, of := range append(w.operations[:len(w.operations):len(w.operations)], w.registry.server.Operations()) {
+	all := []http.Handler{w.registry.server.Operations()}
+	for _, e := range w.evaluators {
+		all = append(all, e.server.Load().Operations())
+	}
+	for _, of := range all {
 		got := httptest.NewRecorder()
 		of.ServeHTTP(got, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 		text.Write(got.Body.Bytes())
@@ -570,6 +553,3 @@ func (h *House) Of(i int) *gateway.Party {
 	}
 	return p
 }
-
-// Engine is what evaluator i evaluates with.
-func (w *World) Engine(i int) *evaluator.Evaluator { return w.engines[i] }
