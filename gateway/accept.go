@@ -45,6 +45,8 @@ type Terms struct {
 	TermDays  int    // zero: the policy's
 	Key       string // idempotency key; empty is none
 
+	TakesOver api.SID // the signal of another party, given to us, whose place it takes; zero for none
+
 	by *Access // who asks; nil is the gateway itself
 }
 
@@ -131,6 +133,9 @@ func (p *Party) check(t *Terms) (faults []Fault) {
 	}
 	if t.TermDays < 0 || t.TermDays > maxTermDays {
 		faults = append(faults, Fault{FieldTerm, CodeForm})
+	}
+	if f, ok := p.offered(t.TakesOver); !ok {
+		faults = append(faults, f)
 	}
 	if t.Card.IsZero() {
 		t.Card = p.card
@@ -319,7 +324,7 @@ func (p *Party) register(b *batch, now time.Time, id identity.Identity, t Terms,
 	reg.Job = reg.ID
 	job := Job{
 		ID: reg.ID, Kind: JobSignal, Created: reg.Created, Registration: reg.ID, Import: from.Import, Report: from.Report, Card: t.Card,
-		TermDays: t.TermDays, Identity: secret, Cohort: id.Cohort(), User: p.pseudonym(t.by, t.Owner),
+		TermDays: t.TermDays, Identity: secret, Cohort: id.Cohort(), TakesOver: t.TakesOver, User: p.pseudonym(t.by, t.Owner),
 	}
 	b.put(p.key.registration(reg.ID), reg)
 	b.put(p.ownerRow(reg.Owner, reg.ID), struct{}{})
@@ -522,6 +527,9 @@ func (p *Party) once(use string, t Terms, subjects ...Subject) (once, error) {
 	for _, s := range subjects {
 		trace := index.of("subject", p.key, strings.Join([]string{s.Kind, s.Number, s.BirthDate}, "\x00"))
 		request = append(request, hex.EncodeToString(trace[:2]))
+	}
+	if !t.TakesOver.IsZero() {
+		request = append(request, t.TakesOver.String())
 	}
 	o := once{
 		key:         p.key.replay(index.of("key", p.key, t.by.scope()+t.Key)),

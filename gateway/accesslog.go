@@ -28,24 +28,28 @@ const (
 	LogCodeRead        LogEvent = "codeGelezen"
 	LogMatchRead       LogEvent = "matchGelezen" // who is in it; cards and codes have events of their own
 	LogAnswered        LogEvent = "matchBeantwoord"
-	LogImport          LogEvent = "importAangeleverd"
-	LogOwnerAdded      LogEvent = "eigenaarToegevoegd"
-	LogOwnerReplaced   LogEvent = "signaalOvergedragen"
-	LogTransfer        LogEvent = "overdrachtBegonnen"
-	LogUserMade        LogEvent = "gebruikerGemaakt"
-	LogUserChanged     LogEvent = "gebruikerGewijzigd"
-	LogUserDeleted     LogEvent = "gebruikerVerwijderd"
-	LogKeyMade         LogEvent = "sleutelGemaakt"
-	LogKeyRevoked      LogEvent = "sleutelIngetrokken"
-	LogSubscription    LogEvent = "abonnementGewijzigd"
-	LogRead            LogEvent = "inzagenGelezen"
-	LogResolved        LogEvent = "pseudoniemHerleid" // a user of the registry's log
+
+	LogHandoverGiven     LogEvent = "signaalGegeven" // to another party
+	LogHandoverTakenBack LogEvent = "signaalTeruggenomen"
+	LogImport            LogEvent = "importAangeleverd"
+	LogOwnerAdded        LogEvent = "eigenaarToegevoegd"
+	LogOwnerReplaced     LogEvent = "signaalOvergedragen"
+	LogTransfer          LogEvent = "overdrachtBegonnen"
+	LogUserMade          LogEvent = "gebruikerGemaakt"
+	LogUserChanged       LogEvent = "gebruikerGewijzigd"
+	LogUserDeleted       LogEvent = "gebruikerVerwijderd"
+	LogKeyMade           LogEvent = "sleutelGemaakt"
+	LogKeyRevoked        LogEvent = "sleutelIngetrokken"
+	LogSubscription      LogEvent = "abonnementGewijzigd"
+	LogRead              LogEvent = "inzagenGelezen"
+	LogResolved          LogEvent = "pseudoniemHerleid" // a user of the registry's log
 )
 
 // logActions has every event with the kind of act that it is.
 var logActions = map[LogEvent]audit.Action{
 	LogSignalRead: audit.Read, LogSignalMade: audit.Create, LogSignalWithdrawn: audit.Delete, LogSignalRenewed: audit.Update,
 	LogCardChanged: audit.Update, LogCardRead: audit.Read, LogCodeRead: audit.Read, LogMatchRead: audit.Read, LogAnswered: audit.Create,
+	LogHandoverGiven: audit.Update, LogHandoverTakenBack: audit.Update,
 	LogImport: audit.Create, LogOwnerAdded: audit.Update, LogOwnerReplaced: audit.Update, LogTransfer: audit.Execute,
 	LogUserMade: audit.Create, LogUserChanged: audit.Update, LogUserDeleted: audit.Delete,
 	LogKeyMade: audit.Create, LogKeyRevoked: audit.Delete, LogSubscription: audit.Update, LogRead: audit.Read, LogResolved: audit.Read,

@@ -81,18 +81,8 @@ func (p *Party) answer(by *Access, name api.MatchID, other api.PartyID, word api
 			job.User = p.pseudonym(nil, owners[0].Owner)
 		}
 	}
-	if !o.Asked.Job.IsZero() {
-		before, err := get[Job](p.g.store.view, p.key.job(o.Asked.Job))
-		switch {
-		case err != nil:
-			return MatchStatus{}, err
-		case before.Prepared != nil: // it may have been sent
-			job.After = before.ID
-		default:
-			job.After = before.After
-			p.finished(before, "replaced")
-			b.delete(p.key.job(before.ID))
-		}
+	if err := p.supersede(b, o.Asked.Job, &job); err != nil {
+		return MatchStatus{}, err
 	}
 	o.Asked = Asked{Word: word, At: now.UTC(), Job: job.ID}
 	b.put(p.key.job(job.ID), job)
@@ -106,6 +96,26 @@ func (p *Party) answer(by *Access, name api.MatchID, other api.PartyID, word api
 	}
 	p.took(JobAnswer)
 	return p.matchByName(p.g.store.view, m.Match)
+}
+
+// supersede puts a job in the place of one before it that says something else of the same
+// thing: one that is signed may have been sent, and goes first.
+func (p *Party) supersede(b *batch, before ID, job *Job) error {
+	if before.IsZero() {
+		return nil
+	}
+	earlier, err := get[Job](p.g.store.view, p.key.job(before))
+	switch {
+	case err != nil:
+		return err
+	case earlier.Prepared != nil:
+		job.After = earlier.ID
+	default:
+		job.After = earlier.After
+		p.finished(earlier, "replaced")
+		b.delete(p.key.job(earlier.ID))
+	}
+	return nil
 }
 
 // toAnswer finds who is to be answered.
@@ -253,9 +263,17 @@ func (p *Party) endAnswer(job Job, outcome string, given *api.Receipt, change fu
 	return nil
 }
 
-// answerRefused sorts the registry's refusals of an answer, as notTaken does. Of those
-// that a withdrawal waits through, an answer that nobody waits for is given up.
-func (p *Party) answerRefused(ctx context.Context, began time.Time, job Job, code api.Code, wait *waitError) error {
+// givenUp ends an answer or a handover that will not be taken. p.mu is held.
+func (p *Party) givenUp(job Job, fault Code) error {
+	if job.Kind == JobHandover {
+		return p.notGiven(job, fault)
+	}
+	return p.unanswered(job, fault)
+}
+
+// sayingRefused sorts the registry's refusals of an answer or a handover, as notTaken does. Of
+// those that a withdrawal waits through, what nobody waits for is given up.
+func (p *Party) sayingRefused(ctx context.Context, began time.Time, job Job, code api.Code, wait *waitError) error {
 	fault := CodeRegistryRefused
 	switch code {
 	case api.CodeGone, api.CodeUnknownSignal, api.CodeMatch:
@@ -277,7 +295,9 @@ func (p *Party) answerRefused(ctx context.Context, began time.Time, job Job, cod
 	case api.CodeLegalBasis:
 		fault = CodeLegalBasis
 	case api.CodeGone, api.CodeUnknownSignal, api.CodeMatch:
-		fault = CodeMatchOver
+		if fault = CodeMatchOver; job.Kind == JobHandover {
+			fault = CodeRegistryGone
+		}
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -296,5 +316,5 @@ func (p *Party) answerRefused(ctx context.Context, began time.Time, job Job, cod
 			return p.keepHeld(job)
 		}
 	}
-	return p.unanswered(job, fault)
+	return p.givenUp(job, fault)
 }

@@ -18,8 +18,9 @@ type eventData struct {
 	Kind    string        `json:"soort"`
 	Text    string        `json:"tekst"`
 	Answer  string        `json:"antwoord,omitempty"` // the other's
-	Match   string        `json:"match"`
-	SID     string        `json:"sid"`
+	Match   string        `json:"match,omitempty"`
+	SID     string        `json:"sid,omitempty"`
+	Offer   string        `json:"overname,omitempty"`
 	Signals []eventSignal `json:"signalen"`
 	Partial bool          `json:"onvolledig,omitempty"` // there are more signals than fit
 	Other   eventOther    `json:"ander"`
@@ -54,8 +55,16 @@ type eventCard struct {
 // bytes.
 func (p *Party) event(s Subscription, m Message) ([]byte, error) {
 	data := eventData{
-		Kind: KindName(m.Kind), Text: m.Words(), Answer: AnswerName(m.Answer), Match: m.Match.String(), SID: m.SID.String(), Signals: []eventSignal{}, Problem: m.Problem.Words(),
+		Kind: KindName(m.Kind), Text: m.Words(), Answer: AnswerName(m.Answer), Signals: []eventSignal{}, Problem: m.Problem.Words(),
 		Other: eventOther{Party: string(m.Other.Party), Name: m.Other.Name, Kind: m.Other.Kind},
+	}
+	if !m.Match.IsZero() {
+		data.Match = m.Match.String()
+	}
+	if !m.SID.IsZero() {
+		data.SID = m.SID.String()
+	} else if !m.Until.IsZero() {
+		data.Offer = m.Other.SID.String()
 	}
 	prefix := s.Link
 	if prefix == "" {

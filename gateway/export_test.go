@@ -70,7 +70,7 @@ var _ = map[byte]bool{
 	tableFormat: true, tableManifest: true, tableDirectory: true, tableRegistration: true, tableSignal: true, tableOwner: true, tableLeft: true,
 	tableJob: true, tableReport: true, tableReportKey: true, tableImport: true, tableImportKey: true, tableImportRows: true,
 	tableReplay: true, tableMessage: true, tableMessageOn: true, tableEvent: true, tableFeed: true, tableOwned: true, tableUser: true, tableAPIKey: true,
-	tableLog: true, tableLogIndex: true, tableTransfer: true, tableTransferItem: true, tableTarget: true, tableDeadLetter: true, tableMatch: true, tableMatchName: true, tableMatchOn: true,
+	tableLog: true, tableLogIndex: true, tableTransfer: true, tableTransferItem: true, tableTarget: true, tableDeadLetter: true, tableMatch: true, tableMatchName: true, tableMatchOn: true, tableOffer: true,
 	tableCheckpoint: true, tableLeaf: true,
 }
 

@@ -117,8 +117,14 @@ func (p *Party) readEvent(m *manifest.Manifest, d *manifest.Directory, e api.Eve
 		msg.Problem = CodeEventKind
 		return msg
 	}
-	if e.Kind == api.EventAnswer {
+	if e.Kind == api.EventAnswer || e.Kind == api.EventHandover {
 		msg.Number = e.Other.Rev
+	}
+	if e.Own.SID.IsZero() { // what another gives to us is about no signal of ours
+		if msg.Until = e.Until; e.Kind != api.EventHandover {
+			msg.Problem = CodeOwnStatement
+		}
+		return msg
 	}
 	if len(e.Own.Signed.Signed) == 0 { // our signal has ended since: there is nothing to open with
 		return msg
@@ -133,6 +139,11 @@ func (p *Party) readEvent(m *manifest.Manifest, d *manifest.Directory, e api.Eve
 		if msg.Answer = e.Answer; e.Answer != "" && !e.Answer.Known() {
 			msg.Answer, msg.Problem = "", CodeEventKind
 		}
+		return msg
+	}
+	if e.Kind == api.EventHandover {
+		msg.TookOver = e.Other.TakesOver
+		msg.nothing = msg.TookOver.IsZero() // ours lives, so it is not ours that was taken over
 		return msg
 	}
 	if len(e.Other.Card) == 0 { // the other's signal has ended since
@@ -207,7 +218,7 @@ func (p *Party) keep(messages []Message, read func(*feedState), lacks time.Time)
 		if fault != nil {
 			return fault
 		}
-		if known {
+		if known || msg.nothing {
 			continue
 		}
 		seen[msg.ID] = true
@@ -219,6 +230,9 @@ func (p *Party) keep(messages []Message, read func(*feedState), lacks time.Time)
 		for i, o := range msg.Owners {
 			u, _ := p.door.user(o.Owner)
 			msg.Owners[i].Team = u.Team
+		}
+		if err := p.handedOver(b, &msg); err != nil {
+			return err
 		}
 		b.put(p.key.message(msg.Seq), msg)
 		b.put(p.key.messageOn(msg.SID, msg.Seq), struct{}{})

@@ -48,6 +48,12 @@ func Broken(p *Party) (list []string, err error) {
 				}
 				return true, nil
 			}
+			if job.Kind == JobHandover {
+				if s, err := get[Signal](v, p.key.signal(job.SID)); err == nil && s.Given.Job.IsZero() && !job.Again {
+					wrong("job %s gives what nobody gave", job.ID)
+				}
+				return true, nil
+			}
 			if !has(p.key.registration(job.Registration)) {
 				wrong("job %s is for no registration", job.ID)
 			}

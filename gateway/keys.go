@@ -43,6 +43,7 @@ import (
 //	y P id                     Match
 //	l P match                  the id of the Match that the registry has, or had, under this name
 //	h P sid id                 nothing: the Match is our signal's
+//	G P sid                    Offer; by the giver's sid
 //	L                          logState
 //	U P leaf                   owedLeaf; by the leaf's hash, 32 bytes
 //
@@ -80,6 +81,7 @@ const (
 	tableMatch        = 'y'
 	tableMatchName    = 'l'
 	tableMatchOn      = 'h'
+	tableOffer        = 'G'
 	tableCheckpoint   = 'L'
 	tableLeaf         = 'U'
 )
@@ -110,6 +112,7 @@ func (p partyKey) signal(sid api.SID) []byte { return join(tableSignal, p[:], si
 func (p partyKey) owner(sid api.SID, id ID) []byte {
 	return join(tableOwner, p[:], sid[:], id[:])
 }
+func (p partyKey) offer(sid api.SID) []byte  { return join(tableOffer, p[:], sid[:]) }
 func (p partyKey) owners(sid api.SID) []byte { return join(tableOwner, p[:], sid[:]) }
 func (p partyKey) left(sid api.SID) []byte   { return join(tableLeft, p[:], sid[:]) }
 func (p partyKey) job(id ID) []byte          { return join(tableJob, p[:], id[:]) }

@@ -34,15 +34,23 @@ func (m Match) LogValue() slog.Value { return slog.StringValue(m.Match.String())
 // A Member is another party in a match, once: with its last signal.
 type Member struct {
 	Other
-	Present bool      `json:"present,omitempty"`
-	Since   time.Time `json:"since"`           // present, or gone
-	Last    time.Time `json:"last"`            // its last message
-	Rev     uint64    `json:"rev,omitempty"`   // of its signal, whose card this is; zero when that was not kept
-	Theirs  Said      `json:"theirs,omitzero"` // what it last answered us
-	Ours    Said      `json:"ours,omitzero"`   // what we last answered it, receipted
-	Asked   Asked     `json:"asked,omitzero"`  // what we want to answer, not receipted
-	Again   ID        `json:"again,omitzero"`  // the job that gives ours once more; see sendAgain
-	Doubt   time.Time `json:"doubt,omitzero"`  // since when the registry may not know of it any more; see retold
+	Present  bool      `json:"present,omitempty"`
+	Since    time.Time `json:"since"`             // present, or gone
+	Last     time.Time `json:"last"`              // its last message
+	Rev      uint64    `json:"rev,omitempty"`     // of its signal, whose card this is; zero when that was not kept
+	Theirs   Said      `json:"theirs,omitzero"`   // what it last answered us
+	Ours     Said      `json:"ours,omitzero"`     // what we last answered it, receipted
+	TookOver TookOver  `json:"tookOver,omitzero"` // whose place it took
+	Asked    Asked     `json:"asked,omitzero"`    // what we want to answer, not receipted
+	Again    ID        `json:"again,omitzero"`    // the job that gives ours once more; see sendAgain
+	Doubt    time.Time `json:"doubt,omitzero"`    // since when the registry may not know of it any more; see retold
+}
+
+// TookOver is a party of the match, and its signal, that another has taken over.
+type TookOver struct {
+	Party api.PartyID `json:"party"`
+	Name  string      `json:"name,omitempty"`
+	SID   api.SID     `json:"sid"`
 }
 
 // Said is an answer that was given.
@@ -98,7 +106,7 @@ func (m *Match) member(sid api.SID) *Member {
 // message that did not verify proves nothing, and changes nothing. It uses no more of
 // the party than its part of the keys.
 func (p *Party) follow(b *batch, msg Message) error {
-	if msg.Problem != "" {
+	if msg.Problem != "" || msg.Match.IsZero() { // of a handover: to us, or of a signal that met nobody
 		return nil
 	}
 	m, err := p.matchOf(b.view(), msg)
@@ -166,6 +174,10 @@ func (m *Match) hear(msg Message) {
 	case api.EventAnswer:
 		if other != nil && msg.Answer != "" && msg.Number >= other.Theirs.Number {
 			other.Theirs, other.Last = Said{Word: msg.Answer, At: msg.Received, Number: msg.Number}, msg.Received
+		}
+	case api.EventHandover:
+		if from := m.member(msg.TookOver); other != nil && from != nil {
+			other.TookOver, other.Last = TookOver{from.Party, from.Name, from.SID}, msg.Received
 		}
 	case api.EventEnded:
 		for i := range m.Others {

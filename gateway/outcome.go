@@ -91,7 +91,7 @@ func (p *Party) registered(b *batch, a answered) error {
 		reg.State = StateRegistered
 	}
 	outcome := string(reg.State)
-	var withdraw *Job
+	var withdraw, next *Job
 	if reg.Ending != "" { // withdrawn while it was under way
 		if withdraw, err = p.disown(b, &reg, reg.Ending, now, nil); err != nil {
 			return err
@@ -99,8 +99,13 @@ func (p *Party) registered(b *batch, a answered) error {
 		outcome = "withdrawn"
 	} else if err := p.join(b, &reg); err != nil {
 		return err
-	} else if err := p.cardDue(b, &reg, &signal, job.ID, map[api.SID]bool{}); err != nil {
-		return err
+	} else if next = p.takeOver(b, job, &reg, signal); next == nil {
+		if err := p.cardDue(b, &reg, &signal, job.ID, map[api.SID]bool{}); err != nil {
+			return err
+		}
+	}
+	if own && !job.TakesOver.IsZero() {
+		b.delete(p.key.offer(job.TakesOver))
 	}
 	b.put(p.key.registration(reg.ID), reg)
 	b.became(job, reg)
@@ -108,6 +113,9 @@ func (p *Party) registered(b *batch, a answered) error {
 		p.finished(job, outcome)
 		if withdraw != nil {
 			p.took(JobWithdraw)
+		}
+		if next != nil {
+			p.took(JobRenew)
 		}
 	})
 	return nil
@@ -124,7 +132,7 @@ func (p *Party) receipted(v view, of answered, own bool) (Signal, error) {
 		}
 		return Signal{
 			SID: a.SID, Rev: a.Rev, Statement: job.Prepared.Signed, Receipt: a.Receipt, Faces: job.Prepared.faces(),
-			Card: job.Card, CardOf: of, Expires: job.Prepared.Expires, Others: r.Others, User: job.User,
+			Card: job.Card, CardOf: of, Expires: job.Prepared.Expires, Others: r.Others, User: job.User, Given: known.Given,
 		}, nil
 	}
 	if errors.Is(err, errAbsent) {
@@ -174,6 +182,9 @@ func (p *Party) renewed(job Job, a api.Accepted, r api.Receipt) error {
 		return err
 	}
 	b.put(p.key.signal(signal.SID), signal)
+	if !job.TakesOver.IsZero() {
+		b.delete(p.key.offer(job.TakesOver))
+	}
 	p.owe(b, r)
 	if err := p.release(b, job, &signal, nil); err != nil {
 		return err

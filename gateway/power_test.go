@@ -16,6 +16,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/seinhuis/seinhuis/api"
+	"github.com/seinhuis/seinhuis/crypto/identity"
 	"github.com/seinhuis/seinhuis/disk/disktest"
 	"github.com/seinhuis/seinhuis/gateway"
 	"github.com/seinhuis/seinhuis/gateway/gatewaytest"
@@ -248,6 +249,22 @@ func (x *powered) script() {
 					return err
 				}
 				return differs(s.Owner == "visser" && (s.Card == card || s.Job != nil || s.Signal.Card == card), "it is %s's", s.Owner)
+			})
+		},
+		func(n int) { // a warm handover
+			id := x.signal(n, "jansen")
+			if !x.stands(id) {
+				return
+			}
+			to, until := gatewaytest.Party(1), identity.Today(x.Now()).AddDate(0, 0, 1+x.rng.IntN(9))
+			_, err := admin(x.a).Give(id, to, until)
+			x.must(err)
+			x.promised("a warm handover", func(p *gateway.Party) error {
+				s, err := p.Registration(id)
+				if err != nil || s.Signal == nil {
+					return errors.Join(err, differs(s.Signal != nil, "there is no signal"))
+				}
+				return differs(s.Signal.Given.To() == api.Handover{To: to, Until: until}, "it is given until %s", s.Signal.Given.To().Until)
 			})
 		},
 		func(n int) { // an import

@@ -118,20 +118,20 @@ func (p *Party) openFaces(m *manifest.Manifest, faces []Face) (c child, err erro
 }
 
 // statement makes what is sent: cards and keyboxes sealed, and the statement over
-// them signed. It has to be stored before it is sent for the first time.
-func (p *Party) statement(m *manifest.Manifest, c child, sid api.SID, rev uint64, card Card, termDays int, now time.Time) (*Prepared, error) {
-	expires := expiry(identity.Today(now), term(termDays, m.Policy.TermDays), c.birthday23)
-	return p.statementUntil(m, c, sid, rev, card, expires, now)
+// them signed, of which sid, rev and takesOver are given. It has to be stored before it is
+// sent for the first time.
+func (p *Party) statement(m *manifest.Manifest, c child, st api.Statement, card Card, termDays int, now time.Time) (*Prepared, error) {
+	st.Expires = expiry(identity.Today(now), term(termDays, m.Policy.TermDays), c.birthday23)
+	return p.statementUntil(m, c, st, card, now)
 }
 
-func (p *Party) statementUntil(m *manifest.Manifest, c child, sid api.SID, rev uint64, card Card, expires encoding.Date, now time.Time) (*Prepared, error) {
-	st := api.Statement{
-		Dep: m.Dep, Party: p.id, KeyID: p.signID, SID: sid, Rev: rev, Kind: api.KindChild,
-		Expires: expires, Issued: now.UTC().Truncate(time.Second),
-	}
-	prepared := &Prepared{SID: sid, Rev: rev, Epochs: c.epochs, Expires: st.Expires}
+// statementUntil is statement with the day of expiry given too.
+func (p *Party) statementUntil(m *manifest.Manifest, c child, st api.Statement, card Card, now time.Time) (*Prepared, error) {
+	st.Dep, st.Party, st.KeyID, st.Kind = m.Dep, p.id, p.signID, api.KindChild
+	st.Issued = now.UTC().Truncate(time.Second)
+	prepared := &Prepared{SID: st.SID, Rev: st.Rev, Epochs: c.epochs, Expires: st.Expires}
 	for i, epoch := range c.epochs {
-		context := seal.Context{Dep: m.Dep, Party: string(p.id), SID: sid, Rev: rev, Epoch: epoch}
+		context := seal.Context{Dep: m.Dep, Party: string(p.id), SID: st.SID, Rev: st.Rev, Epoch: epoch}
 		sealed, err := seal.SealCard(c.tokens[i], context, seal.Card(card), p.signID, p.sign)
 		if err != nil {
 			return nil, err
@@ -345,7 +345,7 @@ func (p *Party) prepareEvaluated(m *manifest.Manifest, batch *cohortBatch, i int
 		defer p.mu.Unlock()
 		return p.prepareRenewal(m, job, &c)
 	}
-	job.Prepared, err = p.statement(m, c, api.NewSID(), 1, job.Card, job.TermDays, p.g.now())
+	job.Prepared, err = p.statement(m, c, api.Statement{SID: api.NewSID(), Rev: 1, TakesOver: job.TakesOver}, job.Card, job.TermDays, p.g.now())
 	return &job, err
 }
 
@@ -399,6 +399,8 @@ func (p *Party) prepareAct(ctx context.Context, job Job) (prepared *Job, err err
 		prepared, err = p.prepareRenewal(m, job, nil)
 	case JobAnswer:
 		prepared, err = p.prepareAnswer(m, job)
+	case JobHandover:
+		prepared, err = p.prepareHandover(m, job)
 	case JobResend:
 		prepared, err = p.prepareResend(m, job)
 	default:
@@ -469,11 +471,16 @@ func (p *Party) prepareRenewal(m *manifest.Manifest, job Job, c *child) (*Job, e
 	if job.Card.IsZero() {
 		job.Card = p.card
 	}
+	next := signal.next()
+	if !job.TakesOver.IsZero() {
+		next.TakesOver = job.TakesOver
+	}
 	if job.Bulk && !signal.Expires.IsZero() { // nobody asked for another term
-		job.Prepared, err = p.statementUntil(m, *c, signal.SID, signal.Rev+1, job.Card, signal.Expires, p.g.now())
+		next.Expires = signal.Expires
+		job.Prepared, err = p.statementUntil(m, *c, next, job.Card, p.g.now())
 		return &job, err
 	}
-	job.Prepared, err = p.statement(m, *c, signal.SID, signal.Rev+1, job.Card, job.TermDays, p.g.now())
+	job.Prepared, err = p.statement(m, *c, next, job.Card, job.TermDays, p.g.now())
 	return &job, err
 }
 
@@ -509,7 +516,7 @@ func (p *Party) prepareAgain(job Job) error {
 	if c.birthday23.Compare(identity.Today(now)) <= 0 {
 		return p.reject(job, Fault{FieldBirthDate, CodeAdult})
 	}
-	if job.Prepared, err = p.statement(m, c, api.NewSID(), 1, job.Card, job.TermDays, now); err != nil {
+	if job.Prepared, err = p.statement(m, c, api.Statement{SID: api.NewSID(), Rev: 1, TakesOver: job.TakesOver}, job.Card, job.TermDays, now); err != nil {
 		return err
 	}
 	return p.keepPrepared(job)

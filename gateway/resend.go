@@ -54,6 +54,11 @@ func (p *Party) sendAgain(feed feedState) error {
 		return err
 	}
 	err = scan(v, p.key.table(tableSignal), nil, false, func(_ []byte, s Signal) (bool, error) {
+		if g := s.Given; !g.At.IsZero() && !g.At.Before(since.Add(-clocksApart)) && !bytes.Equal(g.Incarnation, feed.Incarnation) {
+			if err := add(Job{Kind: JobHandover, SID: s.SID, Handover: g.Handover, User: g.User, Again: true}); err != nil {
+				return false, err
+			}
+		}
 		if !s.Live(identity.Today(now)) || !s.lacked(since) && !doubtful[s.SID] || s.grantedIn(feed.Incarnation) {
 			return true, nil
 		}
@@ -190,11 +195,12 @@ func (p *Party) prepareResend(m *manifest.Manifest, job Job) (*Job, error) {
 	if job.Card = signal.Card; job.Card.IsZero() {
 		job.Card = p.card
 	}
-	expires := signal.Expires
-	if expires.IsZero() { // of a revision that is not known
-		expires = expiry(identity.Today(p.g.now()), term(0, m.Policy.TermDays), child.birthday23)
+	next := signal.next()
+	if next.Expires = signal.Expires; next.Expires.IsZero() { // of a revision that is not known
+		job.Prepared, err = p.statement(m, child, next, job.Card, 0, p.g.now())
+		return &job, err
 	}
-	job.Prepared, err = p.statementUntil(m, child, signal.SID, signal.Rev+1, job.Card, expires, p.g.now())
+	job.Prepared, err = p.statementUntil(m, child, next, job.Card, p.g.now())
 	return &job, err
 }
 
@@ -468,6 +474,8 @@ func (m *Match) knows(other Member, msg Message) bool {
 		return !other.Present && msg.Other.Card.IsZero() || other.Present && !msg.Other.Card.IsZero() && (msg.Rev <= other.Rev || other.Rev == 0 && msg.Other.Card == other.Card)
 	case api.EventLeft:
 		return !other.Present
+	case api.EventHandover:
+		return !msg.TookOver.IsZero() && other.TookOver.SID == msg.TookOver
 	case api.EventAnswer:
 		// The first after a restore repeats the last before it, and an event from before can
 		// have come with it. What repeated was not kept, so it comes again from a backup that

@@ -62,12 +62,13 @@ type State string
 
 // States of a registration.
 const (
-	StateQueued     State = "queued"     // its job is not done
-	StateRegistered State = "registered" // it made the signal that stands at the registry
-	StateMerged     State = "merged"     // it joined a signal that stood
-	StateRefused    State = "refused"    // it will not become a signal
-	StateWithdrawn  State = "withdrawn"  // the party ended it
-	StateExpired    State = "expired"    // the clock ended it
+	StateQueued     State = "queued"      // its job is not done
+	StateRegistered State = "registered"  // it made the signal that stands at the registry
+	StateMerged     State = "merged"      // it joined a signal that stood
+	StateRefused    State = "refused"     // it will not become a signal
+	StateWithdrawn  State = "withdrawn"   // the party ended it
+	StateExpired    State = "expired"     // the clock ended it
+	StateHandedOver State = "handed over" // another party has taken it over
 )
 
 // Stands tells whether a registration in this state owns a signal.
@@ -75,26 +76,27 @@ func (s State) Stands() bool { return s == StateRegistered || s == StateMerged }
 
 // Ended tells whether nothing more will come of it.
 func (s State) Ended() bool {
-	return s == StateRefused || s == StateWithdrawn || s == StateExpired
+	return s == StateRefused || s == StateWithdrawn || s == StateExpired || s == StateHandedOver
 }
 
 // A Registration (aanmelding) is one professional's signal of one child.
 type Registration struct {
-	ID        ID        `json:"id"`
-	Created   time.Time `json:"created"`
-	Owner     string    `json:"owner"`     // the professional, by the party's own name for him
-	Reference string    `json:"reference"` // the party's own file number
-	Report    ID        `json:"report,omitzero"`
-	Import    ID        `json:"import,omitzero"`
-	TermDays  int       `json:"termDays,omitempty"` // as asked; zero is the policy's
-	State     State     `json:"state"`
-	SID       api.SID   `json:"sid,omitzero"`  // the signal it points to
-	Into      ID        `json:"into,omitzero"` // the registration that it repeats
-	Job       ID        `json:"job,omitzero"`  // what is still to be done for it, the latest
-	Ending    string    `json:"ending,omitempty"`
-	Ended     time.Time `json:"ended,omitzero"`
-	Warnings  []Code    `json:"warnings,omitempty"`
-	Faults    []Fault   `json:"faults,omitempty"`
+	ID        ID          `json:"id"`
+	Created   time.Time   `json:"created"`
+	Owner     string      `json:"owner"`     // the professional, by the party's own name for him
+	Reference string      `json:"reference"` // the party's own file number
+	Report    ID          `json:"report,omitzero"`
+	Import    ID          `json:"import,omitzero"`
+	TermDays  int         `json:"termDays,omitempty"` // as asked; zero is the policy's
+	State     State       `json:"state"`
+	SID       api.SID     `json:"sid,omitzero"`  // the signal it points to
+	Into      ID          `json:"into,omitzero"` // the registration that it repeats
+	Job       ID          `json:"job,omitzero"`  // what is still to be done for it, the latest
+	Ending    string      `json:"ending,omitempty"`
+	Ended     time.Time   `json:"ended,omitzero"`
+	HandedTo  api.PartyID `json:"handedTo,omitempty"` // who has taken it over
+	Warnings  []Code      `json:"warnings,omitempty"`
+	Faults    []Fault     `json:"faults,omitempty"`
 
 	Card     Card `json:"card,omitzero"`     // that the signal is still to get
 	Transfer ID   `json:"transfer,omitzero"` // whose card that is
@@ -131,6 +133,7 @@ type Signal struct {
 	Expires   encoding.Date `json:"expires,omitzero"`
 	Others    uint64        `json:"others"`         // other parties met at the receipt
 	User      string        `json:"user,omitempty"` // who made the statement; see pseudonym
+	Given     Given         `json:"given,omitzero"` // whether another may take it over
 }
 
 // Live tells whether the signal lives on a day, as far as is known here.
@@ -159,11 +162,12 @@ const (
 	JobRenew    JobKind = "renew"
 	JobWithdraw JobKind = "withdraw"
 	JobAnswer   JobKind = "answer"
+	JobHandover JobKind = "handover"
 	JobResend   JobKind = "resend" // what stood at a registry that was restored since
 )
 
 // act tells whether the job sends an act, and not a statement.
-func (k JobKind) act() bool { return k == JobWithdraw || k == JobAnswer }
+func (k JobKind) act() bool { return k == JobWithdraw || k == JobAnswer || k == JobHandover }
 
 // A Job is what a gateway still has to do. It is deleted in the batch that stores
 // its outcome.
@@ -171,23 +175,26 @@ type Job struct {
 	ID           ID        `json:"id"` // of a JobSignal: its registration's
 	Kind         JobKind   `json:"kind"`
 	Created      time.Time `json:"created"`
-	Registration ID        `json:"registration"`    // zero of a JobAnswer and a JobResend
+	Registration ID        `json:"registration"`    // zero of a JobAnswer, a JobHandover and a JobResend
 	Import       ID        `json:"import,omitzero"` // the import that it comes from: single acts go first
 	Report       ID        `json:"report,omitzero"` // the report that it comes from
 	SID          api.SID   `json:"sid,omitzero"`    // of the signal, where it stands already
 	Card         Card      `json:"card,omitzero"`
 	TermDays     int       `json:"termDays,omitempty"`
-	Reason       string    `json:"reason,omitempty"` // of a withdrawal
-	User         string    `json:"user,omitempty"`   // who asked, as the registry's log names him; see pseudonym
-	Bulk         bool      `json:"bulk,omitempty"`   // a card alone, of a transfer: nobody waits for it, and the term stays
+	Reason       string    `json:"reason,omitempty"`   // of a withdrawal
+	User         string    `json:"user,omitempty"`     // who asked, as the registry's log names him; see pseudonym
+	TakesOver    api.SID   `json:"takesOver,omitzero"` // the signal of another party whose place it takes
+	Bulk         bool      `json:"bulk,omitempty"`     // a card alone, of a transfer: nobody waits for it, and the term stays
 
-	// Of a JobAnswer: which match, which signal in it, what, and the job that goes first.
-	Match  ID         `json:"match,omitzero"`
-	Other  api.SID    `json:"other,omitzero"`
-	Answer api.Answer `json:"answer,omitempty"`
-	After  ID         `json:"after,omitzero"`
+	// Of a JobAnswer: which match, which signal in it, and what. Of a JobHandover: what is given.
+	// Of both: the job that goes first.
+	Match    ID           `json:"match,omitzero"`
+	Other    api.SID      `json:"other,omitzero"`
+	Answer   api.Answer   `json:"answer,omitempty"`
+	Handover api.Handover `json:"handover,omitzero"`
+	After    ID           `json:"after,omitzero"`
 
-	// Again says of a JobAnswer that nobody asked for it: the registry was restored. Of a
+	// Again says of a JobAnswer or JobHandover that nobody asked for it: the registry was restored. Of a
 	// JobResend it says that the very bytes were not taken, and of a JobWithdraw that the
 	// signal was sent again, to be withdrawn.
 	Again bool `json:"again,omitempty"`
@@ -305,9 +312,13 @@ type Message struct {
 	Owners   []Ownership   `json:"owners,omitempty"`
 	Other    Other         `json:"other"`
 	Answer   api.Answer    `json:"answer,omitempty"`  // the other's last one; absent when it or we have left since
-	Number   uint64        `json:"number,omitempty"`  // of the answer
+	Number   uint64        `json:"number,omitempty"`  // of the answer, or of what is offered
+	TookOver api.SID       `json:"tookOver,omitzero"` // the signal of our match whose place the other's has taken
+	Until    encoding.Date `json:"until,omitzero"`    // the last day on which the other's signal can be taken over
 	Rev      uint64        `json:"rev,omitempty"`     // of the other's signal, whose card this is
 	Problem  Code          `json:"problem,omitempty"` // why it was not verified or opened
+
+	nothing bool // it tells of a handover to somebody who has left since
 }
 
 // Ownership names a registration behind a signal.

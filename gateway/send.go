@@ -54,6 +54,8 @@ func (p *Party) send(ctx context.Context, job Job) error {
 		return p.ended(job, "done", receipt)
 	case JobAnswer:
 		return p.receiptedAnswer(job, receipt)
+	case JobHandover:
+		return p.given(job, receipt)
 	case JobRenew:
 		return p.renewed(job, accepted, receipt)
 	case JobResend:
@@ -158,8 +160,8 @@ func (p *Party) notTaken(ctx context.Context, began time.Time, job Job, err erro
 	wait.Alone = true
 
 	switch {
-	case job.Kind == JobAnswer:
-		return p.answerRefused(ctx, began, job, code, wait)
+	case job.Kind == JobAnswer || job.Kind == JobHandover:
+		return p.sayingRefused(ctx, began, job, code, wait)
 	case job.Kind == JobResend:
 		return p.resendRefused(ctx, began, job, code, wait)
 	case job.Kind == JobWithdraw && code == api.CodeUnknownSignal && !job.Again:
@@ -179,6 +181,8 @@ func (p *Party) notTaken(ctx context.Context, began time.Time, job Job, err erro
 		return p.anew(job, wait)
 	case code == api.CodeRevision && job.Kind == JobSignal:
 		return p.anew(job, wait)
+	case code == api.CodeHandover:
+		return p.reject(job, Fault{FieldTakesOver, CodeNotGiven})
 	case code == api.CodeLegalBasis:
 		return p.reject(job, Fault{"", CodeLegalBasis})
 	case code == api.CodeRevision && job.Kind == JobWithdraw:
@@ -220,8 +224,8 @@ func (p *Party) nextRevision(job Job, wait *waitError) error {
 	if errors.Is(err, errAbsent) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		if job.Kind == JobAnswer {
-			return p.unanswered(job, CodeMatchOver)
+		if job.Kind != JobWithdraw {
+			return p.givenUp(job, CodeMatchOver)
 		}
 		return p.ended(job, "gone")
 	}

@@ -198,7 +198,7 @@ func (p *Party) sweepRest() error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(p.sweepLog(b, v), p.sweepLastOwners(b, v)); err != nil {
+	if err := errors.Join(p.sweepLog(b, v), p.sweepLastOwners(b, v), p.sweepOffers(b, v)); err != nil {
 		return err
 	}
 	lapsed, err := p.newLapses(v)

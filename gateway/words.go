@@ -48,6 +48,7 @@ const (
 	CodeOtherChild      Code = "anderKind"
 	CodeLegalBasis      Code = "grondslagVervallen"
 	CodeMatchOver       Code = "matchVoorbij"
+	CodeNotGiven        Code = "nietOvergedragen"
 )
 
 // Codes of warnings.
@@ -101,6 +102,9 @@ const (
 	FieldTeams     = "teams"
 	FieldAnswer    = "antwoord"
 	FieldOther     = "deelnemer"
+	FieldGiveTo    = "aan"
+	FieldUntil     = "totEnMet"
+	FieldTakesOver = "neemtOver"
 )
 
 // A Fault says which field breaks which rule. It never holds the value.
@@ -169,6 +173,11 @@ var faultWords = map[Fault]string{
 	{FieldAnswer, CodeUnknown}:      "Kies alInContact, gaBellen, nietMeerBetrokken of contactGehad.",
 	{FieldOther, CodeMissing}:       "Er zijn meer organisaties in deze match. Geef aan aan welke het antwoord is.",
 	{FieldOther, CodeUnknown}:       "Deze organisatie is niet in deze match.",
+	{FieldGiveTo, CodeUnknown}:      "Dit is geen andere deelnemer uit de gids. Kijk het id van de organisatie na.",
+	{FieldUntil, CodeDate}:          "Geef een dag van vandaag tot hooguit 92 dagen verder.",
+	{FieldTakesOver, CodeUnknown}:   "Dit signaal is niet aan ons overgedragen, of niet meer. Vraag het na bij wie het overdraagt, of signaleer zonder over te nemen.",
+	{FieldTakesOver, CodeNotGiven}:  "Deze overdracht gaat niet over dit kind, of staat niet meer. Vraag het na bij wie het signaal overdraagt, of signaleer zonder over te nemen.",
+	{"", CodeDate}:                  "De dag is voorbij; er is niets overgedragen.",
 	{"", CodeMatchOver}:             "De match is voorbij, of de andere organisatie is eruit; het antwoord is niet gegeven.",
 	{"", CodeMissing}:               "Dit veld is verplicht.",
 	{"", CodeUnknown}:               "Deze waarde is niet bekend.",
@@ -205,6 +214,7 @@ var codeWords = map[Code]string{
 	CodeOwnKeybox:        "De eigen sleutelkist bij dit bericht is niet te openen. Is de sleutel van de organisatie vervangen?",
 	CodeOtherUnknown:     "De andere organisatie staat niet in de gids van deelnemers.",
 	CodeOtherCard:        "De contactkaart van de andere organisatie is niet te openen of niet van haar.",
+	CodeNotGiven:         "Het register zegt dat een ander ons signaal heeft overgenomen, maar wij hebben het niet overgedragen. Voor ons staat het nog. Waarschuw het beheer van het register.",
 	CodeEventKind:        "Deze versie van de poort kent dit soort bericht niet.",
 }
 
@@ -235,6 +245,7 @@ var stateWords = map[State]string{
 	StateRefused:    "Geweigerd.",
 	StateWithdrawn:  "Ingetrokken.",
 	StateExpired:    "Verlopen.",
+	StateHandedOver: "Overgedragen aan een andere organisatie.",
 }
 
 // matchWords say what is known of others, and what that does not prove.
@@ -317,6 +328,9 @@ func moment(t time.Time) string {
 	return fmt.Sprintf("%d %s %d om %s uur", t.Day(), months[t.Month()-1], t.Year(), t.Format("15.04"))
 }
 
+// day says a date in Dutch.
+func day(d encoding.Date) string { return fmt.Sprintf("%d %s %d", d.Day, months[d.Month-1], d.Year) }
+
 var months = [...]string{"januari", "februari", "maart", "april", "mei", "juni", "juli", "augustus", "september", "oktober", "november", "december"}
 
 // messageWords say what an event means; the name of the other party is filled in.
@@ -326,12 +340,14 @@ var messageWords = map[api.EventKind]string{
 	api.EventEnded:  "Er is geen match meer rond dit kind.",
 	api.EventCard:   "%s heeft een nieuwe contactkaart.",
 	api.EventAnswer: "%s heeft geantwoord op de match.",
+
+	api.EventHandover: "%s heeft ons signaal overgenomen. Het onze is daarmee geëindigd.",
 }
 
 // kindNames are how the API names kinds of events.
 var kindNames = map[api.EventKind]string{
 	api.EventJoined: "aangesloten", api.EventLeft: "vertrokken", api.EventEnded: "beeindigd", api.EventCard: "kaartVernieuwd",
-	api.EventAnswer: "antwoord",
+	api.EventAnswer: "antwoord", api.EventHandover: "overdracht",
 }
 
 const kindUnknown = "overig"
@@ -398,6 +414,22 @@ func (a Asked) Words() string {
 	return "In de wacht: het antwoord wordt nog verstuurd."
 }
 
+// Words says in Dutch who may take over a signal of ours.
+func (g Given) Words() string {
+	to := g.To()
+	switch {
+	case g.Fault != "":
+		return Fault{"", g.Fault}.Detail()
+	case to.IsZero() && g.Job.IsZero():
+		return ""
+	case to.IsZero():
+		return "In de wacht: de overdracht wordt teruggenomen."
+	case !g.Job.IsZero():
+		return "In de wacht: de overdracht wordt nog verstuurd."
+	}
+	return "De andere organisatie kan het signaal overnemen tot en met " + day(to.Until) + ". Vertel zelf om welk kind het gaat."
+}
+
 // Words says in Dutch where a match stands, and what it does not prove.
 func (s MatchStatus) Words() string {
 	n := s.Present()
@@ -426,6 +458,12 @@ func (m Message) Words() string {
 		return "Er is nieuws over een match, dat deze versie van de poort niet kent."
 	case m.Kind == api.EventEnded:
 		return words
+	case !m.TookOver.IsZero():
+		return name + " heeft het signaal overgenomen van een organisatie die hier bij betrokken was."
+	case m.Kind == api.EventHandover && m.SID.IsZero() && m.Until.IsZero():
+		return name + " draagt een signaal niet langer aan ons over."
+	case m.Kind == api.EventHandover && m.SID.IsZero():
+		return fmt.Sprintf("%s draagt een signaal aan ons over, tot en met %s. Bel elkaar over welk kind het gaat; signaleer het daarna als overname.", name, day(m.Until))
 	case m.Answer != "":
 		return fmt.Sprintf(answerWords[m.Answer], name)
 	default:

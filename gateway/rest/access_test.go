@@ -89,6 +89,7 @@ var may = map[string]string{
 	"maakAbonnement": "beheer", "lijstAbonnementen": "beheer", "leesAbonnement": "beheer", "wijzigAbonnement": "beheer",
 	"verwijderAbonnement": "beheer", "wisselGeheim": "beheer", "testAbonnement": "beheer", "lijstMislukt": "beheer", "herhaalMislukt": "beheer",
 	"draagOver": "beheer aanmelden", "leesOverdracht": "beheer aanmelden", "lijstEigenaren": "aanmelden", "wijzigEigenaren": "aanmelden",
+	"geefSignaal": "aanmelden", "neemSignaalTerug": "aanmelden", "lijstOverdrachten": "aanmelden",
 	"trekSleutelIn": "beheer", "lijstInzagen": "privacy", "herleidPseudoniem": "privacy", "leesOrganisatie": "", "leesOpenapi": "", "leesGezondheid": "",
 }
 

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
+
+	"github.com/seinhuis/seinhuis/gateway/gatewaytest"
 )
 
 // An answer is one as it came.
@@ -92,6 +94,7 @@ func (d *desk) fill(t *testing.T, party int, mark, child string) *tenant {
 	post("/v1/importen/"+n.ids["importen"]+"/regels", `{"eerste":1,"regels":[{"kenmerk":"MARK-R"}]}`)
 	n.ids["abonnementen"] = post("/v1/abonnementen", `{"url":"https://mark.example/MARK","naam":"MARK abonnement","soorten":["kaartVernieuwd"]}`)["abonnement"].(map[string]any)["id"].(string)
 	post("/v1/gebruikers/MARK.twee/overdracht", `{"naar":"MARK.een","contactkaart":{"naam":"MARK kaart","telefoon":"2"}}`)
+	d.must(t, n.key, http.MethodPut, "/v1/signalen/"+n.ids["signalen"]+"/warme-overdracht?wacht=30", `{"aan":"`+string(gatewaytest.Party(2))+`","totEnMet":"2027-03-05"}`)
 	// Some organisation elsewhere has the same child: then there is a match.
 	d.must(t, d.tokens[2], http.MethodPost, "/v1/signalen?wacht=30",
 		`{"nummersoort":"bsn","nummer":"`+child+`","geboortedatum":"2012-05-06","kenmerk":"C-`+mark+`","hulpverlener":"ergens"}`)
@@ -134,6 +137,8 @@ var sent = map[string]string{
 	"trekSignaalIn":       `{"reden":"vergissing"}`,
 	"verlengSignaal":      `{"termijnDagen":20}`,
 	"wijzigEigenaren":     `{"wijze":"overdragen","hulpverlener":"OURS.een"}`,
+	"geefSignaal":         `{"aan":"` + string(gatewaytest.Party(2)) + `","totEnMet":"2027-03-05"}`,
+	"neemSignaalTerug":    "",
 	"maakMelding":         `{"kenmerk":"THEIRS-M","hulpverlener":"OURS.een","personen":[{"kenmerk":"A-8"}]}`,
 	"maakImport":          `{"kenmerk":"THEIRS-I","hulpverlener":"OURS.een","aantalRegels":2}`,
 	"neemRegelsAan":       `{"eerste":1,"regels":[{"kenmerk":"A-7"}]}`,

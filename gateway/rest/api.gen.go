@@ -200,6 +200,7 @@ const (
 	BerichtSoortAntwoord       BerichtSoort = "antwoord"
 	BerichtSoortBeeindigd      BerichtSoort = "beeindigd"
 	BerichtSoortKaartVernieuwd BerichtSoort = "kaartVernieuwd"
+	BerichtSoortOverdracht     BerichtSoort = "overdracht"
 	BerichtSoortOverig         BerichtSoort = "overig"
 	BerichtSoortVertrokken     BerichtSoort = "vertrokken"
 )
@@ -214,6 +215,8 @@ func (e BerichtSoort) Valid() bool {
 	case BerichtSoortBeeindigd:
 		return true
 	case BerichtSoortKaartVernieuwd:
+		return true
+	case BerichtSoortOverdracht:
 		return true
 	case BerichtSoortOverig:
 		return true
@@ -770,6 +773,7 @@ const (
 	ToestandGeweigerd     Toestand = "geweigerd"
 	ToestandInDeWacht     Toestand = "inDeWacht"
 	ToestandIngetrokken   Toestand = "ingetrokken"
+	ToestandOvergedragen  Toestand = "overgedragen"
 	ToestandSamengevoegd  Toestand = "samengevoegd"
 	ToestandVerlopen      Toestand = "verlopen"
 )
@@ -784,6 +788,8 @@ func (e Toestand) Valid() bool {
 	case ToestandInDeWacht:
 		return true
 	case ToestandIngetrokken:
+		return true
+	case ToestandOvergedragen:
 		return true
 	case ToestandSamengevoegd:
 		return true
@@ -842,6 +848,27 @@ func (e VerlengingNummersoort) Valid() bool {
 	case VerlengingNummersoortBsn:
 		return true
 	case VerlengingNummersoortInsz:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for WarmeOverdrachtToestand.
+const (
+	WarmeOverdrachtToestandInDeWacht  WarmeOverdrachtToestand = "inDeWacht"
+	WarmeOverdrachtToestandNietGelukt WarmeOverdrachtToestand = "nietGelukt"
+	WarmeOverdrachtToestandStaat      WarmeOverdrachtToestand = "staat"
+)
+
+// Valid indicates whether the value is a known member of the WarmeOverdrachtToestand enum.
+func (e WarmeOverdrachtToestand) Valid() bool {
+	switch e {
+	case WarmeOverdrachtToestandInDeWacht:
+		return true
+	case WarmeOverdrachtToestandNietGelukt:
+		return true
+	case WarmeOverdrachtToestandStaat:
 		return true
 	default:
 		return false
@@ -981,14 +1008,17 @@ type Bericht struct {
 	// Id Blijft hetzelfde als het bericht nog eens komt.
 	Id string `json:"id"`
 
-	// Match De naam van de match.
+	// Match De naam van de match, als het over een match gaat.
 	Match     string    `json:"match,omitempty,omitzero"`
 	Ontvangen time.Time `json:"ontvangen"`
+
+	// Overname Bij `overdracht` het id voor `neemtOver`, zolang er iets over te nemen is.
+	Overname string `json:"overname,omitempty,omitzero"`
 
 	// Probleem Waarom het bericht niet te controleren of te openen was. Zo'n bericht bewijst niets.
 	Probleem string `json:"probleem,omitempty,omitzero"`
 
-	// Sid Het eigen signaal bij het register.
+	// Sid Het eigen signaal bij het register, als het daarover gaat.
 	Sid string `json:"sid,omitempty,omitzero"`
 
 	// Signalen De eigen aanmeldingen die bij dit signaal horen.
@@ -999,6 +1029,7 @@ type Bericht struct {
 	// - `beeindigd`: er is geen match meer
 	// - `kaartVernieuwd`: zij heeft een nieuwe contactkaart
 	// - `antwoord`: zij heeft geantwoord; zie `antwoord`
+	// - `overdracht`: zij draagt een signaal aan ons over (zie `overname`), of heeft er een overgenomen
 	// - `overig`: iets dat deze versie van de poort niet kent
 	Soort BerichtSoort `json:"soort"`
 	Tekst string       `json:"tekst"`
@@ -1009,6 +1040,7 @@ type Bericht struct {
 // - `beeindigd`: er is geen match meer
 // - `kaartVernieuwd`: zij heeft een nieuwe contactkaart
 // - `antwoord`: zij heeft geantwoord; zie `antwoord`
+// - `overdracht`: zij draagt een signaal aan ons over (zie `overname`), of heeft er een overgenomen
 // - `overig`: iets dat deze versie van de poort niet kent
 type BerichtSoort string
 
@@ -1382,6 +1414,12 @@ type MatchAnder struct {
 	InDeWacht AntwoordInDeWacht `json:"inDeWacht,omitempty,omitzero"`
 	Naam      string            `json:"naam,omitempty,omitzero"`
 
+	// OvergenomenVan Van welke organisatie zij het signaal heeft overgenomen, als dat zo is.
+	OvergenomenVan struct {
+		Deelnemer string `json:"deelnemer"`
+		Naam      string `json:"naam,omitempty,omitzero"`
+	} `json:"overgenomenVan,omitempty,omitzero"`
+
 	// Sid Haar signaal bij het register.
 	Sid string `json:"sid"`
 
@@ -1540,6 +1578,10 @@ type NieuwSignaal struct {
 
 	// Kenmerk Het eigen dossierkenmerk, nooit het nummer van het kind.
 	Kenmerk Kenmerk `json:"kenmerk"`
+
+	// NeemtOver Het id van de overdracht, als dit signaal dat van een andere organisatie overneemt; zie `overdrachten`. Gaat die
+	// over een ander kind, dan wordt dit signaal geweigerd.
+	NeemtOver string `json:"neemtOver,omitempty,omitzero"`
 
 	// Nummer Het nummer; punten, streepjes en spaties mogen.
 	Nummer string `json:"nummer"`
@@ -1701,6 +1743,15 @@ type NieuweSleutel struct {
 	VerlooptOp openapi_types.Date `json:"verlooptOp"`
 }
 
+// NieuweWarmeOverdracht defines model for NieuweWarmeOverdracht.
+type NieuweWarmeOverdracht struct {
+	// Aan Het id van de andere organisatie, zoals nl-kvk:12345678.
+	Aan string `json:"aan"`
+
+	// TotEnMet De laatste dag, hooguit 92 dagen verder.
+	TotEnMet string `json:"totEnMet"`
+}
+
 // Onderdeel Een onderdeel van de poort, en hoe het ermee staat.
 type Onderdeel struct {
 	Code OnderdeelCode `json:"code"`
@@ -1786,6 +1837,26 @@ type Overdracht struct {
 	// het nummer erbij, dan krijgt het ook de kaart.
 	Signalen []GeweigerdeOverdracht `json:"signalen"`
 	Van      string                 `json:"van"`
+}
+
+// Overdrachten defines model for Overdrachten.
+type Overdrachten struct {
+	Items []Overname `json:"items"`
+}
+
+// Overname Een signaal dat een andere organisatie aan ons overdraagt.
+type Overname struct {
+	// Deelnemer Het id van wie overdraagt.
+	Deelnemer string `json:"deelnemer"`
+
+	// Id Voor `neemtOver`.
+	Id        string    `json:"id"`
+	Naam      string    `json:"naam,omitempty,omitzero"`
+	Ontvangen time.Time `json:"ontvangen"`
+	Soort     string    `json:"soort,omitempty,omitzero"`
+
+	// TotEnMet De laatste dag waarop het over te nemen is.
+	TotEnMet openapi_types.Date `json:"totEnMet"`
 }
 
 // Persoon Eén persoon uit de melding. De velden worden per persoon beoordeeld: een fout hier staat in de uitkomst van deze
@@ -1911,7 +1982,10 @@ type Signaal struct {
 
 	// Opdracht Wat de poort nog voor dit signaal te doen heeft.
 	Opdracht Opdracht `json:"opdracht,omitempty,omitzero"`
-	Revisie  int64    `json:"revisie,omitempty,omitzero"`
+
+	// OvergenomenDoor Het id van de organisatie die het signaal heeft overgenomen, als dat zo is.
+	OvergenomenDoor string `json:"overgenomenDoor,omitempty,omitzero"`
+	Revisie         int64  `json:"revisie,omitempty,omitzero"`
 
 	// SamengevoegdMet Het id van de eerdere aanmelding door dezelfde hulpverlener met hetzelfde kenmerk, als dit een herhaling daarvan is.
 	SamengevoegdMet string `json:"samengevoegdMet,omitempty,omitzero"`
@@ -1925,6 +1999,7 @@ type Signaal struct {
 	// - `geweigerd`: het register of de poort weigerde het signaal; zie `fouten`
 	// - `ingetrokken`: ingetrokken door de eigen organisatie
 	// - `verlopen`: de termijn is om
+	// - `overgedragen`: een andere organisatie heeft het overgenomen; zie `overgenomenDoor`
 	Toestand Toestand `json:"toestand"`
 
 	// Uitleg De toestand in woorden.
@@ -1933,6 +2008,9 @@ type Signaal struct {
 	// VerlooptOp De eerste dag waarop het signaal niet meer leeft.
 	VerlooptOp     openapi_types.Date `json:"verlooptOp,omitempty,omitzero"`
 	Waarschuwingen []Waarschuwing     `json:"waarschuwingen"`
+
+	// WarmeOverdracht Welke andere organisatie dit signaal mag overnemen, als dat zo is.
+	WarmeOverdracht WarmeOverdracht `json:"warmeOverdracht,omitempty,omitzero"`
 }
 
 // Signalen defines model for Signalen.
@@ -2087,6 +2165,7 @@ type Toekenning struct {
 // - `geweigerd`: het register of de poort weigerde het signaal; zie `fouten`
 // - `ingetrokken`: ingetrokken door de eigen organisatie
 // - `verlopen`: de termijn is om
+// - `overgedragen`: een andere organisatie heeft het overgenomen; zie `overgenomenDoor`
 type Toestand string
 
 // Uitkomst defines model for Uitkomst.
@@ -2146,6 +2225,22 @@ type Waarschuwing struct {
 	Code   string `json:"code"`
 	Detail string `json:"detail"`
 }
+
+// WarmeOverdracht Welke andere organisatie dit signaal mag overnemen, als dat zo is.
+type WarmeOverdracht struct {
+	// Aan Ontbreekt als er iets wordt teruggenomen.
+	Aan      string                  `json:"aan,omitempty,omitzero"`
+	Toestand WarmeOverdrachtToestand `json:"toestand"`
+
+	// TotEnMet De laatste dag.
+	TotEnMet openapi_types.Date `json:"totEnMet,omitempty,omitzero"`
+
+	// Uitleg De toestand in woorden.
+	Uitleg string `json:"uitleg"`
+}
+
+// WarmeOverdrachtToestand defines model for WarmeOverdracht.Toestand.
+type WarmeOverdrachtToestand string
 
 // Aantal defines model for Aantal.
 type Aantal = int
@@ -2459,6 +2554,26 @@ type VerlengSignaalParams struct {
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
 
+// NeemSignaalTerugParams defines parameters for NeemSignaalTerug.
+type NeemSignaalTerugParams struct {
+	// Wacht Hoeveel seconden te wachten op de eindtoestand.
+	Wacht *Wacht `form:"wacht,omitempty" json:"wacht,omitempty"`
+
+	// SeinhuisHulpverlener De hulpverlener voor wie wordt gevraagd. Verplicht als het bereik van de sleutel `eigen` of `team` is en zij niet
+	// bij een hulpverlener hoort.
+	SeinhuisHulpverlener Namens `json:"Seinhuis-Hulpverlener,omitempty,omitzero"`
+}
+
+// GeefSignaalParams defines parameters for GeefSignaal.
+type GeefSignaalParams struct {
+	// Wacht Hoeveel seconden te wachten op de eindtoestand.
+	Wacht *Wacht `form:"wacht,omitempty" json:"wacht,omitempty"`
+
+	// SeinhuisHulpverlener De hulpverlener voor wie wordt gevraagd. Verplicht als het bereik van de sleutel `eigen` of `team` is en zij niet
+	// bij een hulpverlener hoort.
+	SeinhuisHulpverlener Namens `json:"Seinhuis-Hulpverlener,omitempty,omitzero"`
+}
+
 // LijstSleutelsParams defines parameters for LijstSleutels.
 type LijstSleutelsParams struct {
 	// Na De waarde `next` uit het vorige antwoord; zonder begint de lijst vooraan.
@@ -2515,6 +2630,9 @@ type TrekSignaalInJSONRequestBody = Intrekking
 
 // VerlengSignaalJSONRequestBody defines body for VerlengSignaal for application/json ContentType.
 type VerlengSignaalJSONRequestBody = Verlenging
+
+// GeefSignaalJSONRequestBody defines body for GeefSignaal for application/json ContentType.
+type GeefSignaalJSONRequestBody = NieuweWarmeOverdracht
 
 // MaakSleutelJSONRequestBody defines body for MaakSleutel for application/json ContentType.
 type MaakSleutelJSONRequestBody = NieuweSleutel
@@ -3013,6 +3131,14 @@ type ClientInterface interface {
 	// Corresponds with GET /organisatie (the `LeesOrganisatie` operationId).
 	LeesOrganisatie(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// LijstOverdrachten Signalen die andere organisaties aan ons overdragen
+	//
+	// Geeft wat nu over te nemen is, eerst wat het eerst afloopt. Over welk kind het gaat weet alleen wie het overdraagt:
+	// bel elkaar, en signaleer het kind daarna met `neemtOver`.
+	//
+	// Corresponds with GET /overdrachten (the `LijstOverdrachten` operationId).
+	LijstOverdrachten(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// HerleidPseudoniemWithBody Welke hulpverlener een pseudoniem is in het logboek van het register
 	//
 	// Het logboek van het register noemt wie iets deed met een pseudoniem, dat alleen deze poort kan herleiden. Wie het
@@ -3133,6 +3259,36 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /signalen/{id}/verlenging (the `VerlengSignaal` operationId).
 	VerlengSignaal(ctx context.Context, id Id, params *VerlengSignaalParams, body VerlengSignaalJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// NeemSignaalTerug Een warme overdracht terugnemen
+	//
+	// Niemand kan het signaal daarna nog overnemen; is het al overgenomen, dan blijft dat zo. Nog eens hetzelfde verandert
+	// niets.
+	//
+	// Corresponds with DELETE /signalen/{id}/warme-overdracht (the `NeemSignaalTerug` operationId).
+	NeemSignaalTerug(ctx context.Context, id Id, params *NeemSignaalTerugParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GeefSignaalWithBody Een signaal warm overdragen aan een andere organisatie
+	//
+	// Staat een andere deelnemer toe het signaal over te nemen, tot en met een dag. Die krijgt te horen van wie, niet over
+	// welk kind: dat gaat van mens tot mens. Signaleert hij het kind daarna als overname, dan is dit signaal geëindigd.
+	// Geldt het al voor een ander, dan geldt het voor die niet meer.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PUT /signalen/{id}/warme-overdracht (the `GeefSignaal` operationId).
+	GeefSignaalWithBody(ctx context.Context, id Id, params *GeefSignaalParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GeefSignaal Een signaal warm overdragen aan een andere organisatie
+	//
+	// Staat een andere deelnemer toe het signaal over te nemen, tot en met een dag. Die krijgt te horen van wie, niet over
+	// welk kind: dat gaat van mens tot mens. Signaleert hij het kind daarna als overname, dan is dit signaal geëindigd.
+	// Geldt het al voor een ander, dan geldt het voor die niet meer.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PUT /signalen/{id}/warme-overdracht (the `GeefSignaal` operationId).
+	GeefSignaal(ctx context.Context, id Id, params *GeefSignaalParams, body GeefSignaalJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// LijstSleutels De API-sleutels, de nieuwste eerst, ook die niet meer gelden
 	//
@@ -4026,6 +4182,24 @@ func (c *Client) LeesOrganisatie(ctx context.Context, reqEditors ...RequestEdito
 	return c.Client.Do(req)
 }
 
+// LijstOverdrachten Signalen die andere organisaties aan ons overdragen
+//
+// Geeft wat nu over te nemen is, eerst wat het eerst afloopt. Over welk kind het gaat weet alleen wie het overdraagt:
+// bel elkaar, en signaleer het kind daarna met `neemtOver`.
+//
+// Corresponds with GET /overdrachten (the `LijstOverdrachten` operationId).
+func (c *Client) LijstOverdrachten(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewLijstOverdrachtenRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // HerleidPseudoniemWithBody Welke hulpverlener een pseudoniem is in het logboek van het register
 //
 // Het logboek van het register noemt wie iets deed met een pseudoniem, dat alleen deze poort kan herleiden. Wie het
@@ -4267,6 +4441,66 @@ func (c *Client) VerlengSignaalWithBody(ctx context.Context, id Id, params *Verl
 // Corresponds with POST /signalen/{id}/verlenging (the `VerlengSignaal` operationId).
 func (c *Client) VerlengSignaal(ctx context.Context, id Id, params *VerlengSignaalParams, body VerlengSignaalJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewVerlengSignaalRequest(c.Server, id, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// NeemSignaalTerug Een warme overdracht terugnemen
+//
+// Niemand kan het signaal daarna nog overnemen; is het al overgenomen, dan blijft dat zo. Nog eens hetzelfde verandert
+// niets.
+//
+// Corresponds with DELETE /signalen/{id}/warme-overdracht (the `NeemSignaalTerug` operationId).
+func (c *Client) NeemSignaalTerug(ctx context.Context, id Id, params *NeemSignaalTerugParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewNeemSignaalTerugRequest(c.Server, id, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GeefSignaalWithBody Een signaal warm overdragen aan een andere organisatie
+//
+// Staat een andere deelnemer toe het signaal over te nemen, tot en met een dag. Die krijgt te horen van wie, niet over
+// welk kind: dat gaat van mens tot mens. Signaleert hij het kind daarna als overname, dan is dit signaal geëindigd.
+// Geldt het al voor een ander, dan geldt het voor die niet meer.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PUT /signalen/{id}/warme-overdracht (the `GeefSignaal` operationId).
+func (c *Client) GeefSignaalWithBody(ctx context.Context, id Id, params *GeefSignaalParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGeefSignaalRequestWithBody(c.Server, id, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GeefSignaal Een signaal warm overdragen aan een andere organisatie
+//
+// Staat een andere deelnemer toe het signaal over te nemen, tot en met een dag. Die krijgt te horen van wie, niet over
+// welk kind: dat gaat van mens tot mens. Signaleert hij het kind daarna als overname, dan is dit signaal geëindigd.
+// Geldt het al voor een ander, dan geldt het voor die niet meer.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PUT /signalen/{id}/warme-overdracht (the `GeefSignaal` operationId).
+func (c *Client) GeefSignaal(ctx context.Context, id Id, params *GeefSignaalParams, body GeefSignaalJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGeefSignaalRequest(c.Server, id, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -6115,6 +6349,33 @@ func NewLeesOrganisatieRequest(server string) (*http.Request, error) {
 	return req, nil
 }
 
+// NewLijstOverdrachtenRequest constructs an http.Request for the LijstOverdrachten method
+func NewLijstOverdrachtenRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/overdrachten")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewHerleidPseudoniemRequest calls the generic HerleidPseudoniem builder with application/json body
 func NewHerleidPseudoniemRequest(server string, body HerleidPseudoniemJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
@@ -6663,6 +6924,167 @@ func NewVerlengSignaalRequestWithBody(server string, id Id, params *VerlengSigna
 		}
 
 		req.Header.Set("Idempotency-Key", headerParam1)
+
+	}
+
+	return req, nil
+}
+
+// NewNeemSignaalTerugRequest constructs an http.Request for the NeemSignaalTerug method
+func NewNeemSignaalTerugRequest(server string, id Id, params *NeemSignaalTerugParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/signalen/%s/warme-overdracht", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Wacht != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "wacht", *params.Wacht, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Seinhuis-Hulpverlener", params.SeinhuisHulpverlener, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Seinhuis-Hulpverlener", headerParam0)
+
+	}
+
+	return req, nil
+}
+
+// NewGeefSignaalRequest calls the generic GeefSignaal builder with application/json body
+func NewGeefSignaalRequest(server string, id Id, params *GeefSignaalParams, body GeefSignaalJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewGeefSignaalRequestWithBody(server, id, params, "application/json", bodyReader)
+}
+
+// NewGeefSignaalRequestWithBody constructs an http.Request for the GeefSignaal method, with any body, and a specified content type
+func NewGeefSignaalRequestWithBody(server string, id Id, params *GeefSignaalParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/signalen/%s/warme-overdracht", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Wacht != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "wacht", *params.Wacht, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Seinhuis-Hulpverlener", params.SeinhuisHulpverlener, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Seinhuis-Hulpverlener", headerParam0)
 
 	}
 
@@ -7341,6 +7763,16 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /organisatie (the `LeesOrganisatie` operationId).
 	LeesOrganisatieWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*LeesOrganisatieResponse, error)
 
+	// LijstOverdrachtenWithResponse Signalen die andere organisaties aan ons overdragen
+	//
+	// Geeft wat nu over te nemen is, eerst wat het eerst afloopt. Over welk kind het gaat weet alleen wie het overdraagt:
+	// bel elkaar, en signaleer het kind daarna met `neemtOver`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /overdrachten (the `LijstOverdrachten` operationId).
+	LijstOverdrachtenWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*LijstOverdrachtenResponse, error)
+
 	// HerleidPseudoniemWithBodyWithResponse Welke hulpverlener een pseudoniem is in het logboek van het register
 	//
 	// Het logboek van het register noemt wie iets deed met een pseudoniem, dat alleen deze poort kan herleiden. Wie het
@@ -7467,6 +7899,38 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /signalen/{id}/verlenging (the `VerlengSignaal` operationId).
 	VerlengSignaalWithResponse(ctx context.Context, id Id, params *VerlengSignaalParams, body VerlengSignaalJSONRequestBody, reqEditors ...RequestEditorFn) (*VerlengSignaalResponse, error)
+
+	// NeemSignaalTerugWithResponse Een warme overdracht terugnemen
+	//
+	// Niemand kan het signaal daarna nog overnemen; is het al overgenomen, dan blijft dat zo. Nog eens hetzelfde verandert
+	// niets.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /signalen/{id}/warme-overdracht (the `NeemSignaalTerug` operationId).
+	NeemSignaalTerugWithResponse(ctx context.Context, id Id, params *NeemSignaalTerugParams, reqEditors ...RequestEditorFn) (*NeemSignaalTerugResponse, error)
+
+	// GeefSignaalWithBodyWithResponse Een signaal warm overdragen aan een andere organisatie
+	//
+	// Staat een andere deelnemer toe het signaal over te nemen, tot en met een dag. Die krijgt te horen van wie, niet over
+	// welk kind: dat gaat van mens tot mens. Signaleert hij het kind daarna als overname, dan is dit signaal geëindigd.
+	// Geldt het al voor een ander, dan geldt het voor die niet meer.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /signalen/{id}/warme-overdracht (the `GeefSignaal` operationId).
+	GeefSignaalWithBodyWithResponse(ctx context.Context, id Id, params *GeefSignaalParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*GeefSignaalResponse, error)
+
+	// GeefSignaalWithResponse Een signaal warm overdragen aan een andere organisatie
+	//
+	// Staat een andere deelnemer toe het signaal over te nemen, tot en met een dag. Die krijgt te horen van wie, niet over
+	// welk kind: dat gaat van mens tot mens. Signaleert hij het kind daarna als overname, dan is dit signaal geëindigd.
+	// Geldt het al voor een ander, dan geldt het voor die niet meer.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /signalen/{id}/warme-overdracht (the `GeefSignaal` operationId).
+	GeefSignaalWithResponse(ctx context.Context, id Id, params *GeefSignaalParams, body GeefSignaalJSONRequestBody, reqEditors ...RequestEditorFn) (*GeefSignaalResponse, error)
 
 	// LijstSleutelsWithResponse De API-sleutels, de nieuwste eerst, ook die niet meer gelden
 	//
@@ -9104,6 +9568,54 @@ func (r LeesOrganisatieResponse) StatusCode() int {
 	return 0
 }
 
+// LijstOverdrachtenResponse200Headers the declared response headers of an HTTP 200 response for LijstOverdrachten
+type LijstOverdrachtenResponse200Headers struct {
+	APIVersion *string
+}
+
+// LijstOverdrachtenResponse400Headers the declared response headers of an HTTP 400 response for LijstOverdrachten
+type LijstOverdrachtenResponse400Headers struct {
+	APIVersion *string
+}
+
+// LijstOverdrachtenResponseDefaultHeaders the declared response headers of an HTTP default response for LijstOverdrachten
+type LijstOverdrachtenResponseDefaultHeaders struct {
+	APIVersion *string
+}
+
+type LijstOverdrachtenResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Overdrachten
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *FouteInvoer
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Fout
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *LijstOverdrachtenResponse200Headers
+	// Headers400 the parsed response headers for an HTTP 400 response
+	Headers400 *LijstOverdrachtenResponse400Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *LijstOverdrachtenResponseDefaultHeaders
+}
+
+// Status returns HTTPResponse.Status
+func (r LijstOverdrachtenResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r LijstOverdrachtenResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
 // HerleidPseudoniemResponse200Headers the declared response headers of an HTTP 200 response for HerleidPseudoniem
 type HerleidPseudoniemResponse200Headers struct {
 	APIVersion *string
@@ -9511,6 +10023,120 @@ func (r VerlengSignaalResponse) Status() string {
 
 // StatusCode returns HTTPResponse.StatusCode
 func (r VerlengSignaalResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// NeemSignaalTerugResponse200Headers the declared response headers of an HTTP 200 response for NeemSignaalTerug
+type NeemSignaalTerugResponse200Headers struct {
+	APIVersion *string
+}
+
+// NeemSignaalTerugResponse202Headers the declared response headers of an HTTP 202 response for NeemSignaalTerug
+type NeemSignaalTerugResponse202Headers struct {
+	APIVersion *string
+}
+
+// NeemSignaalTerugResponse400Headers the declared response headers of an HTTP 400 response for NeemSignaalTerug
+type NeemSignaalTerugResponse400Headers struct {
+	APIVersion *string
+}
+
+// NeemSignaalTerugResponseDefaultHeaders the declared response headers of an HTTP default response for NeemSignaalTerug
+type NeemSignaalTerugResponseDefaultHeaders struct {
+	APIVersion *string
+}
+
+type NeemSignaalTerugResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Signaal
+	// JSON202 the response for an HTTP 202 `application/json` response
+	JSON202 *Signaal
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *FouteInvoer
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Fout
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *NeemSignaalTerugResponse200Headers
+	// Headers202 the parsed response headers for an HTTP 202 response
+	Headers202 *NeemSignaalTerugResponse202Headers
+	// Headers400 the parsed response headers for an HTTP 400 response
+	Headers400 *NeemSignaalTerugResponse400Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *NeemSignaalTerugResponseDefaultHeaders
+}
+
+// Status returns HTTPResponse.Status
+func (r NeemSignaalTerugResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r NeemSignaalTerugResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// GeefSignaalResponse200Headers the declared response headers of an HTTP 200 response for GeefSignaal
+type GeefSignaalResponse200Headers struct {
+	APIVersion *string
+}
+
+// GeefSignaalResponse202Headers the declared response headers of an HTTP 202 response for GeefSignaal
+type GeefSignaalResponse202Headers struct {
+	APIVersion *string
+}
+
+// GeefSignaalResponse400Headers the declared response headers of an HTTP 400 response for GeefSignaal
+type GeefSignaalResponse400Headers struct {
+	APIVersion *string
+}
+
+// GeefSignaalResponseDefaultHeaders the declared response headers of an HTTP default response for GeefSignaal
+type GeefSignaalResponseDefaultHeaders struct {
+	APIVersion *string
+}
+
+type GeefSignaalResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Signaal
+	// JSON202 the response for an HTTP 202 `application/json` response
+	JSON202 *Signaal
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *FouteInvoer
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Fout
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *GeefSignaalResponse200Headers
+	// Headers202 the parsed response headers for an HTTP 202 response
+	Headers202 *GeefSignaalResponse202Headers
+	// Headers400 the parsed response headers for an HTTP 400 response
+	Headers400 *GeefSignaalResponse400Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *GeefSignaalResponseDefaultHeaders
+}
+
+// Status returns HTTPResponse.Status
+func (r GeefSignaalResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GeefSignaalResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
@@ -10428,6 +11054,22 @@ func (c *ClientWithResponses) LeesOrganisatieWithResponse(ctx context.Context, r
 	return ParseLeesOrganisatieResponse(rsp)
 }
 
+// LijstOverdrachtenWithResponse Signalen die andere organisaties aan ons overdragen
+//
+// Geeft wat nu over te nemen is, eerst wat het eerst afloopt. Over welk kind het gaat weet alleen wie het overdraagt:
+// bel elkaar, en signaleer het kind daarna met `neemtOver`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /overdrachten (the `LijstOverdrachten` operationId).
+func (c *ClientWithResponses) LijstOverdrachtenWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*LijstOverdrachtenResponse, error) {
+	rsp, err := c.LijstOverdrachten(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseLijstOverdrachtenResponse(rsp)
+}
+
 // HerleidPseudoniemWithBodyWithResponse Welke hulpverlener een pseudoniem is in het logboek van het register
 //
 // Het logboek van het register noemt wie iets deed met een pseudoniem, dat alleen deze poort kan herleiden. Wie het
@@ -10631,6 +11273,56 @@ func (c *ClientWithResponses) VerlengSignaalWithResponse(ctx context.Context, id
 		return nil, err
 	}
 	return ParseVerlengSignaalResponse(rsp)
+}
+
+// NeemSignaalTerugWithResponse Een warme overdracht terugnemen
+//
+// Niemand kan het signaal daarna nog overnemen; is het al overgenomen, dan blijft dat zo. Nog eens hetzelfde verandert
+// niets.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /signalen/{id}/warme-overdracht (the `NeemSignaalTerug` operationId).
+func (c *ClientWithResponses) NeemSignaalTerugWithResponse(ctx context.Context, id Id, params *NeemSignaalTerugParams, reqEditors ...RequestEditorFn) (*NeemSignaalTerugResponse, error) {
+	rsp, err := c.NeemSignaalTerug(ctx, id, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseNeemSignaalTerugResponse(rsp)
+}
+
+// GeefSignaalWithBodyWithResponse Een signaal warm overdragen aan een andere organisatie
+//
+// Staat een andere deelnemer toe het signaal over te nemen, tot en met een dag. Die krijgt te horen van wie, niet over
+// welk kind: dat gaat van mens tot mens. Signaleert hij het kind daarna als overname, dan is dit signaal geëindigd.
+// Geldt het al voor een ander, dan geldt het voor die niet meer.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /signalen/{id}/warme-overdracht (the `GeefSignaal` operationId).
+func (c *ClientWithResponses) GeefSignaalWithBodyWithResponse(ctx context.Context, id Id, params *GeefSignaalParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*GeefSignaalResponse, error) {
+	rsp, err := c.GeefSignaalWithBody(ctx, id, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGeefSignaalResponse(rsp)
+}
+
+// GeefSignaalWithResponse Een signaal warm overdragen aan een andere organisatie
+//
+// Staat een andere deelnemer toe het signaal over te nemen, tot en met een dag. Die krijgt te horen van wie, niet over
+// welk kind: dat gaat van mens tot mens. Signaleert hij het kind daarna als overname, dan is dit signaal geëindigd.
+// Geldt het al voor een ander, dan geldt het voor die niet meer.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /signalen/{id}/warme-overdracht (the `GeefSignaal` operationId).
+func (c *ClientWithResponses) GeefSignaalWithResponse(ctx context.Context, id Id, params *GeefSignaalParams, body GeefSignaalJSONRequestBody, reqEditors ...RequestEditorFn) (*GeefSignaalResponse, error) {
+	rsp, err := c.GeefSignaal(ctx, id, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGeefSignaalResponse(rsp)
 }
 
 // LijstSleutelsWithResponse De API-sleutels, de nieuwste eerst, ook die niet meer gelden
@@ -13196,6 +13888,79 @@ func ParseLeesOrganisatieResponse(rsp *http.Response) (*LeesOrganisatieResponse,
 	return response, nil
 }
 
+// ParseLijstOverdrachtenResponse parses an HTTP response from a LijstOverdrachtenWithResponse call
+func ParseLijstOverdrachtenResponse(rsp *http.Response) (*LijstOverdrachtenResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &LijstOverdrachtenResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Overdrachten
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest FouteInvoer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Fout
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers LijstOverdrachtenResponse200Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 400:
+		var headers LijstOverdrachtenResponse400Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers400 = &headers
+	case true:
+		var headers LijstOverdrachtenResponseDefaultHeaders
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
 // ParseHerleidPseudoniemResponse parses an HTTP response from a HerleidPseudoniemWithResponse call
 func ParseHerleidPseudoniemResponse(rsp *http.Response) (*HerleidPseudoniemResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -13845,6 +14610,186 @@ func ParseVerlengSignaalResponse(rsp *http.Response) (*VerlengSignaalResponse, e
 	return response, nil
 }
 
+// ParseNeemSignaalTerugResponse parses an HTTP response from a NeemSignaalTerugWithResponse call
+func ParseNeemSignaalTerugResponse(rsp *http.Response) (*NeemSignaalTerugResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &NeemSignaalTerugResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Signaal
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 202:
+		var dest Signaal
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON202 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest FouteInvoer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Fout
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers NeemSignaalTerugResponse200Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 202:
+		var headers NeemSignaalTerugResponse202Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers202 = &headers
+	case rsp.StatusCode == 400:
+		var headers NeemSignaalTerugResponse400Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers400 = &headers
+	case true:
+		var headers NeemSignaalTerugResponseDefaultHeaders
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGeefSignaalResponse parses an HTTP response from a GeefSignaalWithResponse call
+func ParseGeefSignaalResponse(rsp *http.Response) (*GeefSignaalResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GeefSignaalResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Signaal
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 202:
+		var dest Signaal
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON202 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest FouteInvoer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Fout
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers GeefSignaalResponse200Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 202:
+		var headers GeefSignaalResponse202Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers202 = &headers
+	case rsp.StatusCode == 400:
+		var headers GeefSignaalResponse400Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers400 = &headers
+	case true:
+		var headers GeefSignaalResponseDefaultHeaders
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
 // ParseLijstSleutelsResponse parses an HTTP response from a LijstSleutelsWithResponse call
 func ParseLijstSleutelsResponse(rsp *http.Response) (*LijstSleutelsResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -14238,6 +15183,9 @@ type ServerInterface interface {
 	// LeesOrganisatie De eigen organisatie en de staat van de poort
 	// (GET /organisatie)
 	LeesOrganisatie(w http.ResponseWriter, r *http.Request)
+	// LijstOverdrachten Signalen die andere organisaties aan ons overdragen
+	// (GET /overdrachten)
+	LijstOverdrachten(w http.ResponseWriter, r *http.Request)
 	// HerleidPseudoniem Welke hulpverlener een pseudoniem is in het logboek van het register
 	// (POST /pseudoniemen)
 	HerleidPseudoniem(w http.ResponseWriter, r *http.Request)
@@ -14262,6 +15210,12 @@ type ServerInterface interface {
 	// VerlengSignaal Een signaal verlengen of de contactkaart vervangen
 	// (POST /signalen/{id}/verlenging)
 	VerlengSignaal(w http.ResponseWriter, r *http.Request, id Id, params VerlengSignaalParams)
+	// NeemSignaalTerug Een warme overdracht terugnemen
+	// (DELETE /signalen/{id}/warme-overdracht)
+	NeemSignaalTerug(w http.ResponseWriter, r *http.Request, id Id, params NeemSignaalTerugParams)
+	// GeefSignaal Een signaal warm overdragen aan een andere organisatie
+	// (PUT /signalen/{id}/warme-overdracht)
+	GeefSignaal(w http.ResponseWriter, r *http.Request, id Id, params GeefSignaalParams)
 	// LijstSleutels De API-sleutels, de nieuwste eerst, ook die niet meer gelden
 	// (GET /sleutels)
 	LijstSleutels(w http.ResponseWriter, r *http.Request, params LijstSleutelsParams)
@@ -15758,6 +16712,20 @@ func (siw *ServerInterfaceWrapper) LeesOrganisatie(w http.ResponseWriter, r *htt
 	handler.ServeHTTP(w, r)
 }
 
+// LijstOverdrachten operation middleware
+func (siw *ServerInterfaceWrapper) LijstOverdrachten(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.LijstOverdrachten(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // HerleidPseudoniem operation middleware
 func (siw *ServerInterfaceWrapper) HerleidPseudoniem(w http.ResponseWriter, r *http.Request) {
 
@@ -16239,6 +17207,132 @@ func (siw *ServerInterfaceWrapper) VerlengSignaal(w http.ResponseWriter, r *http
 	handler.ServeHTTP(w, r)
 }
 
+// NeemSignaalTerug operation middleware
+func (siw *ServerInterfaceWrapper) NeemSignaalTerug(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id Id
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", mux.Vars(r)["id"], &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params NeemSignaalTerugParams
+
+	// ------------- Optional query parameter "wacht" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "wacht", r.URL.Query(), &params.Wacht, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "wacht"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "wacht", Err: err})
+		}
+		return
+	}
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Seinhuis-Hulpverlener" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Seinhuis-Hulpverlener")]; found {
+		var SeinhuisHulpverlener Namens
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Seinhuis-Hulpverlener", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Seinhuis-Hulpverlener", valueList[0], &SeinhuisHulpverlener, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Seinhuis-Hulpverlener", Err: err})
+			return
+		}
+
+		params.SeinhuisHulpverlener = SeinhuisHulpverlener
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.NeemSignaalTerug(w, r, id, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GeefSignaal operation middleware
+func (siw *ServerInterfaceWrapper) GeefSignaal(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id Id
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", mux.Vars(r)["id"], &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GeefSignaalParams
+
+	// ------------- Optional query parameter "wacht" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "wacht", r.URL.Query(), &params.Wacht, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "wacht"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "wacht", Err: err})
+		}
+		return
+	}
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Seinhuis-Hulpverlener" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Seinhuis-Hulpverlener")]; found {
+		var SeinhuisHulpverlener Namens
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Seinhuis-Hulpverlener", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Seinhuis-Hulpverlener", valueList[0], &SeinhuisHulpverlener, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Seinhuis-Hulpverlener", Err: err})
+			return
+		}
+
+		params.SeinhuisHulpverlener = SeinhuisHulpverlener
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GeefSignaal(w, r, id, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // LijstSleutels operation middleware
 func (siw *ServerInterfaceWrapper) LijstSleutels(w http.ResponseWriter, r *http.Request) {
 
@@ -16477,6 +17571,12 @@ func HandlerWithOptions(si ServerInterface, options GorillaServerOptions) http.H
 	r.HandleFunc(options.BaseURL+"/signalen/{id}/eigenaren", wrapper.LijstEigenaren).Methods(http.MethodGet)
 
 	r.HandleFunc(options.BaseURL+"/signalen/{id}/eigenaren", wrapper.WijzigEigenaren).Methods(http.MethodPost)
+
+	r.HandleFunc(options.BaseURL+"/signalen/{id}/warme-overdracht", wrapper.NeemSignaalTerug).Methods(http.MethodDelete)
+
+	r.HandleFunc(options.BaseURL+"/signalen/{id}/warme-overdracht", wrapper.GeefSignaal).Methods(http.MethodPut)
+
+	r.HandleFunc(options.BaseURL+"/overdrachten", wrapper.LijstOverdrachten).Methods(http.MethodGet)
 
 	r.HandleFunc(options.BaseURL+"/meldingen", wrapper.LijstMeldingen).Methods(http.MethodGet)
 
@@ -19081,6 +20181,77 @@ func (response LeesOrganisatiedefaultApplicationProblemPlusJSONResponse) VisitLe
 	return err
 }
 
+type LijstOverdrachtenRequestObject struct {
+}
+
+type LijstOverdrachtenResponseObject interface {
+	VisitLijstOverdrachtenResponse(w http.ResponseWriter) error
+}
+
+type LijstOverdrachten200ResponseHeaders struct {
+	APIVersion *string
+}
+
+type LijstOverdrachten200JSONResponse struct {
+	Body    Overdrachten
+	Headers LijstOverdrachten200ResponseHeaders
+}
+
+func (response LijstOverdrachten200JSONResponse) VisitLijstOverdrachtenResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LijstOverdrachten400ApplicationProblemPlusJSONResponse struct {
+	FouteInvoerApplicationProblemPlusJSONResponse
+}
+
+func (response LijstOverdrachten400ApplicationProblemPlusJSONResponse) VisitLijstOverdrachtenResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LijstOverdrachtendefaultApplicationProblemPlusJSONResponse struct {
+	Body       Probleem
+	Headers    FoutResponseHeaders
+	StatusCode int
+}
+
+func (response LijstOverdrachtendefaultApplicationProblemPlusJSONResponse) VisitLijstOverdrachtenResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type HerleidPseudoniemRequestObject struct {
 	Body *HerleidPseudoniemJSONRequestBody
 }
@@ -19742,6 +20913,201 @@ func (response VerlengSignaaldefaultApplicationProblemPlusJSONResponse) VisitVer
 	return err
 }
 
+type NeemSignaalTerugRequestObject struct {
+	Id     Id `json:"id"`
+	Params NeemSignaalTerugParams
+}
+
+type NeemSignaalTerugResponseObject interface {
+	VisitNeemSignaalTerugResponse(w http.ResponseWriter) error
+}
+
+type NeemSignaalTerug200ResponseHeaders struct {
+	APIVersion *string
+}
+
+type NeemSignaalTerug200JSONResponse struct {
+	Body    Signaal
+	Headers NeemSignaalTerug200ResponseHeaders
+}
+
+func (response NeemSignaalTerug200JSONResponse) VisitNeemSignaalTerugResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type NeemSignaalTerug202ResponseHeaders struct {
+	APIVersion *string
+}
+
+type NeemSignaalTerug202JSONResponse struct {
+	Body    Signaal
+	Headers NeemSignaalTerug202ResponseHeaders
+}
+
+func (response NeemSignaalTerug202JSONResponse) VisitNeemSignaalTerugResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type NeemSignaalTerug400ApplicationProblemPlusJSONResponse struct {
+	FouteInvoerApplicationProblemPlusJSONResponse
+}
+
+func (response NeemSignaalTerug400ApplicationProblemPlusJSONResponse) VisitNeemSignaalTerugResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type NeemSignaalTerugdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Probleem
+	Headers    FoutResponseHeaders
+	StatusCode int
+}
+
+func (response NeemSignaalTerugdefaultApplicationProblemPlusJSONResponse) VisitNeemSignaalTerugResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GeefSignaalRequestObject struct {
+	Id     Id `json:"id"`
+	Params GeefSignaalParams
+	Body   *GeefSignaalJSONRequestBody
+}
+
+type GeefSignaalResponseObject interface {
+	VisitGeefSignaalResponse(w http.ResponseWriter) error
+}
+
+type GeefSignaal200ResponseHeaders struct {
+	APIVersion *string
+}
+
+type GeefSignaal200JSONResponse struct {
+	Body    Signaal
+	Headers GeefSignaal200ResponseHeaders
+}
+
+func (response GeefSignaal200JSONResponse) VisitGeefSignaalResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GeefSignaal202ResponseHeaders struct {
+	APIVersion *string
+}
+
+type GeefSignaal202JSONResponse struct {
+	Body    Signaal
+	Headers GeefSignaal202ResponseHeaders
+}
+
+func (response GeefSignaal202JSONResponse) VisitGeefSignaalResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GeefSignaal400ApplicationProblemPlusJSONResponse struct {
+	FouteInvoerApplicationProblemPlusJSONResponse
+}
+
+func (response GeefSignaal400ApplicationProblemPlusJSONResponse) VisitGeefSignaalResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GeefSignaaldefaultApplicationProblemPlusJSONResponse struct {
+	Body       Probleem
+	Headers    FoutResponseHeaders
+	StatusCode int
+}
+
+func (response GeefSignaaldefaultApplicationProblemPlusJSONResponse) VisitGeefSignaalResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type LijstSleutelsRequestObject struct {
 	Params LijstSleutelsParams
 }
@@ -20122,6 +21488,9 @@ type StrictServerInterface interface {
 	// LeesOrganisatie De eigen organisatie en de staat van de poort
 	// (GET /organisatie)
 	LeesOrganisatie(ctx context.Context, request LeesOrganisatieRequestObject) (LeesOrganisatieResponseObject, error)
+	// LijstOverdrachten Signalen die andere organisaties aan ons overdragen
+	// (GET /overdrachten)
+	LijstOverdrachten(ctx context.Context, request LijstOverdrachtenRequestObject) (LijstOverdrachtenResponseObject, error)
 	// HerleidPseudoniem Welke hulpverlener een pseudoniem is in het logboek van het register
 	// (POST /pseudoniemen)
 	HerleidPseudoniem(ctx context.Context, request HerleidPseudoniemRequestObject) (HerleidPseudoniemResponseObject, error)
@@ -20146,6 +21515,12 @@ type StrictServerInterface interface {
 	// VerlengSignaal Een signaal verlengen of de contactkaart vervangen
 	// (POST /signalen/{id}/verlenging)
 	VerlengSignaal(ctx context.Context, request VerlengSignaalRequestObject) (VerlengSignaalResponseObject, error)
+	// NeemSignaalTerug Een warme overdracht terugnemen
+	// (DELETE /signalen/{id}/warme-overdracht)
+	NeemSignaalTerug(ctx context.Context, request NeemSignaalTerugRequestObject) (NeemSignaalTerugResponseObject, error)
+	// GeefSignaal Een signaal warm overdragen aan een andere organisatie
+	// (PUT /signalen/{id}/warme-overdracht)
+	GeefSignaal(ctx context.Context, request GeefSignaalRequestObject) (GeefSignaalResponseObject, error)
 	// LijstSleutels De API-sleutels, de nieuwste eerst, ook die niet meer gelden
 	// (GET /sleutels)
 	LijstSleutels(ctx context.Context, request LijstSleutelsRequestObject) (LijstSleutelsResponseObject, error)
@@ -21107,6 +22482,30 @@ func (sh *strictHandler) LeesOrganisatie(w http.ResponseWriter, r *http.Request)
 	}
 }
 
+// LijstOverdrachten operation middleware
+func (sh *strictHandler) LijstOverdrachten(w http.ResponseWriter, r *http.Request) {
+	var request LijstOverdrachtenRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.LijstOverdrachten(ctx, request.(LijstOverdrachtenRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "LijstOverdrachten")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(LijstOverdrachtenResponseObject); ok {
+		if err := validResponse.VisitLijstOverdrachtenResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // HerleidPseudoniem operation middleware
 func (sh *strictHandler) HerleidPseudoniem(w http.ResponseWriter, r *http.Request) {
 	var request HerleidPseudoniemRequestObject
@@ -21346,6 +22745,67 @@ func (sh *strictHandler) VerlengSignaal(w http.ResponseWriter, r *http.Request, 
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(VerlengSignaalResponseObject); ok {
 		if err := validResponse.VisitVerlengSignaalResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// NeemSignaalTerug operation middleware
+func (sh *strictHandler) NeemSignaalTerug(w http.ResponseWriter, r *http.Request, id Id, params NeemSignaalTerugParams) {
+	var request NeemSignaalTerugRequestObject
+
+	request.Id = id
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.NeemSignaalTerug(ctx, request.(NeemSignaalTerugRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "NeemSignaalTerug")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(NeemSignaalTerugResponseObject); ok {
+		if err := validResponse.VisitNeemSignaalTerugResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GeefSignaal operation middleware
+func (sh *strictHandler) GeefSignaal(w http.ResponseWriter, r *http.Request, id Id, params GeefSignaalParams) {
+	var request GeefSignaalRequestObject
+
+	request.Id = id
+	request.Params = params
+
+	var body GeefSignaalJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GeefSignaal(ctx, request.(GeefSignaalRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GeefSignaal")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GeefSignaalResponseObject); ok {
+		if err := validResponse.VisitGeefSignaalResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

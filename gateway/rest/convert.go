@@ -5,8 +5,6 @@ package rest
 import (
 	"time"
 
-	openapi_types "github.com/oapi-codegen/runtime/types"
-
 	"github.com/seinhuis/seinhuis/gateway"
 )
 
@@ -17,6 +15,7 @@ func subjectOf(in NieuwSignaal) gateway.Subject {
 func termsOf(in NieuwSignaal, key string) gateway.Terms {
 	return gateway.Terms{
 		Owner: in.Hulpverlener, Reference: in.Kenmerk, Card: cardOf(in.Contactkaart), TermDays: in.TermijnDagen, Key: key,
+		TakesOver: sidOf(in.NeemtOver),
 	}
 }
 
@@ -35,6 +34,7 @@ var states = map[gateway.State]Toestand{
 	gateway.StateRefused:    ToestandGeweigerd,
 	gateway.StateWithdrawn:  ToestandIngetrokken,
 	gateway.StateExpired:    ToestandVerlopen,
+	gateway.StateHandedOver: ToestandOvergedragen,
 }
 
 var statesOf = func() map[Toestand]gateway.State {
@@ -56,6 +56,7 @@ func signalOf(s gateway.Status) Signaal {
 		Id: s.ID.String(), Aangemaakt: seconds(s.Created), Hulpverlener: s.Owner, Kenmerk: s.Reference,
 		Melding: idOf(s.Report), Import: idOf(s.Import), Toestand: states[s.State], Uitleg: s.Words(), SamengevoegdMet: idOf(s.Into),
 		Eigenaren: s.Owners, Waarschuwingen: warningsOf(s.Warnings), Fouten: faultsOf(s.Faults),
+		OvergenomenDoor: string(s.HandedTo),
 	}
 	if !s.SID.IsZero() {
 		out.Sid = s.SID.String()
@@ -70,8 +71,9 @@ func signalOf(s gateway.Status) Signaal {
 		others := int64(sig.Others)
 		out.Revisie, out.Anderen, out.Contactkaart = int64(sig.Rev), &others, ofCard(sig.Card)
 		if !sig.Expires.IsZero() {
-			out.VerlooptOp = openapi_types.Date{Time: sig.Expires.In(time.UTC)}
+			out.VerlooptOp = dateOf(sig.Expires)
 		}
+		out.WarmeOverdracht = givenOf(sig.Given)
 		if m := s.Match; m != nil && m.Ended.IsZero() && m.Present() > 0 {
 			out.Match = m.Match.String()
 		}
@@ -110,7 +112,7 @@ func reportOf(r gateway.ReportStatus) Melding {
 		Herhaling: !r.Repeats.IsZero(), Personen: []Uitkomst{}, Termijn: MeldingTermijn(r.Clock), TeDoen: []TeDoen{},
 	}
 	if !r.DecideBy.IsZero() {
-		out.BeslissenVoor = openapi_types.Date{Time: r.DecideBy.In(time.UTC)}
+		out.BeslissenVoor = dateOf(r.DecideBy)
 	}
 	for _, todo := range r.Todo() {
 		out.TeDoen = append(out.TeDoen, TeDoen{Volgnummer: todo.Person + 1, Detail: todo.Words})
@@ -141,12 +143,20 @@ func reportOf(r gateway.ReportStatus) Melding {
 
 func messageOf(m gateway.Message) Bericht {
 	out := Bericht{
-		Id: m.ID.String(), Ontvangen: seconds(m.Received), Soort: BerichtSoort(gateway.KindName(m.Kind)), Tekst: m.Words(), Match: m.Match.String(), Sid: m.SID.String(),
+		Id: m.ID.String(), Ontvangen: seconds(m.Received), Soort: BerichtSoort(gateway.KindName(m.Kind)), Tekst: m.Words(),
 		Antwoord: AntwoordSoort(gateway.AnswerName(m.Answer)), Signalen: []Eigenaar{}, Probleem: m.Problem.Words(),
 		Ander: Ander{
 			Deelnemer: string(m.Other.Party), Naam: m.Other.Name, Soort: m.Other.Kind,
 			Contactkaart: ofCard(m.Other.Card), Voorleescode: m.Other.Code,
 		},
+	}
+	if !m.Match.IsZero() {
+		out.Match = m.Match.String()
+	}
+	if !m.SID.IsZero() {
+		out.Sid = m.SID.String()
+	} else if !m.Until.IsZero() {
+		out.Overname = m.Other.SID.String()
 	}
 	for _, o := range m.Owners {
 		out.Signalen = append(out.Signalen, Eigenaar{Signaal: o.Registration.String(), Kenmerk: o.Reference, Hulpverlener: o.Owner})

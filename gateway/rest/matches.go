@@ -105,6 +105,9 @@ func memberOf(o gateway.Member) MatchAnder {
 	if o.Present {
 		out.Toestand = MatchAnderToestandAanwezig
 	}
+	if from := o.TookOver; from.Party != "" {
+		out.OvergenomenVan.Deelnemer, out.OvergenomenVan.Naam = string(from.Party), from.Name
+	}
 	if w := o.Asked; w.Word != "" {
 		out.InDeWacht = AntwoordInDeWacht{
 			Antwoord: AntwoordSoort(gateway.AnswerName(w.Word)), Toestand: AntwoordInDeWachtToestandInDeWacht, Sinds: seconds(w.At), Uitleg: w.Words(),
