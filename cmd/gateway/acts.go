@@ -49,6 +49,8 @@ const signalHelp = `gateway signal: een kind signaleren
   -kenmerk K          het eigen dossierkenmerk, nooit het nummer
   -hulpverlener H     wie signaleert, met de eigen code of gebruikersnaam
   -termijn DAGEN      hoe lang het signaal hooguit staat; anders die van het beleid
+  -neemtover O        neemt het signaal over dat een andere organisatie overdraagt;
+                      zie gateway offers
   -wacht SECONDEN     hoe lang op het register te wachten; anders 5
   -sleutel TEKST      herkent een herhaling (Idempotency-Key)
 ` + cardHelp + connectionHelp
@@ -164,6 +166,7 @@ func (c *console) signal(args []string) error {
 	fs.StringVar(&body.Kenmerk, "kenmerk", "", "")
 	fs.StringVar(&body.Hulpverlener, "hulpverlener", "", "")
 	fs.IntVar(&body.TermijnDagen, "termijn", 0, "")
+	fs.StringVar(&body.NeemtOver, "neemtover", "", "")
 	wait := fs.Int("wacht", defaultWait, "")
 	key := fs.String("sleutel", "", "")
 	cardFlags(fs, &body.Contactkaart)

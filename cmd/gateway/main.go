@@ -62,6 +62,8 @@ Handelingen, bij een poort die draait
   gateway inbox     de berichten lezen
   gateway matches   wie hetzelfde kind signaleert, en hoe die te bereiken is
   gateway answer    een andere organisatie in een match antwoorden
+  gateway handover  een signaal overdragen aan een andere organisatie
+  gateway offers    wat andere organisaties aan ons overdragen
   gateway renew     een signaal verlengen of de contactkaart vervangen
   gateway withdraw  een signaal intrekken
   gateway status    wat er over is van de tegoeden, de wachtrij en de eigen sleutels
@@ -191,6 +193,10 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return c.matches(rest)
 	case "answer":
 		return c.answer(rest)
+	case "handover":
+		return c.handover(rest)
+	case "offers":
+		return c.offers(rest)
 	case "withdraw":
 		return c.withdraw(rest)
 	case "renew":
