@@ -311,8 +311,13 @@ func (p *Party) replayed(by *Access, id ID) (Status, error) {
 // origin is what a registration was part of, if of anything.
 type origin struct{ Report, Import ID }
 
-// register puts a registration and its job in a batch.
+// register puts a registration and its job in a batch: one that is lost, if it is that.
 func (p *Party) register(b *batch, now time.Time, id identity.Identity, t Terms, from origin) (Registration, error) {
+	if reg, lost, err := p.lostLike(b, id, t); err != nil {
+		return Registration{}, err
+	} else if lost {
+		return p.resubmit(b, now, reg, id, t, from)
+	}
 	secret, err := id.MarshalBinary()
 	if err != nil {
 		return Registration{}, err
@@ -360,9 +365,13 @@ func (p *Party) withdraw(by *Access, id ID, reason string) (Status, error) {
 	b := p.g.store.batch()
 	defer b.close()
 	var job *Job
-	if reg.State.Stands() {
+	switch {
+	case reg.State.Stands():
 		job, err = p.disown(b, &reg, reason, now, by)
-	} else {
+	case reg.State == StateLost:
+		b.delete(p.lostRow(reg))
+		reg.end(StateWithdrawn, now)
+	default:
 		err = p.cancel(b, &reg, reason, now)
 	}
 	if err != nil {
@@ -382,7 +391,7 @@ func (p *Party) withdraw(by *Access, id ID, reason string) (Status, error) {
 // cancel ends a registration whose job is not done. What may have been sent
 // already has to run its course first.
 func (p *Party) cancel(b *batch, reg *Registration, reason string, now time.Time) error {
-	job, err := get[Job](p.g.store.view, p.key.job(reg.ID))
+	job, err := get[Job](p.g.store.view, p.key.job(reg.Job))
 	if err != nil {
 		return err
 	}
@@ -422,7 +431,7 @@ func (r *Registration) end(s State, now time.Time) {
 
 // Renew has a signal stand longer, or under another card. Card and TermDays of
 // the terms count, zero for what stays as it is. The subject is needed only when
-// an epoch has opened since; otherwise it is zero.
+// an epoch has opened since, or the signal is lost; otherwise it is zero.
 func (p *Party) Renew(id ID, s Subject, t Terms) (Status, error) {
 	now := p.g.now()
 	var faults []Fault
@@ -458,6 +467,9 @@ func (p *Party) Renew(id ID, s Subject, t Terms) (Status, error) {
 	}
 	if once.seen != nil {
 		return p.replayed(t.by, id)
+	}
+	if reg.State == StateLost && !reg.Loss.over(now) {
+		return p.renewLost(once, reg, s, child, t)
 	}
 	if !reg.State.Stands() {
 		return Status{}, ErrNotLive

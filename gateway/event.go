@@ -23,7 +23,7 @@ type eventData struct {
 	Offer   string        `json:"overname,omitempty"`
 	Signals []eventSignal `json:"signalen"`
 	Partial bool          `json:"onvolledig,omitempty"` // there are more signals than fit
-	Other   eventOther    `json:"ander"`
+	Other   eventOther    `json:"ander,omitzero"`       // absent of a message about our own signal alone
 	Problem string        `json:"probleem,omitempty"`
 }
 

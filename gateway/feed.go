@@ -113,7 +113,7 @@ func (p *Party) readEvent(m *manifest.Manifest, d *manifest.Directory, e api.Eve
 		return msg
 	}
 	msg.Other.Name, msg.Other.Kind = other.Name, other.Kind
-	if _, known := messageWords[e.Kind]; !known {
+	if _, known := messageWords[e.Kind]; !known || e.Kind == KindLost {
 		msg.Problem = CodeEventKind
 		return msg
 	}
@@ -222,21 +222,9 @@ func (p *Party) keep(messages []Message, read func(*feedState), lacks time.Time)
 			continue
 		}
 		seen[msg.ID] = true
-		at.Seq++
-		msg.Seq = at.Seq
-		if msg.Owners, err = p.ownersOf(b.view(), msg.SID); err != nil {
+		if msg, err = p.putMessage(b, &at, msg); err != nil {
 			return err
 		}
-		for i, o := range msg.Owners {
-			u, _ := p.door.user(o.Owner)
-			msg.Owners[i].Team = u.Team
-		}
-		if err := p.handedOver(b, &msg); err != nil {
-			return err
-		}
-		b.put(p.key.message(msg.Seq), msg)
-		b.put(p.key.messageOn(msg.SID, msg.Seq), struct{}{})
-		b.put(p.key.event(msg.ID), msg.Seq)
 		if err := p.follow(b, msg); err != nil {
 			return err
 		}
@@ -255,6 +243,33 @@ func (p *Party) keep(messages []Message, read func(*feedState), lacks time.Time)
 	if err := p.commit(b); err != nil {
 		return err
 	}
+	p.announce(kept)
+	return nil
+}
+
+// putMessage puts a message into a batch that can be read, as the last of the inbox.
+func (p *Party) putMessage(b *batch, at *feedState, msg Message) (Message, error) {
+	at.Seq++
+	msg.Seq = at.Seq
+	var err error
+	if msg.Owners, err = p.ownersOf(b.view(), msg.SID); err != nil {
+		return msg, err
+	}
+	for i, o := range msg.Owners {
+		u, _ := p.door.user(o.Owner)
+		msg.Owners[i].Team = u.Team
+	}
+	if err := p.handedOver(b, &msg); err != nil {
+		return msg, err
+	}
+	b.put(p.key.message(msg.Seq), msg)
+	b.put(p.key.messageOn(msg.SID, msg.Seq), struct{}{})
+	b.put(p.key.event(msg.ID), msg.Seq)
+	return msg, nil
+}
+
+// announce tells whoever waits of messages that are in the inbox.
+func (p *Party) announce(kept []Message) {
 	for _, msg := range kept {
 		p.g.metrics.events.WithLabelValues(eventLabel(msg.Kind)).Inc()
 		if msg.Problem != "" {
@@ -266,7 +281,6 @@ func (p *Party) keep(messages []Message, read func(*feedState), lacks time.Time)
 		p.inbox.notify()
 		p.outbox.wake()
 	}
-	return nil
 }
 
 // eventLabel keeps what a registry may invent out of our metrics.

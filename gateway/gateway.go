@@ -170,6 +170,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	}
 	loops.Go(func() { g.keepRoots(ctx) })
 	loops.Go(func() { g.keepSweeping(ctx) })
+	loops.Go(func() { g.keepLost(ctx) })
 	loops.Go(func() { g.keepCheckingLog(ctx) })
 	loops.Wait()
 	return nil

@@ -67,7 +67,20 @@ func (g *Gateway) Health() (h edge.Health, err error) {
 		h.Add("log", edge.PartOK, edge.HealthOK)
 	}
 	warn("queue", edge.PartLate, g.queueAge(false) > queueLate)
+	warn("lost", edge.PartMissing, g.lost() > 0)
 	return h, err
+}
+
+// lost is how many registrations wait for being made anew.
+func (g *Gateway) lost() (all int) {
+	for _, p := range g.order {
+		n, err := p.Lost()
+		if err != nil {
+			g.log.Error("lost signals not looked after", "party", string(p.id), "cause", err)
+		}
+		all += n
+	}
+	return all
 }
 
 // Roots are the newest manifest and directory, in force or not; nil where there is none.
@@ -181,12 +194,19 @@ var (
 		"Time since the last successful poll of the feed that was not read for longest.", nil, nil)
 	queueAge = prometheus.NewDesc("seinhuis_gateway_queue_age_seconds",
 		"Age of the oldest job in the queue, by whether it is of an import; 0 if there is none.", []string{"import"}, nil)
+	lostSignals = prometheus.NewDesc("seinhuis_gateway_lost_registrations",
+		"Registrations whose signal was destroyed with a compromised epoch, and that nobody has made anew yet.", nil, nil)
 	budgetUsed = prometheus.NewDesc("seinhuis_gateway_budget_used_ratio",
 		"The largest share that a party of this gateway has used of its budget, by evaluator and period, as the evaluator said last.", []string{"evaluator", "period"}, nil)
 )
 
 // Describe implements prometheus.Collector.
-func (ages) Describe(ch chan<- *prometheus.Desc) { ch <- feedAge; ch <- queueAge; ch <- budgetUsed }
+func (ages) Describe(ch chan<- *prometheus.Desc) {
+	ch <- feedAge
+	ch <- queueAge
+	ch <- budgetUsed
+	ch <- lostSignals
+}
 
 // Collect implements prometheus.Collector.
 func (a ages) Collect(ch chan<- prometheus.Metric) {
@@ -196,6 +216,7 @@ func (a ages) Collect(ch chan<- prometheus.Metric) {
 	gauge(feedAge, a.g.feedAge().Seconds())
 	gauge(queueAge, a.g.queueAge(false).Seconds(), "no")
 	gauge(queueAge, a.g.queueAge(true).Seconds(), "yes")
+	gauge(lostSignals, float64(a.g.lost()))
 	a.g.used(func(evaluator int, period string, used float64) {
 		gauge(budgetUsed, used, strconv.Itoa(evaluator), period)
 	})

@@ -64,6 +64,10 @@ func Broken(p *Party) (list []string, err error) {
 		}),
 		scan(v, p.key.table(tableRegistration), nil, false, func(_ []byte, reg Registration) (bool, error) {
 			switch {
+			case reg.State == StateLost != has(p.lostRow(reg)):
+				wrong("registration %s is %s, and is not listed so", reg.ID, reg.State)
+			case reg.State == StateLost && reg.Loss.At.IsZero():
+				wrong("registration %s is lost, and nothing is known of how", reg.ID)
 			case reg.State == StateQueued && !has(p.key.job(reg.Job)):
 				wrong("registration %s waits for no job", reg.ID)
 			case reg.State.Stands() && !has(p.key.signal(reg.SID)):

@@ -44,6 +44,7 @@ import (
 //	l P match                  the id of the Match that the registry has, or had, under this name
 //	h P sid id                 nothing: the Match is our signal's
 //	G P sid                    Offer; by the giver's sid
+//	R P H(reference) reg.      nothing: the registration is lost
 //	L                          logState
 //	U P leaf                   owedLeaf; by the leaf's hash, 32 bytes
 //
@@ -84,6 +85,7 @@ const (
 	tableOffer        = 'G'
 	tableCheckpoint   = 'L'
 	tableLeaf         = 'U'
+	tableLost         = 'R'
 )
 
 // partyKey is a party's part of every key.
@@ -164,6 +166,9 @@ func (p partyKey) matchOn(sid api.SID, id ID) []byte {
 }
 
 func (p partyKey) leaf(h api.Hash) []byte { return join(tableLeaf, p[:], h[:]) }
+
+func (p partyKey) lostUnder(h [16]byte) []byte       { return join(tableLost, p[:], h[:]) }
+func (p partyKey) lostItem(h [16]byte, id ID) []byte { return join(tableLost, p[:], h[:], id[:]) }
 
 // table is the prefix of all rows of a party in a table.
 func (p partyKey) table(table byte) []byte { return join(table, p[:]) }

@@ -4,6 +4,7 @@ package gateway
 
 import (
 	"errors"
+	"time"
 
 	"github.com/seinhuis/seinhuis/api"
 	"github.com/seinhuis/seinhuis/crypto/encoding"
@@ -85,6 +86,7 @@ func (p *Party) registered(b *batch, a answered) error {
 	p.owe(b, a.receipt)
 	b.delete(p.key.job(job.ID))
 	now := p.g.now()
+	before, lost := reg.SID, !reg.Loss.At.IsZero()
 	reg.SID, reg.Job = signal.SID, ID{}
 	reg.State = StateMerged
 	if own {
@@ -98,6 +100,8 @@ func (p *Party) registered(b *batch, a answered) error {
 		}
 		outcome = "withdrawn"
 	} else if err := p.join(b, &reg); err != nil {
+		return err
+	} else if err := p.rejoin(b, &reg, before, lost); err != nil {
 		return err
 	} else if next = p.takeOver(b, job, &reg, signal); next == nil {
 		if err := p.cardDue(b, &reg, &signal, job.ID, map[api.SID]bool{}); err != nil {
@@ -301,6 +305,10 @@ func (p *Party) refuseHeld(job Job, state State, fault Fault) error {
 			reg.State, reg.Faults = StateWithdrawn, nil
 		}
 		b.became(job, reg)
+		if !reg.Loss.At.IsZero() && reg.State == StateRefused && fault.Code != CodeAdult {
+			reg.State, reg.Ended = StateLost, time.Time{} // as before it was made anew
+			b.put(p.lostRow(reg), struct{}{})
+		}
 		b.put(p.key.registration(id), reg)
 	}
 	if err := p.commit(b); err != nil {

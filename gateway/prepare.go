@@ -506,6 +506,9 @@ func (p *Party) prepareAgain(job Job) error {
 		return &waitError{For: WaitRegistry, Err: err}
 	}
 	c, err := p.openFaces(m, job.Prepared.faces())
+	if errors.Is(err, errNoToken) && m.Lost(job.Prepared.Epochs) {
+		return p.loseQueued(m, job)
+	}
 	if errors.Is(err, errNoToken) {
 		return p.reject(job, Fault{"", CodeNewEpoch})
 	}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -37,6 +38,8 @@ type roots struct {
 	mu        sync.Mutex
 	manifest  *manifest.Manifest
 	directory *manifest.Directory
+
+	changed notifier // there is another manifest
 
 	fetching sync.Mutex // one fetch at a time; whoever waited looks again first
 	fetched  time.Time
@@ -124,6 +127,7 @@ func (r *roots) offerManifest(note []byte) error {
 		return err
 	}
 	r.manifest = m
+	r.changed.notify()
 	return nil
 }
 
@@ -206,6 +210,12 @@ func (r *roots) known() (*manifest.Manifest, *manifest.Directory) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.manifest, r.directory
+}
+
+// robbed tells whether an epoch is compromised.
+func (r *roots) robbed() bool {
+	m, _ := r.known()
+	return m != nil && slices.ContainsFunc(m.Epochs, func(e manifest.Epoch) bool { return m.Compromised(e.Number) })
 }
 
 // registry is where to ask, also by a manifest that has expired.

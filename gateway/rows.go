@@ -69,6 +69,7 @@ const (
 	StateWithdrawn  State = "withdrawn"   // the party ended it
 	StateExpired    State = "expired"     // the clock ended it
 	StateHandedOver State = "handed over" // another party has taken it over
+	StateLost       State = "lost"        // its signal was destroyed, and is to be made anew; see KindLost
 )
 
 // Stands tells whether a registration in this state owns a signal.
@@ -100,6 +101,7 @@ type Registration struct {
 
 	Card     Card `json:"card,omitzero"`     // that the signal is still to get
 	Transfer ID   `json:"transfer,omitzero"` // whose card that is
+	Loss     Loss `json:"loss,omitzero"`     // until its signal stands again; SID is the one before
 }
 
 // LogValue logs the id and the state.
@@ -172,7 +174,7 @@ func (k JobKind) act() bool { return k == JobWithdraw || k == JobAnswer || k == 
 // A Job is what a gateway still has to do. It is deleted in the batch that stores
 // its outcome.
 type Job struct {
-	ID           ID        `json:"id"` // of a JobSignal: its registration's
+	ID           ID        `json:"id"` // of the first JobSignal of a registration: the registration's
 	Kind         JobKind   `json:"kind"`
 	Created      time.Time `json:"created"`
 	Registration ID        `json:"registration"`    // zero of a JobAnswer, a JobHandover and a JobResend

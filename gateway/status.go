@@ -40,6 +40,8 @@ func (s Status) Words() string {
 		return waitWords[s.Job.WaitFor]
 	case s.State == StateRefused && len(s.Faults) > 0:
 		return stateWords[s.State] + " " + s.Faults[0].Detail()
+	case s.State == StateLost && len(s.Faults) > 0:
+		return stateWords[s.State] + " " + s.Faults[0].Detail()
 	case s.State.Stands() && s.Job != nil && s.Job.WaitFor != WaitNothing:
 		return stateWords[s.State] + " De verlenging staat nog in de wacht."
 	case s.State.Stands() && s.Signal != nil:
@@ -133,6 +135,9 @@ func (p *Party) complete(v view, reg Registration) (Status, error) {
 		case !errors.Is(err, errAbsent):
 			return Status{}, err
 		}
+	}
+	if s.State == StateLost && s.Loss.over(p.g.now()) {
+		s.State = StateExpired // swept or not
 	}
 	if reg.SID.IsZero() || s.State.Ended() {
 		return s, nil

@@ -169,6 +169,8 @@ type batch struct {
 	ended []api.SID
 	then  []func()
 	left  map[api.SID][]ID // owners of signals that are none any more
+
+	resubmitted map[ID]bool // registrations that were lost
 }
 
 func (s *store) batch() *batch { return &batch{s: s, b: s.db.NewBatch()} }

@@ -40,6 +40,9 @@ func (p *Party) sweep() error {
 	if err := p.sweepSignals(); err != nil {
 		return err
 	}
+	if err := p.sweepLost(); err != nil {
+		return err
+	}
 	outlived, err := p.outlived()
 	if err != nil {
 		return err

@@ -400,7 +400,7 @@ func (p *Party) transferStatus(v view, t Transfer) (TransferStatus, error) {
 			s.Done++
 		case status.State.Ended() || status.State.Stands() && status.Signal == nil:
 			s.Ended++
-		case len(status.Faults) > 0:
+		case len(status.Faults) > 0, status.State == StateLost:
 			s.Waiting = append(s.Waiting, status)
 		default:
 			s.Busy++

@@ -246,6 +246,8 @@ var stateWords = map[State]string{
 	StateWithdrawn:  "Ingetrokken.",
 	StateExpired:    "Verlopen.",
 	StateHandedOver: "Overgedragen aan een andere organisatie.",
+	StateLost: "Opnieuw aanmelden: de sleutels van een sleutelperiode kunnen gestolen zijn, en daarom is dit signaal vernietigd. " +
+		"Verleng het met het nummer en de geboortedatum erbij, of meld het kind opnieuw aan onder hetzelfde kenmerk.",
 }
 
 // matchWords say what is known of others, and what that does not prove.
@@ -342,12 +344,13 @@ var messageWords = map[api.EventKind]string{
 	api.EventAnswer: "%s heeft geantwoord op de match.",
 
 	api.EventHandover: "%s heeft ons signaal overgenomen. Het onze is daarmee geëindigd.",
+	KindLost:          "Opnieuw aanmelden: de sleutels van een sleutelperiode kunnen gestolen zijn, en daarom is dit signaal vernietigd. Er gaat geen match meer van uit tot het kind weer is aangemeld; de poort heeft daarvoor het nummer weer nodig.",
 }
 
 // kindNames are how the API names kinds of events.
 var kindNames = map[api.EventKind]string{
 	api.EventJoined: "aangesloten", api.EventLeft: "vertrokken", api.EventEnded: "beeindigd", api.EventCard: "kaartVernieuwd",
-	api.EventAnswer: "antwoord", api.EventHandover: "overdracht",
+	api.EventAnswer: "antwoord", api.EventHandover: "overdracht", KindLost: "opnieuwAanmelden",
 }
 
 const kindUnknown = "overig"
@@ -456,7 +459,7 @@ func (m Message) Words() string {
 	switch words, ok := messageWords[m.Kind]; {
 	case !ok:
 		return "Er is nieuws over een match, dat deze versie van de poort niet kent."
-	case m.Kind == api.EventEnded:
+	case m.Kind == api.EventEnded, m.Kind == KindLost:
 		return words
 	case !m.TookOver.IsZero():
 		return name + " heeft het signaal overgenomen van een organisatie die hier bij betrokken was."

@@ -66,6 +66,8 @@ var Events = map[string]Fields{
 	"evaluator not used":                          {"evaluator": Number, "reason": Word, "cause": Failure},
 	"registry refused":                            {"party": PartyID, "job": ID, "code": Word},
 	"registry does not know this party's tls key": {"party": PartyID, "code": Word},
+	"lost signals not looked after":               {"party": PartyID, "cause": Failure},
+	"signals lost with a compromised epoch":       {"party": PartyID, "count": Number},
 	"registry was restored":                       {"party": PartyID, "jobs": Number},
 	"resend not taken":                            {"party": PartyID, "job": ID, "code": Word},
 	"receipt refused":                             {"party": PartyID, "job": ID, "cause": Failure},

@@ -196,13 +196,14 @@ func (e Bereik) Valid() bool {
 
 // Defines values for BerichtSoort.
 const (
-	BerichtSoortAangesloten    BerichtSoort = "aangesloten"
-	BerichtSoortAntwoord       BerichtSoort = "antwoord"
-	BerichtSoortBeeindigd      BerichtSoort = "beeindigd"
-	BerichtSoortKaartVernieuwd BerichtSoort = "kaartVernieuwd"
-	BerichtSoortOverdracht     BerichtSoort = "overdracht"
-	BerichtSoortOverig         BerichtSoort = "overig"
-	BerichtSoortVertrokken     BerichtSoort = "vertrokken"
+	BerichtSoortAangesloten      BerichtSoort = "aangesloten"
+	BerichtSoortAntwoord         BerichtSoort = "antwoord"
+	BerichtSoortBeeindigd        BerichtSoort = "beeindigd"
+	BerichtSoortKaartVernieuwd   BerichtSoort = "kaartVernieuwd"
+	BerichtSoortOpnieuwAanmelden BerichtSoort = "opnieuwAanmelden"
+	BerichtSoortOverdracht       BerichtSoort = "overdracht"
+	BerichtSoortOverig           BerichtSoort = "overig"
+	BerichtSoortVertrokken       BerichtSoort = "vertrokken"
 )
 
 // Valid indicates whether the value is a known member of the BerichtSoort enum.
@@ -215,6 +216,8 @@ func (e BerichtSoort) Valid() bool {
 	case BerichtSoortBeeindigd:
 		return true
 	case BerichtSoortKaartVernieuwd:
+		return true
+	case BerichtSoortOpnieuwAanmelden:
 		return true
 	case BerichtSoortOverdracht:
 		return true
@@ -589,14 +592,15 @@ func (e OnderdeelCode) Valid() bool {
 
 // Defines values for OnderdeelNaam.
 const (
-	OnderdeelNaamGeboortejaar   OnderdeelNaam = "geboortejaar"
-	OnderdeelNaamGids           OnderdeelNaam = "gids"
-	OnderdeelNaamLogboek        OnderdeelNaam = "logboek"
-	OnderdeelNaamManifest       OnderdeelNaam = "manifest"
-	OnderdeelNaamOpslag         OnderdeelNaam = "opslag"
-	OnderdeelNaamRegister       OnderdeelNaam = "register"
-	OnderdeelNaamSleutelhouders OnderdeelNaam = "sleutelhouders"
-	OnderdeelNaamWachtrij       OnderdeelNaam = "wachtrij"
+	OnderdeelNaamGeboortejaar     OnderdeelNaam = "geboortejaar"
+	OnderdeelNaamGids             OnderdeelNaam = "gids"
+	OnderdeelNaamLogboek          OnderdeelNaam = "logboek"
+	OnderdeelNaamManifest         OnderdeelNaam = "manifest"
+	OnderdeelNaamOpnieuwAanmelden OnderdeelNaam = "opnieuwAanmelden"
+	OnderdeelNaamOpslag           OnderdeelNaam = "opslag"
+	OnderdeelNaamRegister         OnderdeelNaam = "register"
+	OnderdeelNaamSleutelhouders   OnderdeelNaam = "sleutelhouders"
+	OnderdeelNaamWachtrij         OnderdeelNaam = "wachtrij"
 )
 
 // Valid indicates whether the value is a known member of the OnderdeelNaam enum.
@@ -609,6 +613,8 @@ func (e OnderdeelNaam) Valid() bool {
 	case OnderdeelNaamLogboek:
 		return true
 	case OnderdeelNaamManifest:
+		return true
+	case OnderdeelNaamOpnieuwAanmelden:
 		return true
 	case OnderdeelNaamOpslag:
 		return true
@@ -675,6 +681,7 @@ const (
 	RegelUitkomstInDeWacht        RegelUitkomst = "inDeWacht"
 	RegelUitkomstIngetrokken      RegelUitkomst = "ingetrokken"
 	RegelUitkomstNietGesignaleerd RegelUitkomst = "nietGesignaleerd"
+	RegelUitkomstOpnieuwAanmelden RegelUitkomst = "opnieuwAanmelden"
 	RegelUitkomstOvergedragen     RegelUitkomst = "overgedragen"
 	RegelUitkomstSamengevoegd     RegelUitkomst = "samengevoegd"
 	RegelUitkomstVerlopen         RegelUitkomst = "verlopen"
@@ -692,6 +699,8 @@ func (e RegelUitkomst) Valid() bool {
 	case RegelUitkomstIngetrokken:
 		return true
 	case RegelUitkomstNietGesignaleerd:
+		return true
+	case RegelUitkomstOpnieuwAanmelden:
 		return true
 	case RegelUitkomstOvergedragen:
 		return true
@@ -769,13 +778,14 @@ func (e SleutelstaatWaarschuwing) Valid() bool {
 
 // Defines values for Toestand.
 const (
-	ToestandGeregistreerd Toestand = "geregistreerd"
-	ToestandGeweigerd     Toestand = "geweigerd"
-	ToestandInDeWacht     Toestand = "inDeWacht"
-	ToestandIngetrokken   Toestand = "ingetrokken"
-	ToestandOvergedragen  Toestand = "overgedragen"
-	ToestandSamengevoegd  Toestand = "samengevoegd"
-	ToestandVerlopen      Toestand = "verlopen"
+	ToestandGeregistreerd    Toestand = "geregistreerd"
+	ToestandGeweigerd        Toestand = "geweigerd"
+	ToestandInDeWacht        Toestand = "inDeWacht"
+	ToestandIngetrokken      Toestand = "ingetrokken"
+	ToestandOpnieuwAanmelden Toestand = "opnieuwAanmelden"
+	ToestandOvergedragen     Toestand = "overgedragen"
+	ToestandSamengevoegd     Toestand = "samengevoegd"
+	ToestandVerlopen         Toestand = "verlopen"
 )
 
 // Valid indicates whether the value is a known member of the Toestand enum.
@@ -788,6 +798,8 @@ func (e Toestand) Valid() bool {
 	case ToestandInDeWacht:
 		return true
 	case ToestandIngetrokken:
+		return true
+	case ToestandOpnieuwAanmelden:
 		return true
 	case ToestandOvergedragen:
 		return true
@@ -807,6 +819,7 @@ const (
 	UitkomstUitkomstInDeWacht        UitkomstUitkomst = "inDeWacht"
 	UitkomstUitkomstIngetrokken      UitkomstUitkomst = "ingetrokken"
 	UitkomstUitkomstNietGesignaleerd UitkomstUitkomst = "nietGesignaleerd"
+	UitkomstUitkomstOpnieuwAanmelden UitkomstUitkomst = "opnieuwAanmelden"
 	UitkomstUitkomstOvergedragen     UitkomstUitkomst = "overgedragen"
 	UitkomstUitkomstSamengevoegd     UitkomstUitkomst = "samengevoegd"
 	UitkomstUitkomstVerlopen         UitkomstUitkomst = "verlopen"
@@ -824,6 +837,8 @@ func (e UitkomstUitkomst) Valid() bool {
 	case UitkomstUitkomstIngetrokken:
 		return true
 	case UitkomstUitkomstNietGesignaleerd:
+		return true
+	case UitkomstUitkomstOpnieuwAanmelden:
 		return true
 	case UitkomstUitkomstOvergedragen:
 		return true
@@ -1000,7 +1015,7 @@ type Bereik string
 
 // Bericht defines model for Bericht.
 type Bericht struct {
-	Ander Ander `json:"ander"`
+	Ander Ander `json:"ander,omitempty,omitzero"`
 
 	// Antwoord Bij `antwoord` wat zij het laatst heeft geantwoord; ontbreekt als zij of wij sindsdien vertrokken zijn.
 	Antwoord AntwoordSoort `json:"antwoord,omitempty,omitzero"`
@@ -1030,6 +1045,7 @@ type Bericht struct {
 	// - `kaartVernieuwd`: zij heeft een nieuwe contactkaart
 	// - `antwoord`: zij heeft geantwoord; zie `antwoord`
 	// - `overdracht`: zij draagt een signaal aan ons over (zie `overname`), of heeft er een overgenomen
+	// - `opnieuwAanmelden`: het eigen signaal is vernietigd, omdat sleutels gestolen kunnen zijn; meld het kind opnieuw aan
 	// - `overig`: iets dat deze versie van de poort niet kent
 	Soort BerichtSoort `json:"soort"`
 	Tekst string       `json:"tekst"`
@@ -1041,6 +1057,7 @@ type Bericht struct {
 // - `kaartVernieuwd`: zij heeft een nieuwe contactkaart
 // - `antwoord`: zij heeft geantwoord; zie `antwoord`
 // - `overdracht`: zij draagt een signaal aan ons over (zie `overname`), of heeft er een overgenomen
+// - `opnieuwAanmelden`: het eigen signaal is vernietigd, omdat sleutels gestolen kunnen zijn; meld het kind opnieuw aan
 // - `overig`: iets dat deze versie van de poort niet kent
 type BerichtSoort string
 
@@ -2000,6 +2017,8 @@ type Signaal struct {
 	// - `ingetrokken`: ingetrokken door de eigen organisatie
 	// - `verlopen`: de termijn is om
 	// - `overgedragen`: een andere organisatie heeft het overgenomen; zie `overgenomenDoor`
+	// - `opnieuwAanmelden`: het signaal is vernietigd, omdat sleutels gestolen kunnen zijn. Verleng het met het nummer
+	//   erbij, of meld het kind aan onder hetzelfde kenmerk: dan gaat deze aanmelding verder, met haar id en haar eigenaren
 	Toestand Toestand `json:"toestand"`
 
 	// Uitleg De toestand in woorden.
@@ -2160,12 +2179,14 @@ type Toekenning struct {
 }
 
 // Toestand - `inDeWacht`: aangenomen, nog niet bevestigd; `opdracht.wachtOp` zegt waarop
-// - `geregistreerd`: het signaal staat bij het register
-// - `samengevoegd`: de organisatie signaleerde dit kind al; deze aanmelding is daaraan toegevoegd
-// - `geweigerd`: het register of de poort weigerde het signaal; zie `fouten`
-// - `ingetrokken`: ingetrokken door de eigen organisatie
-// - `verlopen`: de termijn is om
-// - `overgedragen`: een andere organisatie heeft het overgenomen; zie `overgenomenDoor`
+//   - `geregistreerd`: het signaal staat bij het register
+//   - `samengevoegd`: de organisatie signaleerde dit kind al; deze aanmelding is daaraan toegevoegd
+//   - `geweigerd`: het register of de poort weigerde het signaal; zie `fouten`
+//   - `ingetrokken`: ingetrokken door de eigen organisatie
+//   - `verlopen`: de termijn is om
+//   - `overgedragen`: een andere organisatie heeft het overgenomen; zie `overgenomenDoor`
+//   - `opnieuwAanmelden`: het signaal is vernietigd, omdat sleutels gestolen kunnen zijn. Verleng het met het nummer
+//     erbij, of meld het kind aan onder hetzelfde kenmerk: dan gaat deze aanmelding verder, met haar id en haar eigenaren
 type Toestand string
 
 // Uitkomst defines model for Uitkomst.

@@ -35,6 +35,7 @@ var states = map[gateway.State]Toestand{
 	gateway.StateWithdrawn:  ToestandIngetrokken,
 	gateway.StateExpired:    ToestandVerlopen,
 	gateway.StateHandedOver: ToestandOvergedragen,
+	gateway.StateLost:       ToestandOpnieuwAanmelden,
 }
 
 var statesOf = func() map[Toestand]gateway.State {

@@ -14,7 +14,7 @@ var (
 	}
 	partNames = map[string]OnderdeelNaam{
 		"store": OnderdeelNaamOpslag, "manifest": OnderdeelNaamManifest, "directory": OnderdeelNaamGids, "cohort": OnderdeelNaamGeboortejaar, "registry": OnderdeelNaamRegister, "evaluators": OnderdeelNaamSleutelhouders, "queue": OnderdeelNaamWachtrij,
-		"log": OnderdeelNaamLogboek,
+		"log": OnderdeelNaamLogboek, "lost": OnderdeelNaamOpnieuwAanmelden,
 	}
 	partCodes = map[string]OnderdeelCode{
 		edge.PartOK: OnderdeelCodeOk, edge.PartFault: OnderdeelCodeFout, edge.PartMissing: OnderdeelCodeOntbreekt, edge.PartExpired: OnderdeelCodeVerlopen,
