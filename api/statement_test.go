@@ -451,6 +451,22 @@ func FuzzParseParty(f *testing.F) {
 	})
 }
 
+func FuzzParseHandover(f *testing.F) {
+	f.Add("")
+	f.Add("nl-brin:01AB 2027-01-31")
+	f.Add("nl-brin:01AB  2027-01-31")
+	f.Add("nl-brin:01AB 2027-1-31")
+	f.Fuzz(func(t *testing.T, s string) {
+		h, err := ParseHandover(s)
+		if err != nil {
+			return
+		}
+		if h.Body() != s || h.IsZero() != (s == "") {
+			t.Errorf("%q is taken as %q", s, h.Body())
+		}
+	})
+}
+
 func FuzzIDs(f *testing.F) {
 	f.Add("000102030405060708090a0b0c0d0e0f")
 	f.Add("000102030405060708090A0B0C0D0E0F")
