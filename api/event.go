@@ -62,6 +62,8 @@ type Event struct {
 	// Answer is there with kind answer, as long as both signals live: the other's last
 	// one to the recipient, whose number is Other.Rev.
 	Answer Answer `json:"answer,omitempty"`
+	// Mistake is there with kind left where the other has withdrawn its signal as one.
+	Mistake bool `json:"mistake,omitempty"`
 	// Until is there with kind handover and no Own.SID, as long as the recipient may take over
 	// the other's signal: the last day on which it may.
 	Until encoding.Date `json:"until,omitzero"`

@@ -21,6 +21,7 @@ type eventData struct {
 	Match   string        `json:"match,omitempty"`
 	SID     string        `json:"sid,omitempty"`
 	Offer   string        `json:"overname,omitempty"`
+	Mistake bool          `json:"vergissing,omitempty"`
 	Signals []eventSignal `json:"signalen"`
 	Partial bool          `json:"onvolledig,omitempty"` // there are more signals than fit
 	Other   eventOther    `json:"ander,omitzero"`       // absent of a message about our own signal alone
@@ -55,7 +56,7 @@ type eventCard struct {
 // bytes.
 func (p *Party) event(s Subscription, m Message) ([]byte, error) {
 	data := eventData{
-		Kind: KindName(m.Kind), Text: m.Words(), Answer: AnswerName(m.Answer), Signals: []eventSignal{}, Problem: m.Problem.Words(),
+		Kind: KindName(m.Kind), Text: m.Words(), Answer: AnswerName(m.Answer), Mistake: m.Mistake, Signals: []eventSignal{}, Problem: m.Problem.Words(),
 		Other: eventOther{Party: string(m.Other.Party), Name: m.Other.Name, Kind: m.Other.Kind},
 	}
 	if !m.Match.IsZero() {

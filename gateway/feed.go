@@ -105,7 +105,7 @@ func (p *Party) readEvent(m *manifest.Manifest, d *manifest.Directory, e api.Eve
 	now := p.g.now()
 	msg := Message{
 		ID: e.ID, Received: now.UTC(), Kind: e.Kind, Match: e.Match, SID: e.Own.SID,
-		Other: Other{Party: e.Other.Party, SID: e.Other.SID},
+		Other: Other{Party: e.Other.Party, SID: e.Other.SID}, Mistake: e.Mistake && e.Kind == api.EventLeft,
 	}
 	other, listed := d.Party(e.Other.Party)
 	if !listed {

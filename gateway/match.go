@@ -36,6 +36,7 @@ type Member struct {
 	Other
 	Present  bool      `json:"present,omitempty"`
 	Since    time.Time `json:"since"`             // present, or gone
+	Mistake  bool      `json:"mistake,omitempty"` // gone: its signal was one
 	Last     time.Time `json:"last"`              // its last message
 	Rev      uint64    `json:"rev,omitempty"`     // of its signal, whose card this is; zero when that was not kept
 	Theirs   Said      `json:"theirs,omitzero"`   // what it last answered us
@@ -167,9 +168,11 @@ func (m *Match) hear(msg Message) {
 			other.Since = msg.Received
 		}
 		other.Other, other.Rev, other.Present, other.Last, other.Doubt = msg.Other, msg.Rev, true, msg.Received, time.Time{}
+		other.Mistake = false
 	case api.EventLeft:
 		if other != nil && other.Present {
 			other.Present, other.Since, other.Last, other.Doubt = false, msg.Received, msg.Received, time.Time{}
+			other.Mistake = msg.Mistake
 		}
 	case api.EventAnswer:
 		if other != nil && msg.Answer != "" && msg.Number >= other.Theirs.Number {

@@ -74,6 +74,33 @@ func other(m gateway.MatchStatus, i int) gateway.Member {
 	return gateway.Member{}
 }
 
+// Who is told that another has left is told if that was because of a mistake, until it comes
+// back.
+func TestAMistakeIsTold(t *testing.T) {
+	w := gatewaytest.New(t, 3)
+	h, signals := meet(t, w, 3)
+	for i, reason := range []string{api.ReasonMistake, api.ReasonEnded} {
+		if _, err := h.Of(i).Withdraw(signals[i].ID, reason); err != nil {
+			t.Fatal(err)
+		}
+		settled(t, h.Of(i), signals[i].ID)
+	}
+	c := h.Of(2)
+	m := match(t, c, func(m gateway.MatchStatus) bool { return m.Over })
+	if !other(m, 0).Mistake || other(m, 1).Mistake {
+		t.Errorf("mistakes are %v and %v", other(m, 0).Mistake, other(m, 1).Mistake)
+	}
+	var words []string
+	for _, msg := range inbox(t, c, 5) {
+		if msg.Kind == api.EventLeft {
+			words = append(words, msg.Words())
+		}
+	}
+	if want := []string{"Organisatie 0 heeft het signaal ingetrokken: het was een vergissing.", "Organisatie 1 signaleert dit kind niet meer."}; !slices.Equal(words, want) {
+		t.Errorf("told %q", words)
+	}
+}
+
 func TestAMatchIsTheNetworkAroundOurSignal(t *testing.T) {
 	w := gatewaytest.New(t, 3)
 	h, signals := meet(t, w, 3)

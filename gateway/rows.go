@@ -316,6 +316,7 @@ type Message struct {
 	Answer   api.Answer    `json:"answer,omitempty"`  // the other's last one; absent when it or we have left since
 	Number   uint64        `json:"number,omitempty"`  // of the answer, or of what is offered
 	TookOver api.SID       `json:"tookOver,omitzero"` // the signal of our match whose place the other's has taken
+	Mistake  bool          `json:"mistake,omitempty"` // why the other has left
 	Until    encoding.Date `json:"until,omitzero"`    // the last day on which the other's signal can be taken over
 	Rev      uint64        `json:"rev,omitempty"`     // of the other's signal, whose card this is
 	Problem  Code          `json:"problem,omitempty"` // why it was not verified or opened

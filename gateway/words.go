@@ -461,6 +461,8 @@ func (m Message) Words() string {
 		return "Er is nieuws over een match, dat deze versie van de poort niet kent."
 	case m.Kind == api.EventEnded, m.Kind == KindLost:
 		return words
+	case m.Mistake:
+		return name + " heeft het signaal ingetrokken: het was een vergissing."
 	case !m.TookOver.IsZero():
 		return name + " heeft het signaal overgenomen van een organisatie die hier bij betrokken was."
 	case m.Kind == api.EventHandover && m.SID.IsZero() && m.Until.IsZero():

@@ -4,6 +4,7 @@ package matcher
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/seinhuis/seinhuis/api"
@@ -19,13 +20,15 @@ func (c *change) offer(ctx context.Context, stored registry.Signal, act api.Act,
 	if err != nil {
 		return none, err
 	}
-	o, before := stored.Offer, stored.Offer.Handover
+	o, before := stored.Offer, stored.Offer.To
 	o.Handover, o.Number = given, max(o.Number, c.firstNumber())+1
 	if o.Taken, err = c.room(o.Taken); err != nil {
 		return none, err
 	}
-	if err := c.m.takeAct(c.adm, act.Party); err != nil {
-		return none, err
+	if !given.IsZero() { // to take back is free, like a withdrawal
+		if err := c.m.takeAct(c.adm, act.Party); err != nil {
+			return none, err
+		}
 	}
 	granted, err := c.grant("signal.offer", audit.Update, act.Party, act.SID, uint64(len(c.live)-1))
 	if err != nil {
@@ -37,10 +40,7 @@ func (c *change) offer(ctx context.Context, stored registry.Signal, act api.Act,
 		return none, err
 	}
 	c.live[slices.IndexFunc(c.live, func(s registry.Signal) bool { return s.Party == stored.Party })] = stored
-	if err := c.tellOffer(stored, given.To); err != nil || before.To == given.To {
-		return granted, err
-	}
-	return granted, c.tellOffer(stored, before.To)
+	return granted, errors.Join(c.tellOffer(stored, given.To), c.tellOffer(stored, before)) // once, if they are the same
 }
 
 // tellOffer tells a party of what it is offered, or is no longer.

@@ -3,11 +3,13 @@
 package matcher_test
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/seinhuis/seinhuis/api"
+	"github.com/seinhuis/seinhuis/audit"
 	"github.com/seinhuis/seinhuis/crypto/encoding"
 	"github.com/seinhuis/seinhuis/matcher/matchertest"
 	"github.com/seinhuis/seinhuis/registry"
@@ -235,6 +237,75 @@ func TestAnOfferIsRefused(t *testing.T) {
 	w.Advance(time.Minute)
 	_, err := w.Act(t.Context(), giver.Statement.Party, w.Offer(giver, 1, inDays(w, 1)))
 	wantCode(t, err, api.CodeBudget)
+}
+
+// What is given costs an act of the day, and to take it back costs none.
+func TestQuotaOfOffers(t *testing.T) {
+	w := quotas(t, 9, 1)
+	giver, other := w.Signal(0, matchertest.Child(1)), w.Signal(0, matchertest.Child(2))
+	act := w.Offer(giver, 1, inDays(w, 1))
+	first := taken(t, w, giver, act)
+	_, err := w.Act(t.Context(), other.Statement.Party, w.Offer(other, 1, inDays(w, 1)))
+	wantSpent(t, err, 12*time.Hour)
+	if again := taken(t, w, giver, act); again.Created || !sameReceipt(first, again) {
+		t.Error("one that was taken is refused")
+	}
+	taken(t, w, giver, w.Offer(giver, 1, encoding.Date{}))
+	wantTold(t, w, 1, "handover nl-kvk:00000000", "handover nl-kvk:00000000")
+}
+
+// The leaf of the giver's end names nobody of the taker's.
+func TestTheLogOfAHandover(t *testing.T) {
+	w := matchertest.New(t, 2)
+	giver := w.Signal(0, matchertest.Child(1))
+	taken(t, w, giver, w.Offer(giver, 1, inDays(w, 1)))
+	paper := takes(w, 1, giver)
+	paper.Submission.User = "somebody-of-1"
+	send(t, w, paper)
+	users := map[string]string{}
+	err := w.Store.Leaves(t.Context(), api.Hash{}, func(l audit.Leaf) error {
+		r, err := audit.ParseRecord(l.Record)
+		users[fmt.Sprint(r.Event, " ", r.Party)] = r.User
+		return err
+	})
+	if err != nil || users["signal.handover nl-kvk:00000000"] != "" || users["signal.register nl-kvk:00000001"] != "somebody-of-1" {
+		t.Errorf("%q (%v)", users, err)
+	}
+}
+
+// What is given after a restore is another offer than one that was told before it.
+func TestAnOfferAfterARestore(t *testing.T) {
+	w := matchertest.New(t, 2)
+	w.KeepJournal()
+	giver := w.Signal(0, matchertest.Child(1))
+	w.Backup("backup")
+	w.Advance(time.Hour)
+	taken(t, w, giver, w.Offer(giver, 1, inDays(w, 1)))
+	before := w.Feed(1)[0]
+	w.Restore("backup")
+	taken(t, w, giver, w.Offer(giver, 1, inDays(w, 2)))
+	if told := w.Feed(1); len(told) != 1 || told[0].ID == before.ID || told[0].Other.Rev <= before.Other.Rev || told[0].Until != inDays(w, 2) {
+		t.Errorf("told %+v, before %+v", told, before)
+	}
+}
+
+// Who was in a match hears of a mistake that it was one, and of nothing else why.
+func TestAMistakeIsTold(t *testing.T) {
+	w := matchertest.New(t, 3)
+	a, b, c := w.Signal(0, matchertest.Child(1)), w.Signal(1, matchertest.Child(1)), w.Signal(2, matchertest.Child(1))
+	taken(t, w, a, w.Withdrawal(a, func(act *api.Act) { act.Body = api.ReasonMistake }))
+	w.Withdraw(b)
+	for _, e := range w.Feed(2) {
+		if e.Mistake != (e.Kind == api.EventLeft && e.Other.SID == a.Statement.SID) || e.Kind == api.EventLeft && e.Other.Rev != 0 {
+			t.Errorf("told %+v", e)
+		}
+	}
+	wantTold(t, w, 2, "joined nl-kvk:00000000", "joined nl-kvk:00000001", "left nl-kvk:00000000", "left nl-kvk:00000001", "ended nl-kvk:00000001")
+	// It was told under the id that every leaving has: told again after a restore, it is known.
+	id, _ := api.EventIDOf(matchertest.Party(2), c.Statement.SID, matchertest.Party(0), a.Statement.SID, api.EventLeft, 0)
+	if w.Feed(2)[2].ID != id {
+		t.Error("a mistake has another id")
+	}
 }
 
 // What is offered goes with the signal into another epoch, and so does the news of it.

@@ -361,7 +361,7 @@ func (c *change) act(ctx context.Context, act api.Act, hash api.Hash, refusal er
 	case act.Act == api.ActHandover:
 		granted, err = c.offer(ctx, stored, act, hash)
 	default:
-		c.hasty = c.isHasty(stored)
+		c.hasty, c.mistake = c.isHasty(stored), act.Body == api.ReasonMistake
 		granted, err = c.end(stored, hash, "signal.withdraw")
 	}
 	return granted, err == nil, err
@@ -381,13 +381,14 @@ func (c *change) isHasty(s registry.Signal) bool {
 
 // A change is one transaction on one idx, as the rules see it.
 type change struct {
-	m     *Matcher
-	adm   registry.Admission
-	idx   registry.Idx
-	tx    registry.Tx
-	live  []registry.Signal
-	hasty bool   // the withdrawal; see Outcome
-	user  string // who asks, once what the clock has ended is; a pseudonym
+	m       *Matcher
+	adm     registry.Admission
+	idx     registry.Idx
+	tx      registry.Tx
+	live    []registry.Signal
+	hasty   bool   // the withdrawal; see Outcome
+	mistake bool   // was why
+	user    string // who asks, once what the clock has ended is; a pseudonym
 
 	coming  *api.Statement    // that was admitted, when there is one alone
 	resting []registry.Signal // whose day has come, and that may have been renewed; see rests
@@ -566,6 +567,9 @@ func (c *change) emit(e registry.Event) (err error) {
 	e.ID, err = api.EventIDOf(e.Recipient.Party, e.Recipient.SID, e.Other.Party, e.Other.SID, e.Kind, e.Rev)
 	if err != nil {
 		return err
+	}
+	if e.Kind == api.EventLeft && c.mistake {
+		e.Rev = registry.ByMistake
 	}
 	remember := c.adm.Day.AddDate(rememberYears, 0, 0)
 	if e.Kind == api.EventLeft && len(c.adm.Restores) > 0 {

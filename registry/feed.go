@@ -73,6 +73,9 @@ func present(ctx context.Context, store Store, e Event, today encoding.Date) (ap
 		Other: api.EventOther{Party: e.Other.Party, SID: e.Other.SID, Rev: e.Rev},
 		Own:   api.EventOwn{SID: e.Recipient.SID},
 	}
+	if e.Kind == api.EventLeft {
+		out.Other.Rev, out.Mistake = 0, e.Rev == ByMistake
+	}
 	if e.Recipient.SID.IsZero() {
 		return offered(ctx, store, e, out, today)
 	}

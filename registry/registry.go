@@ -186,8 +186,12 @@ type Event struct {
 	Idx       Idx
 	Recipient Member
 	Other     Member
-	Rev       uint64 // the other's revision that caused the event, or the number of its answer or offer
+	Rev       uint64 // the other's revision that caused the event, or the number of its answer or offer; or ByMistake
 }
+
+// ByMistake is the Rev of an event of kind left where the other has withdrawn its signal as
+// a mistake. The event's id has 0, whatever the reason.
+const ByMistake = 1
 
 // An Epoch is what the idxs of a store are of.
 type Epoch struct {

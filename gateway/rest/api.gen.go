@@ -1040,7 +1040,7 @@ type Bericht struct {
 	Signalen []Eigenaar `json:"signalen"`
 
 	// Soort - `aangesloten`: een andere organisatie signaleert hetzelfde kind
-	// - `vertrokken`: haar signaal is geëindigd
+	// - `vertrokken`: haar signaal is geëindigd; zie `vergissing`
 	// - `beeindigd`: er is geen match meer
 	// - `kaartVernieuwd`: zij heeft een nieuwe contactkaart
 	// - `antwoord`: zij heeft geantwoord; zie `antwoord`
@@ -1049,10 +1049,13 @@ type Bericht struct {
 	// - `overig`: iets dat deze versie van de poort niet kent
 	Soort BerichtSoort `json:"soort"`
 	Tekst string       `json:"tekst"`
+
+	// Vergissing Bij `vertrokken`: zij heeft het ingetrokken omdat het een vergissing was.
+	Vergissing bool `json:"vergissing,omitempty,omitzero"`
 }
 
 // BerichtSoort - `aangesloten`: een andere organisatie signaleert hetzelfde kind
-// - `vertrokken`: haar signaal is geëindigd
+// - `vertrokken`: haar signaal is geëindigd; zie `vergissing`
 // - `beeindigd`: er is geen match meer
 // - `kaartVernieuwd`: zij heeft een nieuwe contactkaart
 // - `antwoord`: zij heeft geantwoord; zie `antwoord`
@@ -1446,6 +1449,9 @@ type MatchAnder struct {
 
 	// Toestand `aanwezig`, of `vertrokken` als haar signaal is geëindigd.
 	Toestand MatchAnderToestand `json:"toestand"`
+
+	// Vergissing Bij `vertrokken`: haar signaal was een vergissing.
+	Vergissing bool `json:"vergissing,omitempty,omitzero"`
 
 	// Voorleescode Zes cijfers, voor beide organisaties dezelfde. Wie belt leest de eerste drie voor, de ander de laatste drie,
 	// voordat er een kind wordt genoemd. Klopt het niet, hang dan op en bel het nummer op de contactkaart.

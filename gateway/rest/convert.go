@@ -144,7 +144,7 @@ func reportOf(r gateway.ReportStatus) Melding {
 
 func messageOf(m gateway.Message) Bericht {
 	out := Bericht{
-		Id: m.ID.String(), Ontvangen: seconds(m.Received), Soort: BerichtSoort(gateway.KindName(m.Kind)), Tekst: m.Words(),
+		Id: m.ID.String(), Ontvangen: seconds(m.Received), Soort: BerichtSoort(gateway.KindName(m.Kind)), Tekst: m.Words(), Vergissing: m.Mistake,
 		Antwoord: AntwoordSoort(gateway.AnswerName(m.Answer)), Signalen: []Eigenaar{}, Probleem: m.Problem.Words(),
 		Ander: Ander{
 			Deelnemer: string(m.Other.Party), Naam: m.Other.Name, Soort: m.Other.Kind,

@@ -100,7 +100,7 @@ func matchOf(m gateway.MatchStatus) Match {
 func memberOf(o gateway.Member) MatchAnder {
 	out := MatchAnder{
 		Deelnemer: string(o.Party), Naam: o.Name, Soort: o.Kind, Sid: o.SID.String(), Toestand: MatchAnderToestandVertrokken,
-		Sinds: seconds(o.Since), Antwoord: saidOf(o.Theirs), EigenAntwoord: saidOf(o.Ours), Contactkaart: ofCard(o.Card),
+		Sinds: seconds(o.Since), Vergissing: o.Mistake, Antwoord: saidOf(o.Theirs), EigenAntwoord: saidOf(o.Ours), Contactkaart: ofCard(o.Card),
 	}
 	if o.Present {
 		out.Toestand = MatchAnderToestandAanwezig
