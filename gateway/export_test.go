@@ -5,6 +5,7 @@ package gateway
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -67,7 +68,7 @@ var (
 
 // Tables have letters of their own: a key that stands here twice does not compile.
 var _ = map[byte]bool{
-	tableFormat: true, tableManifest: true, tableDirectory: true, tableRegistration: true, tableSignal: true, tableOwner: true, tableLeft: true,
+	tableFormat: true, tableFinders: true, tableManifest: true, tableDirectory: true, tableRegistration: true, tableSignal: true, tableOwner: true, tableLeft: true,
 	tableJob: true, tableReport: true, tableReportKey: true, tableImport: true, tableImportKey: true, tableImportRows: true,
 	tableReplay: true, tableMessage: true, tableMessageOn: true, tableEvent: true, tableFeed: true, tableOwned: true, tableUser: true, tableAPIKey: true,
 	tableLog: true, tableLogIndex: true, tableTransfer: true, tableTransferItem: true, tableTarget: true, tableDeadLetter: true, tableMatch: true, tableMatchName: true, tableMatchOn: true, tableOffer: true,
@@ -261,4 +262,36 @@ func (p *Party) Receipts() (list []api.Receipt) {
 		return true, nil
 	})
 	return list
+}
+
+// SealAnew seals some of the rows anew, and gives where to go on.
+func SealAnew(g *Gateway, from []byte, max int) ([]byte, error) { return g.store.sealAnew(from, max) }
+
+// Generations counts the rows by the generation of the storage key that they lie under.
+func Generations(t testing.TB, g *Gateway) map[byte]int {
+	t.Helper()
+	it, err := g.store.db.NewIter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer it.Close()
+	rows := map[byte]int{}
+	for it.First(); it.Valid(); it.Next() {
+		rows[it.Value()[0]]++
+	}
+	return rows
+}
+
+// PutRow and GetRow are of rows that stand for any.
+func PutRow(g *Gateway, n int, value string) error {
+	b := g.store.batch()
+	defer b.close()
+	b.put(rowOf(g, n), value)
+	return b.commit()
+}
+
+func GetRow(g *Gateway, n int) (string, error) { return get[string](g.store.view, rowOf(g, n)) }
+
+func rowOf(g *Gateway, n int) []byte {
+	return g.order[0].key.replay([16]byte(fmt.Appendf(nil, "%016d", n)))
 }

@@ -122,6 +122,9 @@ func Open(c Config, o Options) (*Gateway, error) {
 	if g.store, err = openStore(c.Data, o.FS, roots); err != nil {
 		return nil, err
 	}
+	if g.store.row.HasOlder() {
+		g.metrics.storageBehind.Set(1)
+	}
 	g.reach.polled = map[partyKey]time.Time{}
 	for _, p := range g.order {
 		p.feedRead() // it counts from the start
@@ -160,7 +163,7 @@ func (g *Gateway) Reload() error {
 }
 
 // Run works the queues, reads the feeds, refreshes manifest and directory,
-// checks the registry's log, and sweeps, until ctx is done.
+// checks the registry's log, sweeps, and seals rows anew, until ctx is done.
 func (g *Gateway) Run(ctx context.Context) error {
 	var loops sync.WaitGroup
 	for _, p := range g.order {
@@ -172,6 +175,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	loops.Go(func() { g.keepSweeping(ctx) })
 	loops.Go(func() { g.keepLost(ctx) })
 	loops.Go(func() { g.keepCheckingLog(ctx) })
+	loops.Go(func() { g.keepSealing(ctx) })
 	loops.Wait()
 	return nil
 }

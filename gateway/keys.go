@@ -14,6 +14,7 @@ import (
 // 16 bytes of SHA-256(party id); ids are 16 bytes. Values are sealed JSON rows.
 //
 //	m                          the store's format
+//	K                          finders
 //	M                          the manifest's note, the highest version seen
 //	D                          the directory's note, the highest version seen
 //	r P registration           Registration
@@ -49,10 +50,11 @@ import (
 //	U P leaf                   owedLeaf; by the leaf's hash, 32 bytes
 //
 // Registrations, jobs, reports, imports and matches have ids that grow with time, so a scan is in
-// order of arrival. H is HMAC-SHA-256[:16] under a key derived from the storage
-// key: a file number can be guessed, its HMAC not.
+// order of arrival. H is HMAC-SHA-256[:16] under the index key among
+// the finders: a file number can be guessed, its HMAC not.
 const (
 	tableFormat       = 'm'
+	tableFinders      = 'K'
 	tableManifest     = 'M'
 	tableDirectory    = 'D'
 	tableRegistration = 'r'
@@ -105,6 +107,7 @@ func join(table byte, parts ...[]byte) []byte {
 }
 
 func keyFormat() []byte     { return join(tableFormat) }
+func keyFinders() []byte    { return join(tableFinders) }
 func keyManifest() []byte   { return join(tableManifest) }
 func keyDirectory() []byte  { return join(tableDirectory) }
 func keyCheckpoint() []byte { return join(tableCheckpoint) }

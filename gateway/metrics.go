@@ -18,6 +18,7 @@ type metrics struct {
 	feedFaults       *prometheus.CounterVec // code
 	rootsRefused     prometheus.Counter
 	leavesLost       prometheus.Counter
+	storageBehind    prometheus.Gauge
 	jobSeconds       *prometheus.HistogramVec // kind: from acceptance to receipt
 	evaluatorSeconds *prometheus.HistogramVec // evaluator (its index)
 	registrySeconds  *prometheus.HistogramVec // what
@@ -62,6 +63,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}
 	m.queue = prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "seinhuis", Subsystem: "gateway", Name: "queue_jobs",
 		Help: "Jobs in the queue, by kind."}, []string{"kind"})
-	reg.MustRegister(m.queue)
+	m.storageBehind = prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "seinhuis", Subsystem: "gateway", Name: "storage_key_behind",
+		Help: "1 while rows may lie under an older generation of the storage key, 0 when none does."})
+	reg.MustRegister(m.queue, m.storageBehind)
 	return m
 }

@@ -12,8 +12,8 @@ import (
 )
 
 // The registry's log names who acted by a pseudonym (NEN 7513): the first 16 bytes of
-// HMAC-SHA-256 over E(party, user), in unpadded base64url. Its key is derived from the
-// storage key, so only this gateway can tell who it is. It stands in jobs, with signals and
+// HMAC-SHA-256 over E(party, user), in unpadded base64url. Its key is among the
+// store's finders, so only this gateway can tell who it is. It stands in jobs, with signals and
 // answers, to be the same when they are sent again, and nowhere else.
 
 // pseudonymKey makes pseudonyms; it prints as nothing.

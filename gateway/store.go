@@ -8,14 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/seinhuis/seinhuis/api"
 	"github.com/seinhuis/seinhuis/crypto/atrest"
-	"github.com/seinhuis/seinhuis/crypto/encoding"
-	"github.com/seinhuis/seinhuis/crypto/token"
 	"github.com/seinhuis/seinhuis/disk"
 	"github.com/seinhuis/seinhuis/keys"
 )
@@ -38,6 +37,8 @@ type store struct {
 	index indexKey
 
 	pseudonyms pseudonymKey
+
+	sealing sync.RWMutex // for reading by who commits; see sealAnew
 }
 
 // A view reads rows: of the store as it is, or of a snapshot, where rows that
@@ -54,26 +55,9 @@ func (s *store) snapshot() (v view, release func()) {
 }
 
 // openStore opens the store under a storage key. Its newest generation seals; all of them
-// open, and the oldest is what the store was made with, and finds its rows by: so none can
-// be taken out.
+// open.
 func openStore(folder string, fs vfs.FS, roots keys.Roots) (*store, error) {
 	row, err := roots.Key()
-	if err != nil {
-		return nil, err
-	}
-	root := roots[len(roots)-1].Value
-	info, err := encoding.E("seinhuis/1/gateway-index")
-	if err != nil {
-		return nil, err
-	}
-	index, err := token.KDF(root, info, len(indexKey{}))
-	if err != nil {
-		return nil, err
-	}
-	if info, err = encoding.E("seinhuis/1/gateway-user"); err != nil {
-		return nil, err
-	}
-	pseudonyms, err := token.KDF(root, info, len(pseudonymKey{}))
 	if err != nil {
 		return nil, err
 	}
@@ -86,8 +70,13 @@ func openStore(folder string, fs vfs.FS, roots keys.Roots) (*store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("gateway: opening %s, which one process at a time may: %w", folder, err)
 	}
-	s := &store{view: view{db, row}, db: db, index: indexKey(index), pseudonyms: pseudonymKey(pseudonyms)}
-	if err := s.checkFormat(); err != nil {
+	s := &store{view: view{db, row}, db: db}
+	_, err = get[int](s.view, keyFormat())
+	fresh := errors.Is(err, errAbsent)
+	if err = s.checkFormat(); err == nil {
+		err = s.loadFinders(roots, fresh)
+	}
+	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	return s, nil
@@ -224,6 +213,8 @@ func (b *batch) commit() error {
 	if b.err != nil {
 		return b.err
 	}
+	b.s.sealing.RLock()
+	defer b.s.sealing.RUnlock()
 	return b.b.Commit(pebble.Sync)
 }
 

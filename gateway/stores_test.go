@@ -19,6 +19,7 @@ import (
 	"github.com/seinhuis/seinhuis/api"
 	"github.com/seinhuis/seinhuis/gateway"
 	"github.com/seinhuis/seinhuis/gateway/gatewaytest"
+	"github.com/seinhuis/seinhuis/keys"
 	"github.com/seinhuis/seinhuis/manifest/manifesttest"
 	"github.com/seinhuis/seinhuis/soak"
 )
@@ -155,25 +156,38 @@ func openGateway(t *testing.T, folder string) int {
 	if ok, err := vfs.Clone(vfs.Default, disk, filepath.Join(folder, "data"), "data"); err != nil || !ok {
 		t.Fatal(ok, err)
 	}
-	g, err := gateway.Open(gateway.Config{
+	config := gateway.Config{
 		Data: "data", StorageKey: in("storage.key"), Pins: in("pins.json"), Manifest: in("manifest.txt"), Directory: in("directory.txt"),
 		Parties: []gateway.PartyConfig{{
 			ID: gatewaytest.Party(0), Keys: in("party-0"), Token: in("party-0", gateway.FileToken),
 			Card: gateway.CardConfig{Desk: "Balie 0", Phone: "+31 20 555 01 00"},
 		}},
-	}, gateway.Options{
-		Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Now: func() time.Time { return manifesttest.Now }, FS: disk, Metrics: prometheus.NewRegistry(),
-	})
-	if err != nil {
-		t.Fatal(err)
 	}
+	open := func() (*gateway.Gateway, *gateway.Party) {
+		g, err := gateway.Open(config, gateway.Options{
+			Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Now: func() time.Time { return manifesttest.Now }, FS: disk, Metrics: prometheus.NewRegistry(),
+		})
+		fatal(t, err)
+		p, ok := g.Party(gatewaytest.Party(0))
+		if !ok {
+			t.Fatal("the party is not there")
+		}
+		return g, p
+	}
+	renewed := func(change func([]byte) ([]byte, error)) { fatal(t, keys.Clear.Change(config.StorageKey, change)) }
+	renewed(keys.RootsForm.Renew)
+	g, _ := open()
+	sealAll(t, g, nil)
+	fatal(t, g.Close())
+	renewed(keys.RootsForm.Newest)
+	g, p := open()
 	defer g.Close()
-	p, ok := g.Party(gatewaytest.Party(0))
-	if !ok {
-		t.Fatal("the party is not there")
-	}
 	if got := held(t, p); !slices.Equal(got, want) {
 		t.Errorf("%s holds\n%q\nwant\n%q", folder, got, want)
+	}
+	jansen := &gateway.Access{Party: p, Who: "test", Person: "jansen", Roles: []gateway.Role{gateway.MayReadMatches}, Reach: gateway.ReachOwn}
+	if own, _, err := jansen.Matches(gateway.ID{}, 10, gateway.MatchFilter{}); err != nil || len(own) == 0 {
+		t.Errorf("%s: who owned a signal that met somebody finds %d matches (%v)", folder, len(own), err)
 	}
 	if _, err := p.Signal(child(5), terms("jansen", "A-5")); err != nil {
 		t.Errorf("%s: a new signal: %v", folder, err)

@@ -31,7 +31,7 @@ var Events = map[string]Fields{
 	"disk not looked at":        {"cause": Failure},
 	"log stopped":               {"cause": Failure},
 	"log goes on":               {},
-	"rows under the newest key": {},
+	"rows under the newest key": {}, // and a gateway
 
 	// An evaluator: sums over a whole minute.
 	"share missing":             {"epoch": Number, "cohort": Number},
@@ -57,6 +57,7 @@ var Events = map[string]Fields{
 	"use not looked at": {"cause": Failure},
 
 	// A gateway.
+	"rows not sealed anew":                        {"cause": Failure},
 	"not healthy":                                 {"status": Number, "cause": Failure},
 	"request failed":                              {"route": Route, "cause": Failure},
 	"no manifest and directory in force":          {},

@@ -45,8 +45,8 @@ Beheer
   gateway keys renew -file BESTAND [-sealing SLEUTEL]
   gateway keys newest -file BESTAND [-sealing SLEUTEL]
       Geeft een verzegelsleutel of de sleutel van de opslag een nieuwe generatie, die
-      voortaan verzegelt, of haalt de oudere eruit, als daar niets meer onder ligt. De
-      sleutel van de opslag houdt zijn oudere generaties: zonder gaat de opslag niet open.
+      voortaan verzegelt, of haalt de oudere eruit, als daar niets meer onder ligt: van
+      de sleutel van de opslag als de poort "rows under the newest key" heeft gelogd.
   gateway serve -config BESTAND
       Draait de poort tot SIGTERM of SIGINT. SIGHUP leest manifest, gids, certificaten en
       het bestand token opnieuw; nieuwe certificaten ziet hij ook vanzelf.
