@@ -39,16 +39,6 @@ func (p *Party) owe(b *batch, r api.Receipt) {
 	}
 }
 
-// oweAlone is owe of a receipt that is not kept.
-func (p *Party) oweAlone(r api.Receipt) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	b := p.g.store.batch()
-	defer b.close()
-	p.owe(b, r)
-	return p.commit(b)
-}
-
 // mayLack marks the leaves that the registry may have lost: of what it dates from a time
 // on, under another incarnation than it has now. p.mu is held.
 func (p *Party) mayLack(b *batch, since time.Time, incarnation []byte) error {

@@ -7,7 +7,6 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"net/http"
 	"slices"
 	"time"
 
@@ -276,49 +275,6 @@ func (p *Party) resendRefused(ctx context.Context, began time.Time, job Job, cod
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.resentHeld(job, nil, outcome, nil)
-}
-
-// bringBack sends a signal again that is to be withdrawn and that the registry does not
-// have: those who were told that it joined are to be told that it left.
-func (p *Party) bringBack(ctx context.Context, job Job) error {
-	gone := func() error {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		return p.ended(job, "gone")
-	}
-	m, err := p.manifestFor(ctx, job)
-	if err != nil {
-		return &waitError{For: WaitRegistry, Err: err}
-	}
-	signal, err := get[Signal](p.g.store.view, p.key.signal(job.SID))
-	if errors.Is(err, errAbsent) {
-		return gone()
-	}
-	if err != nil {
-		return err
-	}
-	statement := signal.exact()
-	if statement == nil || !signal.Live(identity.Today(p.g.now())) {
-		return gone()
-	}
-	var accepted api.Accepted
-	again := Job{Kind: JobResend, Prepared: statement, User: signal.User}
-	err = p.call(ctx, endpoint{m.Registry.URL, m.Registry.TLS}, http.MethodPost, "/v1/signals", submission(again), &accepted, maxAccepted)
-	switch code := api.CodeOf(err); {
-	case err != nil && code.Refusal().Status < http.StatusInternalServerError && code != api.CodeBudget && code != api.CodeUnauthenticated:
-		return gone()
-	case err != nil:
-		return &waitError{For: WaitRegistry, Alone: true, Err: err}
-	case accepted.SID != signal.SID:
-		return gone()
-	}
-	if receipt, err := p.verify(m, again, accepted); err == nil {
-		if err := p.oweAlone(receipt); err != nil {
-			return err
-		}
-	}
-	job.Prepared, job.Again = nil, true
-	return p.keepPrepared(job)
 }
 
 // retold puts into a batch what a message says that came before, or that tells what is

@@ -16,6 +16,7 @@ import (
 	"github.com/seinhuis/seinhuis/api"
 	"github.com/seinhuis/seinhuis/gateway"
 	"github.com/seinhuis/seinhuis/gateway/gatewaytest"
+	"github.com/seinhuis/seinhuis/registry"
 )
 
 // toldOf is what a party was told, in order.
@@ -298,6 +299,52 @@ func TestAnAnswerOfWhoRestsIsHeardOf(t *testing.T) {
 	}
 	w.RunOn(hb.FS, 1)
 	match(t, a, func(m gateway.MatchStatus) bool { return other(m, 1).Theirs.Word == api.AnswerInContact })
+}
+
+// What is withdrawn while the restored registry lacks it is not in the next backup either that
+// is put back, which has it. Who met it is told that it left, once.
+func TestWhatIsWithdrawnWhileItLacksStaysSo(t *testing.T) {
+	w := gatewaytest.New(t, 2)
+	h, b := w.Run(0), w.Run(1).Of(1)
+	a := h.Of(0)
+	signal(t, a, child(1), terms("jansen", "A-1"))
+	w.Backup("older")
+	w.Advance(2 * time.Hour)
+	s := signal(t, b, child(1), terms("bakker", "B-1"))
+	inbox(t, a, 1)
+	w.Backup("newer")
+	w.Registry.Set(gatewaytest.Away)
+	if _, err := b.Withdraw(s.ID, api.ReasonEnded); err != nil {
+		t.Fatal(err)
+	}
+	w.Restore("older")
+	w.Registry.Set(gatewaytest.Works)
+	if got := settled(t, b, s.ID); got.State != gateway.StateWithdrawn {
+		t.Fatalf("the withdrawal came to %s", got.State)
+	}
+	eventually(t, "that it left", func() bool { present, _ := seesOne(t, a); return !present })
+	w.Restore("newer")
+	w.Advance(25 * time.Hour)
+	for _, p := range []*gateway.Party{a, b} {
+		eventually(t, "a feed", func() bool {
+			jobs, err := p.Jobs()
+			return err == nil && len(jobs) == 0 && p.HasReadFeedOf(w.Matcher.Store.Incarnation())
+		})
+	}
+	err := w.Matcher.Store.Scan(t.Context(), registry.Idx{}, func(_ registry.Idx, signals []registry.Signal, _ registry.Match) error {
+		for _, stored := range signals {
+			if stored.SID == s.SID {
+				t.Error("it lives again")
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := toldOf(t, a), []api.EventKind{api.EventJoined, api.EventLeft}; !slices.Equal(got, want) {
+		t.Errorf("told %v, want %v", got, want)
+	}
 }
 
 // Every restore tells from its journal once more who left, under the name that the match had

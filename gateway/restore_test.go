@@ -244,7 +244,6 @@ func (d *drill) restore() {
 	d.Helper()
 	age := d.rng.IntN(len(d.backups))
 	done := d.w.Restore(d.backups[age])
-	d.backups = d.backups[:age+1] // later ones are of what was lost
 	d.w.Registry.Set(gatewaytest.Works)
 	d.found["restores"]++
 	d.found["replayed"] += done.Known

@@ -197,8 +197,7 @@ type Job struct {
 	After    ID           `json:"after,omitzero"`
 
 	// Again says of a JobAnswer or JobHandover that nobody asked for it: the registry was restored. Of a
-	// JobResend it says that the very bytes were not taken, and of a JobWithdraw that the
-	// signal was sent again, to be withdrawn.
+	// JobResend it says that the very bytes were not taken.
 	Again bool `json:"again,omitempty"`
 
 	// Identity and Cohort are there while the job waits for the evaluators, and are

@@ -164,8 +164,6 @@ func (p *Party) notTaken(ctx context.Context, began time.Time, job Job, err erro
 		return p.sayingRefused(ctx, began, job, code, wait)
 	case job.Kind == JobResend:
 		return p.resendRefused(ctx, began, job, code, wait)
-	case job.Kind == JobWithdraw && code == api.CodeUnknownSignal && !job.Again:
-		return p.bringBack(ctx, job)
 	case job.Kind == JobWithdraw && (code == api.CodeGone || code == api.CodeUnknownSignal):
 		p.mu.Lock()
 		defer p.mu.Unlock()

@@ -350,7 +350,7 @@ func (p *Party) evaluateTurn(ctx context.Context, t *turn, jobs []Job) {
 
 func (p *Party) sendOne(ctx context.Context, t *turn, job Job) {
 	began := time.Now()
-	if job.Prepared == nil || job.Kind == JobAnswer && job.Again {
+	if job.Prepared == nil || job.Again && job.Kind.act() {
 		prepared, err := p.prepareAct(ctx, job)
 		if err != nil || prepared == nil {
 			p.tried(t, job.ID, began, err)

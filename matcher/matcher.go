@@ -317,6 +317,15 @@ func (m *Matcher) Act(ctx context.Context, from api.PartyID, req api.ActRequest)
 		case act.Issued.Before(at.Since.Add(registry.MaxAge)):
 			// Its tag may be of the epoch before, and its signal have moved.
 			err = api.Refuse(api.CodeTag, nil)
+		case act.Act == api.ActWithdraw && m.afterRestore(adm.Now, lackFor):
+			err = m.change(ctx, adm, m.Keys.Idx(at.Number, act.Tag), func(c *change) error {
+				err := take(c)
+				if errors.Is(err, errNothing) {
+					granted, err = c.withdrawLacking(act, req.Hash())
+					created = err == nil
+				}
+				return err
+			})
 		}
 	}
 	if err != nil {
@@ -337,6 +346,9 @@ func (c *change) act(ctx context.Context, act api.Act, hash api.Hash, refusal er
 	if err != nil || gone && buried.Act == hash {
 		return buried.Granted, false, err
 	}
+	if act.Act == api.ActWithdraw {
+		c.rouse(registry.Member{Party: act.Party, SID: act.SID})
+	}
 	stored, stands := c.find(act.Party)
 	stands = stands && stored.SID == act.SID
 	if stands {
@@ -352,6 +364,8 @@ func (c *change) act(ctx context.Context, act api.Act, hash api.Hash, refusal er
 		return granted, false, errNothing
 	case refusal != nil:
 		return granted, false, refusal
+	case !stands && act.Act == api.ActWithdraw && c.m.afterRestore(c.adm.Now, lackFor) && buried.Act.IsZero() && act.Rev > buried.Rev:
+		granted, err = c.buryLacking(act, hash) // the clock has ended what had been renewed
 	case !stands:
 		return granted, false, api.Refuse(api.CodeGone, nil)
 	case act.Rev != stored.Rev && !(act.Act == api.ActWithdraw && act.Rev > stored.Rev && c.lacking(stored)):
@@ -529,8 +543,12 @@ func (c *change) bury(s registry.Signal, act api.Hash, event string) (registry.G
 	}
 	return granted, c.tx.EndSignal(s, registry.Tombstone{
 		Rev: s.Rev, Act: act, Granted: granted,
-		Until: registry.Today(s.Issued).AddDate(graveYears, 0, graveDays),
+		Until: graveUntil(s.Issued),
 	})
+}
+
+func graveUntil(issued time.Time) encoding.Date {
+	return registry.Today(issued).AddDate(graveYears, 0, graveDays)
 }
 
 // settle applies the rule to the match on the idx.

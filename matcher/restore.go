@@ -49,11 +49,18 @@ func (c *change) restsAt(m registry.Member) int {
 	return slices.IndexFunc(c.resting, func(s registry.Signal) bool { return member(s) == m })
 }
 
+// rouse has a signal live that rests: it is to be ended.
+func (c *change) rouse(m registry.Member) {
+	if i := c.restsAt(m); i >= 0 {
+		c.live, c.resting = append(c.live, c.resting[i]), slices.Delete(c.resting, i, i+1)
+	}
+}
+
 // wake has a signal that rests live if the statement is its renewal.
 func (c *change) wake(s api.Statement) {
 	if i := c.restsAt(registry.Member{Party: s.Party, SID: s.SID}); i >= 0 && s.Rev > c.resting[i].Rev {
 		c.resting[i].Expires = s.Expires
-		c.live, c.resting = append(c.live, c.resting[i]), slices.Delete(c.resting, i, i+1)
+		c.rouse(member(c.resting[i]))
 	}
 }
 
@@ -156,6 +163,47 @@ func (c *change) hasEnded(s api.Statement) (bool, error) {
 	return ended, err
 }
 
+// buryLacking takes the withdrawal of what the store lacks, as another backup may have it.
+// How many others there are is not said: to withdraw what never was is no way to learn who
+// signals a child.
+func (c *change) buryLacking(act api.Act, hash api.Hash) (registry.Granted, error) {
+	if err := c.m.takeAct(c.adm, act.Party); err != nil {
+		return registry.Granted{}, err
+	}
+	granted, err := c.grant("signal.withdraw", audit.Delete, act.Party, act.SID, 0)
+	if err != nil {
+		return granted, err
+	}
+	gone := registry.Member{Party: act.Party, SID: act.SID}
+	return granted, c.tx.Bury(gone, registry.Tombstone{Rev: act.Rev, Act: hash, Granted: granted, Until: graveUntil(act.Issued)})
+}
+
+// withdrawLacking is buryLacking of a signal of which the store knows nothing. Those who may
+// have met it are told that it left; who never heard of it need not mind.
+func (c *change) withdrawLacking(act api.Act, hash api.Hash) (registry.Granted, error) {
+	granted, err := c.buryLacking(act, hash)
+	if err != nil {
+		return granted, err
+	}
+	if _, stands := c.find(act.Party); stands { // by another signal, so it has not left them
+		return granted, nil
+	}
+	match, err := c.tx.Match()
+	if err != nil {
+		return granted, err
+	}
+	if match.ID.IsZero() {
+		match.ID = api.NewMatchID()
+	}
+	gone := registry.Member{Party: act.Party, SID: act.SID}
+	for _, o := range c.live {
+		if err := c.emit(registry.Event{Kind: api.EventLeft, Match: match.ID, Recipient: member(o), Other: gone}); err != nil {
+			return granted, err
+		}
+	}
+	return granted, nil
+}
+
 // firstNumber is behind what number answers begin.
 func (c *change) firstNumber() uint64 {
 	if n := len(c.adm.Restores); n > 0 {
@@ -240,9 +288,7 @@ func (m *Matcher) Replay(ctx context.Context, ended []registry.Ended) (done Repl
 
 // replay ends a signal as it was ended before, unless the clock has ended it meanwhile.
 func (c *change) replay(e registry.Ended) error {
-	if i := c.restsAt(e.Member); i >= 0 { // no longer
-		c.live, c.resting = append(c.live, c.resting[i]), slices.Delete(c.resting, i, i+1)
-	}
+	c.rouse(e.Member)
 	s, stands := c.find(e.Party)
 	if !stands || s.SID != e.SID {
 		return nil

@@ -39,11 +39,24 @@ func TestRow10TheRegistryItself(t *testing.T) {
 		var acts []acted
 		var backups []string
 		found := soak.Found{}
-		dead := func(p matchertest.Paper) bool { return p.Statement.Expires.Compare(registry.Today(w.Now())) <= 0 }
+		withdraw := func(at [2]int, p matchertest.Paper) {
+			act := w.Withdrawal(p)
+			out, err := w.Act(t.Context(), p.Statement.Party, act)
+			if err != nil {
+				t.Fatal(err)
+			}
+			acts = append(acts, acted{act, out.Receipt})
+			ended = append(ended, p)
+			delete(live, at)
+			found["withdrawals"]++
+		}
+		dead := func(p matchertest.Paper) bool {
+			return p.Statement.Rev > 0 && p.Statement.Expires.Compare(registry.Today(w.Now())) <= 0
+		}
 		for range 30 + rng.IntN(30) {
-			for at, p := range live {
-				if dead(p) {
-					ended = append(ended, p)
+			for i := range 16 {
+				if at := [2]int{i / 4, i % 4}; dead(live[at]) {
+					ended = append(ended, live[at])
 					delete(live, at)
 				}
 			}
@@ -77,79 +90,79 @@ func TestRow10TheRegistryItself(t *testing.T) {
 				live[at] = paper
 				found["revisions"]++
 			case n < 8:
-				act := w.Withdrawal(p)
-				out, err := w.Act(t.Context(), p.Statement.Party, act)
+				withdraw(at, p)
+			}
+		}
+		for range 1 + rng.IntN(3) { // the first may have been the wrong one, and older than the next
+			before := w.Store.Incarnation()
+			w.Restore(backups[rng.IntN(len(backups))])
+			if w.Store.Incarnation() == before {
+				t.Fatal("the incarnation goes on")
+			}
+			lives := func() map[api.SID]uint64 {
+				got := map[api.SID]uint64{}
+				err := w.Store.Scan(t.Context(), registry.Idx{}, func(_ registry.Idx, signals []registry.Signal, _ registry.Match) error {
+					for _, s := range signals {
+						if s.Live(registry.Today(w.Now())) {
+							got[s.SID] = s.Rev
+						}
+					}
+					return nil
+				})
 				if err != nil {
 					t.Fatal(err)
 				}
-				acts = append(acts, acted{act, out.Receipt})
-				ended = append(ended, p)
-				delete(live, at)
-				found["withdrawals"]++
+				return got
 			}
-		}
-		before := w.Store.Incarnation()
-		w.Restore(backups[rng.IntN(len(backups))])
-		if w.Store.Incarnation() == before {
-			t.Fatal("the incarnation goes on")
-		}
-		lives := func() map[api.SID]uint64 {
-			got := map[api.SID]uint64{}
-			err := w.Store.Scan(t.Context(), registry.Idx{}, func(_ registry.Idx, signals []registry.Signal, _ registry.Match) error {
-				for _, s := range signals {
-					if s.Live(registry.Today(w.Now())) {
-						got[s.SID] = s.Rev
+			gone := func(when string) {
+				got := lives()
+				for _, p := range ended {
+					if got[p.Statement.SID] != 0 {
+						t.Fatalf("%s, what had ended lives", when)
 					}
 				}
-				return nil
-			})
-			if err != nil {
-				t.Fatal(err)
 			}
-			return got
-		}
-		gone := func(when string) {
-			got := lives()
-			for _, p := range ended {
-				if got[p.Statement.SID] != 0 {
-					t.Fatalf("%s, what had ended lives", when)
+			gone("after the restore")
+			papers := slices.Clone(ended)
+			for i := range 16 {
+				at := [2]int{i / 4, i % 4}
+				if p, stands := live[at]; stands {
+					if !dead(p) && rng.IntN(4) == 0 { // also of what is not there
+						withdraw(at, p)
+					}
+					papers = append(papers, p)
 				}
 			}
-		}
-		gone("after the restore")
-		papers := slices.Clone(ended)
-		for _, p := range live {
-			papers = append(papers, p)
-		}
-		rng.Shuffle(len(papers), func(i, j int) { papers[i], papers[j] = papers[j], papers[i] })
-		for _, p := range papers {
-			_, err := w.Send(p)
-			over := slices.ContainsFunc(ended, func(e matchertest.Paper) bool { return e.Statement.SID == p.Statement.SID })
-			if over == (err == nil) && !dead(p) {
-				t.Fatalf("sent again: %v; it had ended: %v", err, over)
+			rng.Shuffle(len(papers), func(i, j int) { papers[i], papers[j] = papers[j], papers[i] })
+			for _, p := range papers {
+				_, err := w.Send(p)
+				over := slices.ContainsFunc(ended, func(e matchertest.Paper) bool { return e.Statement.SID == p.Statement.SID })
+				if over == (err == nil) && !dead(p) {
+					t.Fatalf("sent again: %v; it had ended: %v", err, over)
+				}
 			}
-		}
-		for _, a := range acts {
-			st, err := api.ParseAct(a.act.Signed.Signed)
-			if err != nil {
-				t.Fatal(err)
+			for _, a := range acts {
+				st, err := api.ParseAct(a.act.Signed.Signed)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if out, err := w.Act(t.Context(), st.Party, a.act); err != nil || string(out.Receipt.Signed) != string(a.receipt.Signed) {
+					t.Fatalf("a withdrawal that was taken gets another receipt: %v", err)
+				}
 			}
-			if out, err := w.Act(t.Context(), st.Party, a.act); err != nil || string(out.Receipt.Signed) != string(a.receipt.Signed) {
-				t.Fatalf("a withdrawal that was taken gets another receipt: %v", err)
+			gone("after all was sent again")
+			got := lives()
+			for _, p := range live {
+				if !dead(p) && got[p.Statement.SID] != p.Statement.Rev {
+					t.Fatalf("what had a receipt for revision %d is there with %d", p.Statement.Rev, got[p.Statement.SID])
+				}
 			}
-		}
-		gone("after all was sent again")
-		got := lives()
-		for _, p := range live {
-			if !dead(p) && got[p.Statement.SID] != p.Statement.Rev {
-				t.Fatalf("what had a receipt for revision %d is there with %d", p.Statement.Rev, got[p.Statement.SID])
+			done, err := w.Check(t.Context(), func(d matcher.Difference) { t.Error(d) })
+			if err != nil || done.Differences > 0 {
+				t.Fatal(done, err)
 			}
+			found["restores"]++
 		}
-		done, err := w.Check(t.Context(), func(d matcher.Difference) { t.Error(d) })
-		if err != nil || done.Differences > 0 {
-			t.Fatal(done, err)
-		}
-		found["restores"]++
 		return found
 	})
 }
@@ -220,6 +233,123 @@ func TestWhoMetWhatTheBackupLacks(t *testing.T) {
 		if got := w.Told(p); !slices.Equal(got, []string{"left " + string(matchertest.Party(1))}) {
 			t.Errorf("party %d is told %q", p, got)
 		}
+	}
+}
+
+// A party withdraws what the restored registry lacks, or has only as it was before it was renewed.
+// Another backup has it, and does not bring it back. Who met it there is told that it left; nobody
+// learns from the receipt who else there is.
+func TestAWithdrawalOfWhatTheBackupLacks(t *testing.T) {
+	joined, left := "joined "+string(matchertest.Party(0)), "left "+string(matchertest.Party(0))
+	for name, c := range map[string]struct {
+		renewed  bool          // and not new
+		later    time.Duration // when it is withdrawn
+		sweep    bool
+		toldThen []string // by what was restored first
+		told     []string // by the next one
+	}{
+		"that_was_new":            {toldThen: []string{left}, told: []string{joined, left}},
+		"that_was_new_a_month_on": {later: 29 * 24 * time.Hour, toldThen: []string{left}, told: []string{joined, left}},
+		"that_rests":              {renewed: true, toldThen: []string{joined, left}, told: []string{joined, left}},
+		"that_the_clock_ended":    {renewed: true, later: 25 * time.Hour, sweep: true, toldThen: []string{joined, left}, told: []string{joined, left}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := matchertest.New(t, 2)
+			w.KeepJournal()
+			other := w.Signal(1, matchertest.Child(1))
+			var paper matchertest.Paper
+			if !c.renewed {
+				w.Backup("older")
+				paper = w.Signal(0, matchertest.Child(1))
+			} else {
+				soon := func(st *api.Statement) { st.Expires = registry.Today(w.Now()).AddDate(0, 0, 3) }
+				paper = w.Write(0, matchertest.Child(1), api.NewSID(), 1, soon)
+				if _, err := w.Send(paper); err != nil {
+					t.Fatal(err)
+				}
+				w.Backup("older")
+				paper = w.Revise(paper)
+			}
+			w.Backup("newer")
+			w.Advance(4 * 24 * time.Hour)
+			w.Restore("older")
+			w.Advance(c.later)
+			if c.sweep {
+				sweeps(w, other)
+			}
+			act := w.Withdrawal(paper)
+			out, err := w.Act(t.Context(), paper.Statement.Party, act)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r, err := api.ParseReceipt(out.Receipt.Signed); err != nil || !c.renewed && r.Others != 0 || out.Hasty {
+				t.Errorf("it says that there are %d others (%v)", r.Others, err)
+			}
+			cards := func(told []string) []string {
+				return slices.DeleteFunc(told, func(s string) bool { return strings.HasPrefix(s, "card ") }) // the renewal's own
+			}
+			for _, backup := range []string{"", "older", "newer", "older"} {
+				want := c.told
+				if backup != "" {
+					w.Restore(backup)
+				}
+				if backup != "newer" {
+					want = c.toldThen
+				}
+				again, err := w.Act(t.Context(), paper.Statement.Party, act)
+				if err != nil || string(again.Receipt.Signed) != string(out.Receipt.Signed) {
+					t.Errorf("after %q the same act gets another receipt: %v", backup, err)
+				}
+				if got := cards(w.Told(1)); !slices.Equal(got, want) {
+					t.Errorf("after %q told %q, want %q", backup, got, want)
+				}
+				if _, err := w.Send(paper); api.CodeOf(err) != api.CodeGone {
+					t.Errorf("after %q it is taken again: %v", backup, err)
+				}
+				if m := w.MatchOf(other); !m.ID.IsZero() {
+					t.Errorf("after %q it is in a match", backup)
+				}
+			}
+			if done, err := w.Check(t.Context(), func(d matcher.Difference) { t.Error(d) }); err != nil || done.Differences > 0 {
+				t.Error(done, err)
+			}
+		})
+	}
+}
+
+// Such a withdrawal costs no other signal of the same party its life, and tells nobody that the
+// party left. It is for a restored registry, for as long as it may lack something, and counts as
+// an act, for a party can withdraw what never was.
+func TestAWithdrawalOfWhatNeverWas(t *testing.T) {
+	w := matchertest.New(t, 2)
+	w.KeepJournal()
+	w.Signal(1, matchertest.Child(1))
+	mine := w.Signal(0, matchertest.Child(1))
+	told := w.Told(1)
+	code := func() api.Code {
+		_, err := w.Act(t.Context(), matchertest.Party(0), w.Withdrawal(w.Write(0, matchertest.Child(1), api.NewSID(), 1)))
+		return api.CodeOf(err)
+	}
+	if got := code(); got != api.CodeUnknownSignal {
+		t.Errorf("without a restore: %s", got)
+	}
+	w.Backup("backup")
+	w.Restore("backup")
+	w.Manifest.Policy.DailyActs = 2
+	for n, want := range []api.Code{"", "", api.CodeBudget} {
+		if _, err := w.Act(t.Context(), matchertest.Party(0), w.Withdrawal(w.Write(0, matchertest.Child(1), api.NewSID(), 1))); err != nil && api.CodeOf(err) != want || err == nil && want != "" {
+			t.Errorf("withdrawal %d: %v, want %q", n+1, err, want)
+		}
+	}
+	if m := w.MatchOf(mine); len(m.Members) != 2 {
+		t.Errorf("the match has %v", m.Members)
+	}
+	if got := w.Told(1); !slices.Equal(got, told) {
+		t.Errorf("told %q, want %q", got, told)
+	}
+	w.Advance(registry.MaxAge)
+	if got := code(); got != api.CodeUnknownSignal {
+		t.Errorf("a month later: %s", got)
 	}
 }
 

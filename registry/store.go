@@ -177,6 +177,8 @@ type Tx interface {
 	PutSignal(Signal) error
 	// EndSignal destroys a signal and puts a tombstone in its place.
 	EndSignal(Signal, Tombstone) error
+	// Bury puts the tombstone of a signal that is not there.
+	Bury(Member, Tombstone) error
 	// RemoveSignal takes a signal away and leaves nothing in its place: it goes on
 	// under another idx, by the same UpdateAll.
 	RemoveSignal(Signal) error

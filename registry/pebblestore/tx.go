@@ -194,11 +194,15 @@ func (t *tx) EndSignal(s registry.Signal, tomb registry.Tombstone) error {
 	if err := t.RemoveSignal(s); err != nil {
 		return err
 	}
+	return t.Bury(registry.Member{Party: s.Party, SID: s.SID}, tomb)
+}
+
+// Bury implements registry.Tx. What an act ends is in the journal.
+func (t *tx) Bury(of registry.Member, tomb registry.Tombstone) error {
 	if tomb.Act != (api.Hash{}) {
-		member := registry.Member{Party: s.Party, SID: s.SID}
-		t.ended = append(t.ended, registry.Ended{Member: member, Shard: [2]byte(t.idx[:2]), Tombstone: tomb})
+		t.ended = append(t.ended, registry.Ended{Member: of, Shard: [2]byte(t.idx[:2]), Tombstone: tomb})
 	}
-	return t.bury(registry.Member{Party: s.Party, SID: s.SID}, tomb)
+	return t.bury(of, tomb)
 }
 
 func (t *tx) bury(of registry.Member, tomb registry.Tombstone) error {
