@@ -233,6 +233,47 @@ func TestWhatWaitedIsLostOrGoesOn(t *testing.T) {
 	unbroken(t, a)
 }
 
+// A report that comes again makes anew everybody who was in it, each once, also two whom
+// nothing tells apart that is known of them.
+func TestAReportThatWasLostComesAgain(t *testing.T) {
+	w := gatewaytest.New(t, 1)
+	a := w.Run(0).Of(0)
+	persons := []gateway.Person{{Subject: child(1)}, {Subject: child(2)}}
+	report := func() (ids []gateway.ID) {
+		t.Helper()
+		r, err := a.Report(persons, terms("jansen", "M-7"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range r.Status {
+			ids = append(ids, s.ID)
+		}
+		return ids
+	}
+	first := report()
+	for _, id := range first {
+		becomes(t, a, id, gateway.StateRegistered)
+	}
+	steal(t, w)
+	refresh(t, a)
+	for _, id := range first {
+		becomes(t, a, id, gateway.StateLost)
+	}
+	again := report()
+	if !slices.Contains(again, first[0]) || !slices.Contains(again, first[1]) {
+		t.Error("who came again is somebody else")
+	}
+	seen := map[api.SID]bool{}
+	for _, id := range again {
+		s := becomes(t, a, id, gateway.StateRegistered)
+		seen[s.SID] = true
+	}
+	if n, err := a.Lost(); n != 0 || err != nil || len(seen) != 2 {
+		t.Errorf("%d are lost, %d signals (%v)", n, len(seen), err)
+	}
+	unbroken(t, a)
+}
+
 // What is not made anew ends when its signal would have.
 func TestWhatIsLostExpires(t *testing.T) {
 	w := gatewaytest.New(t, 1)
