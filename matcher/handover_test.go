@@ -254,6 +254,36 @@ func TestQuotaOfOffers(t *testing.T) {
 	wantTold(t, w, 1, "handover nl-kvk:00000000", "handover nl-kvk:00000000")
 }
 
+// News of an offer says what stands when it is read: of that very signal, and to whom it was.
+func TestOldNewsOfAnOffer(t *testing.T) {
+	w := matchertest.New(t, 3)
+	first := w.Signal(0, matchertest.Child(1))
+	taken(t, w, first, w.Offer(first, 1, inDays(w, 1)))
+	w.Withdraw(first)
+	second := w.Signal(0, matchertest.Child(1))
+	taken(t, w, second, w.Offer(second, 1, inDays(w, 2)))
+	taken(t, w, second, w.Offer(second, 2, inDays(w, 3)))
+	for p, want := range map[int][]encoding.Date{1: {{}, {}, {}}, 2: {inDays(w, 3)}} {
+		var got []encoding.Date
+		for _, e := range w.Feed(p) {
+			got = append(got, e.Until)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("party %d reads %v, want %v", p, got, want)
+		}
+	}
+	w.Advance(4 * 24 * time.Hour)
+	if e := w.Feed(2)[0]; !e.Until.IsZero() {
+		t.Errorf("what has lapsed is offered until %s", e.Until)
+	}
+	taken(t, w, second, w.Offer(second, 1, inDays(w, 2)))
+	for i, e := range w.Feed(1) {
+		if want := i > 0; e.Until.IsZero() == want {
+			t.Errorf("event %d reads %s", i, e.Until)
+		}
+	}
+}
+
 // The leaf of the giver's end names nobody of the taker's.
 func TestTheLogOfAHandover(t *testing.T) {
 	w := matchertest.New(t, 2)

@@ -121,7 +121,7 @@ func offered(ctx context.Context, store Store, e Event, out api.Event, today enc
 	if err != nil || !ok || giver.SID != e.Other.SID || !giver.Live(today) {
 		return out, err
 	}
-	if giver.Offer.Number == e.Rev && giver.Offer.Stands(e.Recipient.Party, today) {
+	if giver.Offer.Stands(e.Recipient.Party, today) {
 		out.Until = giver.Offer.Until
 	}
 	return out, nil
