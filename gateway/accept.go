@@ -45,6 +45,7 @@ type Terms struct {
 	TermDays  int    // zero: the policy's
 	Key       string // idempotency key; empty is none
 
+	Reason    string  // of a renewal: one of RenewalReasons, or none
 	TakesOver api.SID // the signal of another party, given to us, whose place it takes; zero for none
 
 	by *Access // who asks; nil is the gateway itself
@@ -350,7 +351,7 @@ func (p *Party) Withdraw(id ID, reason string) (Status, error) { return p.withdr
 
 func (p *Party) withdraw(by *Access, id ID, reason string) (Status, error) {
 	if reason != api.ReasonEnded && reason != api.ReasonMistake {
-		return Status{}, &InputError{[]Fault{{"reden", CodeUnknown}}}
+		return Status{}, &InputError{[]Fault{{FieldReason, CodeUnknown}}}
 	}
 	now := p.g.now()
 	p.mu.Lock()
@@ -448,6 +449,9 @@ func (p *Party) Renew(id ID, s Subject, t Terms) (Status, error) {
 			faults = append(faults, f)
 		}
 	}
+	if t.Reason != "" && !slices.Contains(RenewalReasons, t.Reason) {
+		faults = append(faults, Fault{FieldReason, CodeUnknown})
+	}
 	if len(faults) > 0 {
 		return Status{}, &InputError{faults}
 	}
@@ -496,6 +500,7 @@ func (p *Party) Renew(id ID, s Subject, t Terms) (Status, error) {
 		job.Cohort = child.Cohort()
 	}
 	reg.Job, reg.Faults = job.ID, nil
+	reg.Renewal = Renewal{now.UTC(), t.Reason}
 	b := p.g.store.batch()
 	defer b.close()
 	b.put(p.key.job(job.ID), job)

@@ -26,6 +26,7 @@ const (
 	LogCardChanged     LogEvent = "kaartGewijzigd"
 	LogCardRead        LogEvent = "kaartGelezen" // another party's
 	LogCodeRead        LogEvent = "codeGelezen"
+	LogMatchSeen       LogEvent = "matchGezien"
 	LogMatchRead       LogEvent = "matchGelezen" // who is in it; cards and codes have events of their own
 	LogAnswered        LogEvent = "matchBeantwoord"
 
@@ -48,7 +49,7 @@ const (
 // logActions has every event with the kind of act that it is.
 var logActions = map[LogEvent]audit.Action{
 	LogSignalRead: audit.Read, LogSignalMade: audit.Create, LogSignalWithdrawn: audit.Delete, LogSignalRenewed: audit.Update,
-	LogCardChanged: audit.Update, LogCardRead: audit.Read, LogCodeRead: audit.Read, LogMatchRead: audit.Read, LogAnswered: audit.Create,
+	LogCardChanged: audit.Update, LogCardRead: audit.Read, LogCodeRead: audit.Read, LogMatchRead: audit.Read, LogMatchSeen: audit.Update, LogAnswered: audit.Create,
 	LogHandoverGiven: audit.Update, LogHandoverTakenBack: audit.Update,
 	LogImport: audit.Create, LogOwnerAdded: audit.Update, LogOwnerReplaced: audit.Update, LogTransfer: audit.Execute,
 	LogUserMade: audit.Create, LogUserChanged: audit.Update, LogUserDeleted: audit.Delete,

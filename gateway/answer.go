@@ -84,6 +84,7 @@ func (p *Party) answer(by *Access, name api.MatchID, other api.PartyID, word api
 	if err := p.supersede(b, o.Asked.Job, &job); err != nil {
 		return MatchStatus{}, err
 	}
+	m.see(now)
 	o.Asked = Asked{Word: word, At: now.UTC(), Job: job.ID}
 	b.put(p.key.job(job.ID), job)
 	b.put(p.key.match(m.ID), m)

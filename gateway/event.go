@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/seinhuis/seinhuis/api"
 	"github.com/seinhuis/seinhuis/gateway/webhook"
 )
 
@@ -22,6 +23,7 @@ type eventData struct {
 	SID     string        `json:"sid,omitempty"`
 	Offer   string        `json:"overname,omitempty"`
 	Mistake bool          `json:"vergissing,omitempty"`
+	Expires string        `json:"verlooptOp,omitempty"`
 	Signals []eventSignal `json:"signalen"`
 	Partial bool          `json:"onvolledig,omitempty"` // there are more signals than fit
 	Other   eventOther    `json:"ander,omitzero"`       // absent of a message about our own signal alone
@@ -58,6 +60,9 @@ func (p *Party) event(s Subscription, m Message) ([]byte, error) {
 	data := eventData{
 		Kind: KindName(m.Kind), Text: m.Words(), Answer: AnswerName(m.Answer), Mistake: m.Mistake, Signals: []eventSignal{}, Problem: m.Problem.Words(),
 		Other: eventOther{Party: string(m.Other.Party), Name: m.Other.Name, Kind: m.Other.Kind},
+	}
+	if m.Kind == api.EventExpiring {
+		data.Expires = m.Until.String()
 	}
 	if !m.Match.IsZero() {
 		data.Match = m.Match.String()

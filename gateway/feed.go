@@ -113,7 +113,7 @@ func (p *Party) readEvent(m *manifest.Manifest, d *manifest.Directory, e api.Eve
 		return msg
 	}
 	msg.Other.Name, msg.Other.Kind = other.Name, other.Kind
-	if _, known := messageWords[e.Kind]; !known || e.Kind == KindLost {
+	if _, known := messageWords[e.Kind]; !known || ownKind(e.Kind) {
 		msg.Problem = CodeEventKind
 		return msg
 	}

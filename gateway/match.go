@@ -37,6 +37,7 @@ type Member struct {
 	Present  bool      `json:"present,omitempty"`
 	Since    time.Time `json:"since"`             // present, or gone
 	Mistake  bool      `json:"mistake,omitempty"` // gone: its signal was one
+	Seen     time.Time `json:"seen,omitzero"`     // when somebody first looked at who it is
 	Last     time.Time `json:"last"`              // its last message
 	Rev      uint64    `json:"rev,omitempty"`     // of its signal, whose card this is; zero when that was not kept
 	Theirs   Said      `json:"theirs,omitzero"`   // what it last answered us
@@ -165,7 +166,7 @@ func (m *Match) hear(msg Message) {
 			m.Others = append(m.Others, Member{Since: msg.Received})
 			other = &m.Others[len(m.Others)-1]
 		} else if !other.Present {
-			other.Since = msg.Received
+			other.Since, other.Seen = msg.Received, time.Time{}
 		}
 		other.Other, other.Rev, other.Present, other.Last, other.Doubt = msg.Other, msg.Rev, true, msg.Received, time.Time{}
 		other.Mistake = false
@@ -498,6 +499,11 @@ func (a *Access) MatchByID(name api.MatchID) (MatchStatus, error) {
 	s, ok := a.sight(s)
 	if !ok {
 		return MatchStatus{}, ErrNotFound
+	}
+	if a.Person != "" { // and not a program by itself
+		if _, err := a.See(name); err != nil {
+			return MatchStatus{}, err
+		}
 	}
 	touches := []Touch{{Event: LogMatchRead, ObjectType: ObjectMatch, ObjectID: s.Match.Match.String(), SID: s.SID}}
 	for _, o := range s.Others {

@@ -96,6 +96,7 @@ type Registration struct {
 	Ending    string      `json:"ending,omitempty"`
 	Ended     time.Time   `json:"ended,omitzero"`
 	HandedTo  api.PartyID `json:"handedTo,omitempty"` // who has taken it over
+	Renewal   Renewal     `json:"renewal,omitzero"`   // the last that was asked
 	Warnings  []Code      `json:"warnings,omitempty"`
 	Faults    []Fault     `json:"faults,omitempty"`
 

@@ -57,7 +57,7 @@ func (p *Party) sweep() error {
 		return err
 	}
 	v, release := p.g.store.snapshot()
-	err = errors.Join(p.sweepMatches(v), p.sweepDoubts(v))
+	err = errors.Join(p.sweepMatches(v), p.sweepDoubts(v), p.sweepReminders(v))
 	release()
 	if err != nil {
 		return err

@@ -105,6 +105,7 @@ const (
 	FieldGiveTo    = "aan"
 	FieldUntil     = "totEnMet"
 	FieldTakesOver = "neemtOver"
+	FieldReason    = "reden"
 )
 
 // A Fault says which field breaks which rule. It never holds the value.
@@ -173,6 +174,7 @@ var faultWords = map[Fault]string{
 	{FieldAnswer, CodeUnknown}:      "Kies alInContact, gaBellen, nietMeerBetrokken of contactGehad.",
 	{FieldOther, CodeMissing}:       "Er zijn meer organisaties in deze match. Geef aan aan welke het antwoord is.",
 	{FieldOther, CodeUnknown}:       "Deze organisatie is niet in deze match.",
+	{FieldReason, CodeUnknown}:      "Kies een van de redenen die deze handeling kent.",
 	{FieldGiveTo, CodeUnknown}:      "Dit is geen andere deelnemer uit de gids. Kijk het id van de organisatie na.",
 	{FieldUntil, CodeDate}:          "Geef een dag van vandaag tot hooguit 92 dagen verder.",
 	{FieldTakesOver, CodeUnknown}:   "Dit signaal is niet aan ons overgedragen, of niet meer. Vraag het na bij wie het overdraagt, of signaleer zonder over te nemen.",
@@ -344,13 +346,15 @@ var messageWords = map[api.EventKind]string{
 	api.EventAnswer: "%s heeft geantwoord op de match.",
 
 	api.EventHandover: "%s heeft ons signaal overgenomen. Het onze is daarmee geëindigd.",
+	KindUnseen:        "Nog niemand heeft gezien dat %s dit kind ook signaleert. Bel elkaar, of geef aan dat het gezien is.",
+	api.EventExpiring: "Dit signaal verloopt op %s. Verleng het als er nog zorgen zijn; dat is één handeling.",
 	KindLost:          "Opnieuw aanmelden: de sleutels van een sleutelperiode kunnen gestolen zijn, en daarom is dit signaal vernietigd. Er gaat geen match meer van uit tot het kind weer is aangemeld; de poort heeft daarvoor het nummer weer nodig.",
 }
 
 // kindNames are how the API names kinds of events.
 var kindNames = map[api.EventKind]string{
 	api.EventJoined: "aangesloten", api.EventLeft: "vertrokken", api.EventEnded: "beeindigd", api.EventCard: "kaartVernieuwd",
-	api.EventAnswer: "antwoord", api.EventHandover: "overdracht", KindLost: "opnieuwAanmelden",
+	api.EventAnswer: "antwoord", api.EventHandover: "overdracht", KindLost: "opnieuwAanmelden", api.EventExpiring: "verlooptBinnenkort", KindUnseen: "ongezien",
 }
 
 const kindUnknown = "overig"
@@ -461,6 +465,8 @@ func (m Message) Words() string {
 		return "Er is nieuws over een match, dat deze versie van de poort niet kent."
 	case m.Kind == api.EventEnded, m.Kind == KindLost:
 		return words
+	case m.Kind == api.EventExpiring:
+		return fmt.Sprintf(words, day(m.Until))
 	case m.Mistake:
 		return name + " heeft het signaal ingetrokken: het was een vergissing."
 	case !m.TookOver.IsZero():

@@ -99,6 +99,7 @@ const renewHelp = `gateway renew: een signaal verlengen of de contactkaart verva
                     alleen als de poort erom vraagt: er is een nieuwe sleutelperiode.
                     Met -nummer - leest de opdracht het nummer van de standaardinvoer
   -termijn DAGEN    hoe lang het signaal hooguit staat; anders die van het beleid
+  -reden REDEN      nogBetrokken, nieuweZorgen, opvolging of overdracht; mag weg
   -wacht SECONDEN   hoe lang op het register te wachten; anders 5
   -sleutel TEKST    herkent een herhaling (Idempotency-Key)
 ` + cardHelp + connectionHelp
@@ -371,6 +372,7 @@ func (c *console) renew(args []string) error {
 	fs.StringVar(&body.Nummer, "nummer", "", "")
 	fs.StringVar(&body.Geboortedatum, "geboortedatum", "", "")
 	fs.IntVar(&body.TermijnDagen, "termijn", 0, "")
+	reason := fs.String("reden", "", "")
 	wait := fs.Int("wacht", defaultWait, "")
 	key := fs.String("sleutel", "", "")
 	cardFlags(fs, &body.Contactkaart)
@@ -387,7 +389,7 @@ func (c *console) renew(args []string) error {
 	if body.Nummer != "" && *kind == "" {
 		*kind = "bsn"
 	}
-	body.Nummersoort = rest.VerlengingNummersoort(*kind)
+	body.Nummersoort, body.Reden = rest.VerlengingNummersoort(*kind), rest.RedenVerlenging(*reason)
 	client, err := c.client()
 	if err != nil {
 		return err

@@ -83,7 +83,7 @@ var may = map[string]string{
 	"verlengSignaal": "aanmelden", "maakMelding": "aanmelden", "lijstMeldingen": "aanmelden", "leesMelding": "aanmelden",
 	"maakImport": "aanmelden", "lijstImporten": "aanmelden", "leesImport": "aanmelden", "neemRegelsAan": "aanmelden",
 	"lijstRegels": "aanmelden", "lijstBerichten": "matches",
-	"lijstMatches": "matches", "leesMatch": "matches", "beantwoordMatch": "matches",
+	"lijstMatches": "matches", "leesMatch": "matches", "beantwoordMatch": "matches", "zieMatch": "matches",
 	"maakGebruiker": "beheer", "lijstGebruikers": "beheer", "leesGebruiker": "beheer", "wijzigGebruiker": "beheer",
 	"verwijderGebruiker": "beheer", "maakSleutel": "beheer", "lijstSleutels": "beheer", "leesSleutel": "beheer",
 	"maakAbonnement": "beheer", "lijstAbonnementen": "beheer", "leesAbonnement": "beheer", "wijzigAbonnement": "beheer",

@@ -137,6 +137,7 @@ var sent = map[string]string{
 	"trekSignaalIn":       `{"reden":"vergissing"}`,
 	"verlengSignaal":      `{"termijnDagen":20}`,
 	"wijzigEigenaren":     `{"wijze":"overdragen","hulpverlener":"OURS.een"}`,
+	"zieMatch":            "",
 	"geefSignaal":         `{"aan":"` + string(gatewaytest.Party(2)) + `","totEnMet":"2027-03-05"}`,
 	"neemSignaalTerug":    "",
 	"maakMelding":         `{"kenmerk":"THEIRS-M","hulpverlener":"OURS.een","personen":[{"kenmerk":"A-8"}]}`,

@@ -196,14 +196,16 @@ func (e Bereik) Valid() bool {
 
 // Defines values for BerichtSoort.
 const (
-	BerichtSoortAangesloten      BerichtSoort = "aangesloten"
-	BerichtSoortAntwoord         BerichtSoort = "antwoord"
-	BerichtSoortBeeindigd        BerichtSoort = "beeindigd"
-	BerichtSoortKaartVernieuwd   BerichtSoort = "kaartVernieuwd"
-	BerichtSoortOpnieuwAanmelden BerichtSoort = "opnieuwAanmelden"
-	BerichtSoortOverdracht       BerichtSoort = "overdracht"
-	BerichtSoortOverig           BerichtSoort = "overig"
-	BerichtSoortVertrokken       BerichtSoort = "vertrokken"
+	BerichtSoortAangesloten        BerichtSoort = "aangesloten"
+	BerichtSoortAntwoord           BerichtSoort = "antwoord"
+	BerichtSoortBeeindigd          BerichtSoort = "beeindigd"
+	BerichtSoortKaartVernieuwd     BerichtSoort = "kaartVernieuwd"
+	BerichtSoortOngezien           BerichtSoort = "ongezien"
+	BerichtSoortOpnieuwAanmelden   BerichtSoort = "opnieuwAanmelden"
+	BerichtSoortOverdracht         BerichtSoort = "overdracht"
+	BerichtSoortOverig             BerichtSoort = "overig"
+	BerichtSoortVerlooptBinnenkort BerichtSoort = "verlooptBinnenkort"
+	BerichtSoortVertrokken         BerichtSoort = "vertrokken"
 )
 
 // Valid indicates whether the value is a known member of the BerichtSoort enum.
@@ -217,11 +219,15 @@ func (e BerichtSoort) Valid() bool {
 		return true
 	case BerichtSoortKaartVernieuwd:
 		return true
+	case BerichtSoortOngezien:
+		return true
 	case BerichtSoortOpnieuwAanmelden:
 		return true
 	case BerichtSoortOverdracht:
 		return true
 	case BerichtSoortOverig:
+		return true
+	case BerichtSoortVerlooptBinnenkort:
 		return true
 	case BerichtSoortVertrokken:
 		return true
@@ -674,6 +680,30 @@ func (e OpdrachtWachtOp) Valid() bool {
 	}
 }
 
+// Defines values for RedenVerlenging.
+const (
+	RedenVerlengingNieuweZorgen RedenVerlenging = "nieuweZorgen"
+	RedenVerlengingNogBetrokken RedenVerlenging = "nogBetrokken"
+	RedenVerlengingOpvolging    RedenVerlenging = "opvolging"
+	RedenVerlengingOverdracht   RedenVerlenging = "overdracht"
+)
+
+// Valid indicates whether the value is a known member of the RedenVerlenging enum.
+func (e RedenVerlenging) Valid() bool {
+	switch e {
+	case RedenVerlengingNieuweZorgen:
+		return true
+	case RedenVerlengingNogBetrokken:
+		return true
+	case RedenVerlengingOpvolging:
+		return true
+	case RedenVerlengingOverdracht:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for RegelUitkomst.
 const (
 	RegelUitkomstGeregistreerd    RegelUitkomst = "geregistreerd"
@@ -1046,12 +1076,17 @@ type Bericht struct {
 	// - `antwoord`: zij heeft geantwoord; zie `antwoord`
 	// - `overdracht`: zij draagt een signaal aan ons over (zie `overname`), of heeft er een overgenomen
 	// - `opnieuwAanmelden`: het eigen signaal is vernietigd, omdat sleutels gestolen kunnen zijn; meld het kind opnieuw aan
+	// - `ongezien`: nog niemand heeft gezien dat zij dit kind ook signaleert; iedere werkdag weer
+	// - `verlooptBinnenkort`: het eigen signaal verloopt over dertig of over zeven dagen
 	// - `overig`: iets dat deze versie van de poort niet kent
 	Soort BerichtSoort `json:"soort"`
 	Tekst string       `json:"tekst"`
 
 	// Vergissing Bij `vertrokken`: zij heeft het ingetrokken omdat het een vergissing was.
 	Vergissing bool `json:"vergissing,omitempty,omitzero"`
+
+	// VerlooptOp Bij `verlooptBinnenkort`: de eerste dag waarop het signaal niet meer leeft.
+	VerlooptOp openapi_types.Date `json:"verlooptOp,omitempty,omitzero"`
 }
 
 // BerichtSoort - `aangesloten`: een andere organisatie signaleert hetzelfde kind
@@ -1061,6 +1096,8 @@ type Bericht struct {
 // - `antwoord`: zij heeft geantwoord; zie `antwoord`
 // - `overdracht`: zij draagt een signaal aan ons over (zie `overname`), of heeft er een overgenomen
 // - `opnieuwAanmelden`: het eigen signaal is vernietigd, omdat sleutels gestolen kunnen zijn; meld het kind opnieuw aan
+// - `ongezien`: nog niemand heeft gezien dat zij dit kind ook signaleert; iedere werkdag weer
+// - `verlooptBinnenkort`: het eigen signaal verloopt over dertig of over zeven dagen
 // - `overig`: iets dat deze versie van de poort niet kent
 type BerichtSoort string
 
@@ -1429,6 +1466,9 @@ type MatchAnder struct {
 
 	// EigenAntwoord Het laatste antwoord, als dat er is. `antwoord` is dat van de ander, `eigenAntwoord` dat van ons.
 	EigenAntwoord Antwoord `json:"eigenAntwoord,omitempty,omitzero"`
+
+	// GezienOp Wanneer iemand voor het eerst zag dat zij er is.
+	GezienOp time.Time `json:"gezienOp,omitempty,omitzero"`
 
 	// InDeWacht Een antwoord van ons dat het register nog niet heeft bevestigd, of dat niet meer gegeven kon worden.
 	InDeWacht AntwoordInDeWacht `json:"inDeWacht,omitempty,omitzero"`
@@ -1925,6 +1965,14 @@ type Pseudoniem struct {
 	Pseudoniem string `json:"pseudoniem"`
 }
 
+// RedenVerlenging Waarom wordt verlengd. Alleen de eigen organisatie ziet dat.
+//
+// - `nogBetrokken`: de hulp gaat door
+// - `nieuweZorgen`: er zijn nieuwe zorgen
+// - `opvolging`: er komt nog een moment om te kijken hoe het gaat
+// - `overdracht`: tot een ander het overneemt
+type RedenVerlenging string
+
 // Regel defines model for Regel.
 type Regel struct {
 	Fouten []Invoerfout `json:"fouten"`
@@ -2029,6 +2077,9 @@ type Signaal struct {
 
 	// Uitleg De toestand in woorden.
 	Uitleg string `json:"uitleg"`
+
+	// VerlengdOm De reden van de laatste verlenging, als die is gegeven.
+	VerlengdOm RedenVerlenging `json:"verlengdOm,omitempty,omitzero"`
 
 	// VerlooptOp De eerste dag waarop het signaal niet meer leeft.
 	VerlooptOp     openapi_types.Date `json:"verlooptOp,omitempty,omitzero"`
@@ -2227,6 +2278,14 @@ type Verlenging struct {
 	Geboortedatum string                `json:"geboortedatum,omitempty,omitzero"`
 	Nummer        string                `json:"nummer,omitempty,omitzero"`
 	Nummersoort   VerlengingNummersoort `json:"nummersoort,omitempty,omitzero"`
+
+	// Reden Waarom wordt verlengd. Alleen de eigen organisatie ziet dat.
+	//
+	// - `nogBetrokken`: de hulp gaat door
+	// - `nieuweZorgen`: er zijn nieuwe zorgen
+	// - `opvolging`: er komt nog een moment om te kijken hoe het gaat
+	// - `overdracht`: tot een ander het overneemt
+	Reden RedenVerlenging `json:"reden,omitempty,omitzero"`
 
 	// TermijnDagen Hoe lang het signaal hooguit mag staan; nooit langer dan het beleid toestaat.
 	TermijnDagen TermijnDagen `json:"termijnDagen,omitempty,omitzero"`
@@ -2464,6 +2523,13 @@ type BeantwoordMatchParams struct {
 
 	// IdempotencyKey Een zelfgekozen sleutel die een herhaling herkenbaar maakt. Gebruik hiervoor geen persoonsgegeven.
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// ZieMatchParams defines parameters for ZieMatch.
+type ZieMatchParams struct {
+	// SeinhuisHulpverlener De hulpverlener voor wie wordt gevraagd. Verplicht als het bereik van de sleutel `eigen` of `team` is en zij niet
+	// bij een hulpverlener hoort.
+	SeinhuisHulpverlener Namens `json:"Seinhuis-Hulpverlener,omitempty,omitzero"`
 }
 
 // LijstMeldingenParams defines parameters for LijstMeldingen.
@@ -3107,6 +3173,14 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /matches/{id}/antwoorden (the `BeantwoordMatch` operationId).
 	BeantwoordMatch(ctx context.Context, id MatchId, params *BeantwoordMatchParams, body BeantwoordMatchJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ZieMatch Aangeven dat iemand heeft gezien wie er in de match zijn
+	//
+	// Over wie zich aansluit en door niemand is gezien, komt iedere werkdag weer een bericht `ongezien`. Gezien is een match
+	// ook als een hulpverlener haar leest (`Seinhuis-Hulpverlener`) of beantwoordt. Nog eens hetzelfde verandert niets.
+	//
+	// Corresponds with POST /matches/{id}/gezien (the `ZieMatch` operationId).
+	ZieMatch(ctx context.Context, id MatchId, params *ZieMatchParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// LijstMeldingen Eigen meldingen, de nieuwste eerst
 	//
@@ -4089,6 +4163,24 @@ func (c *Client) BeantwoordMatchWithBody(ctx context.Context, id MatchId, params
 // Corresponds with POST /matches/{id}/antwoorden (the `BeantwoordMatch` operationId).
 func (c *Client) BeantwoordMatch(ctx context.Context, id MatchId, params *BeantwoordMatchParams, body BeantwoordMatchJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewBeantwoordMatchRequest(c.Server, id, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ZieMatch Aangeven dat iemand heeft gezien wie er in de match zijn
+//
+// Over wie zich aansluit en door niemand is gezien, komt iedere werkdag weer een bericht `ongezien`. Gezien is een match
+// ook als een hulpverlener haar leest (`Seinhuis-Hulpverlener`) of beantwoordt. Nog eens hetzelfde verandert niets.
+//
+// Corresponds with POST /matches/{id}/gezien (the `ZieMatch` operationId).
+func (c *Client) ZieMatch(ctx context.Context, id MatchId, params *ZieMatchParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewZieMatchRequest(c.Server, id, params)
 	if err != nil {
 		return nil, err
 	}
@@ -6099,6 +6191,53 @@ func NewBeantwoordMatchRequestWithBody(server string, id MatchId, params *Beantw
 	return req, nil
 }
 
+// NewZieMatchRequest constructs an http.Request for the ZieMatch method
+func NewZieMatchRequest(server string, id MatchId, params *ZieMatchParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/matches/%s/gezien", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Seinhuis-Hulpverlener", params.SeinhuisHulpverlener, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Seinhuis-Hulpverlener", headerParam0)
+
+	}
+
+	return req, nil
+}
+
 // NewLijstMeldingenRequest constructs an http.Request for the LijstMeldingen method
 func NewLijstMeldingenRequest(server string, params *LijstMeldingenParams) (*http.Request, error) {
 	var err error
@@ -7732,6 +7871,16 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /matches/{id}/antwoorden (the `BeantwoordMatch` operationId).
 	BeantwoordMatchWithResponse(ctx context.Context, id MatchId, params *BeantwoordMatchParams, body BeantwoordMatchJSONRequestBody, reqEditors ...RequestEditorFn) (*BeantwoordMatchResponse, error)
 
+	// ZieMatchWithResponse Aangeven dat iemand heeft gezien wie er in de match zijn
+	//
+	// Over wie zich aansluit en door niemand is gezien, komt iedere werkdag weer een bericht `ongezien`. Gezien is een match
+	// ook als een hulpverlener haar leest (`Seinhuis-Hulpverlener`) of beantwoordt. Nog eens hetzelfde verandert niets.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /matches/{id}/gezien (the `ZieMatch` operationId).
+	ZieMatchWithResponse(ctx context.Context, id MatchId, params *ZieMatchParams, reqEditors ...RequestEditorFn) (*ZieMatchResponse, error)
+
 	// LijstMeldingenWithResponse Eigen meldingen, de nieuwste eerst
 	//
 	// Geeft de meldingen binnen het bereik van wie vraagt, de nieuwste eerst.
@@ -9337,6 +9486,54 @@ func (r BeantwoordMatchResponse) Status() string {
 
 // StatusCode returns HTTPResponse.StatusCode
 func (r BeantwoordMatchResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ZieMatchResponse200Headers the declared response headers of an HTTP 200 response for ZieMatch
+type ZieMatchResponse200Headers struct {
+	APIVersion *string
+}
+
+// ZieMatchResponse400Headers the declared response headers of an HTTP 400 response for ZieMatch
+type ZieMatchResponse400Headers struct {
+	APIVersion *string
+}
+
+// ZieMatchResponseDefaultHeaders the declared response headers of an HTTP default response for ZieMatch
+type ZieMatchResponseDefaultHeaders struct {
+	APIVersion *string
+}
+
+type ZieMatchResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Match
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *FouteInvoer
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Fout
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *ZieMatchResponse200Headers
+	// Headers400 the parsed response headers for an HTTP 400 response
+	Headers400 *ZieMatchResponse400Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *ZieMatchResponseDefaultHeaders
+}
+
+// Status returns HTTPResponse.Status
+func (r ZieMatchResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ZieMatchResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
@@ -10985,6 +11182,22 @@ func (c *ClientWithResponses) BeantwoordMatchWithResponse(ctx context.Context, i
 		return nil, err
 	}
 	return ParseBeantwoordMatchResponse(rsp)
+}
+
+// ZieMatchWithResponse Aangeven dat iemand heeft gezien wie er in de match zijn
+//
+// Over wie zich aansluit en door niemand is gezien, komt iedere werkdag weer een bericht `ongezien`. Gezien is een match
+// ook als een hulpverlener haar leest (`Seinhuis-Hulpverlener`) of beantwoordt. Nog eens hetzelfde verandert niets.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /matches/{id}/gezien (the `ZieMatch` operationId).
+func (c *ClientWithResponses) ZieMatchWithResponse(ctx context.Context, id MatchId, params *ZieMatchParams, reqEditors ...RequestEditorFn) (*ZieMatchResponse, error) {
+	rsp, err := c.ZieMatch(ctx, id, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseZieMatchResponse(rsp)
 }
 
 // LijstMeldingenWithResponse Eigen meldingen, de nieuwste eerst
@@ -13512,6 +13725,79 @@ func ParseBeantwoordMatchResponse(rsp *http.Response) (*BeantwoordMatchResponse,
 	return response, nil
 }
 
+// ParseZieMatchResponse parses an HTTP response from a ZieMatchWithResponse call
+func ParseZieMatchResponse(rsp *http.Response) (*ZieMatchResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ZieMatchResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Match
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest FouteInvoer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Fout
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers ZieMatchResponse200Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 400:
+		var headers ZieMatchResponse400Headers
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.Headers400 = &headers
+	case true:
+		var headers ZieMatchResponseDefaultHeaders
+		if values := rsp.Header.Values("API-Version"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "API-Version", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.APIVersion = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
 // ParseLijstMeldingenResponse parses an HTTP response from a LijstMeldingenWithResponse call
 func ParseLijstMeldingenResponse(rsp *http.Response) (*LijstMeldingenResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -15195,6 +15481,9 @@ type ServerInterface interface {
 	// BeantwoordMatch Een andere organisatie in de match antwoorden
 	// (POST /matches/{id}/antwoorden)
 	BeantwoordMatch(w http.ResponseWriter, r *http.Request, id MatchId, params BeantwoordMatchParams)
+	// ZieMatch Aangeven dat iemand heeft gezien wie er in de match zijn
+	// (POST /matches/{id}/gezien)
+	ZieMatch(w http.ResponseWriter, r *http.Request, id MatchId, params ZieMatchParams)
 	// LijstMeldingen Eigen meldingen, de nieuwste eerst
 	// (GET /meldingen)
 	LijstMeldingen(w http.ResponseWriter, r *http.Request, params LijstMeldingenParams)
@@ -16495,6 +16784,56 @@ func (siw *ServerInterfaceWrapper) BeantwoordMatch(w http.ResponseWriter, r *htt
 	handler.ServeHTTP(w, r)
 }
 
+// ZieMatch operation middleware
+func (siw *ServerInterfaceWrapper) ZieMatch(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id MatchId
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", mux.Vars(r)["id"], &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ZieMatchParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Seinhuis-Hulpverlener" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Seinhuis-Hulpverlener")]; found {
+		var SeinhuisHulpverlener Namens
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Seinhuis-Hulpverlener", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Seinhuis-Hulpverlener", valueList[0], &SeinhuisHulpverlener, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Seinhuis-Hulpverlener", Err: err})
+			return
+		}
+
+		params.SeinhuisHulpverlener = SeinhuisHulpverlener
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ZieMatch(w, r, id, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // LijstMeldingen operation middleware
 func (siw *ServerInterfaceWrapper) LijstMeldingen(w http.ResponseWriter, r *http.Request) {
 
@@ -17626,6 +17965,8 @@ func HandlerWithOptions(si ServerInterface, options GorillaServerOptions) http.H
 	r.HandleFunc(options.BaseURL+"/matches/{id}", wrapper.LeesMatch).Methods(http.MethodGet)
 
 	r.HandleFunc(options.BaseURL+"/matches/{id}/antwoorden", wrapper.BeantwoordMatch).Methods(http.MethodPost)
+
+	r.HandleFunc(options.BaseURL+"/matches/{id}/gezien", wrapper.ZieMatch).Methods(http.MethodPost)
 
 	r.HandleFunc(options.BaseURL+"/berichten", wrapper.LijstBerichten).Methods(http.MethodGet)
 
@@ -19818,6 +20159,79 @@ func (response BeantwoordMatchdefaultApplicationProblemPlusJSONResponse) VisitBe
 	return err
 }
 
+type ZieMatchRequestObject struct {
+	Id     MatchId `json:"id"`
+	Params ZieMatchParams
+}
+
+type ZieMatchResponseObject interface {
+	VisitZieMatchResponse(w http.ResponseWriter) error
+}
+
+type ZieMatch200ResponseHeaders struct {
+	APIVersion *string
+}
+
+type ZieMatch200JSONResponse struct {
+	Body    Match
+	Headers ZieMatch200ResponseHeaders
+}
+
+func (response ZieMatch200JSONResponse) VisitZieMatchResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ZieMatch400ApplicationProblemPlusJSONResponse struct {
+	FouteInvoerApplicationProblemPlusJSONResponse
+}
+
+func (response ZieMatch400ApplicationProblemPlusJSONResponse) VisitZieMatchResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ZieMatchdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Probleem
+	Headers    FoutResponseHeaders
+	StatusCode int
+}
+
+func (response ZieMatchdefaultApplicationProblemPlusJSONResponse) VisitZieMatchResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.APIVersion != nil {
+		w.Header().Set("API-Version", fmt.Sprint(*response.Headers.APIVersion))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type LijstMeldingenRequestObject struct {
 	Params LijstMeldingenParams
 }
@@ -21500,6 +21914,9 @@ type StrictServerInterface interface {
 	// BeantwoordMatch Een andere organisatie in de match antwoorden
 	// (POST /matches/{id}/antwoorden)
 	BeantwoordMatch(ctx context.Context, request BeantwoordMatchRequestObject) (BeantwoordMatchResponseObject, error)
+	// ZieMatch Aangeven dat iemand heeft gezien wie er in de match zijn
+	// (POST /matches/{id}/gezien)
+	ZieMatch(ctx context.Context, request ZieMatchRequestObject) (ZieMatchResponseObject, error)
 	// LijstMeldingen Eigen meldingen, de nieuwste eerst
 	// (GET /meldingen)
 	LijstMeldingen(ctx context.Context, request LijstMeldingenRequestObject) (LijstMeldingenResponseObject, error)
@@ -22368,6 +22785,33 @@ func (sh *strictHandler) BeantwoordMatch(w http.ResponseWriter, r *http.Request,
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(BeantwoordMatchResponseObject); ok {
 		if err := validResponse.VisitBeantwoordMatchResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ZieMatch operation middleware
+func (sh *strictHandler) ZieMatch(w http.ResponseWriter, r *http.Request, id MatchId, params ZieMatchParams) {
+	var request ZieMatchRequestObject
+
+	request.Id = id
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ZieMatch(ctx, request.(ZieMatchRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ZieMatch")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ZieMatchResponseObject); ok {
+		if err := validResponse.VisitZieMatchResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

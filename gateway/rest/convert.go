@@ -5,6 +5,7 @@ package rest
 import (
 	"time"
 
+	"github.com/seinhuis/seinhuis/api"
 	"github.com/seinhuis/seinhuis/gateway"
 )
 
@@ -57,7 +58,7 @@ func signalOf(s gateway.Status) Signaal {
 		Id: s.ID.String(), Aangemaakt: seconds(s.Created), Hulpverlener: s.Owner, Kenmerk: s.Reference,
 		Melding: idOf(s.Report), Import: idOf(s.Import), Toestand: states[s.State], Uitleg: s.Words(), SamengevoegdMet: idOf(s.Into),
 		Eigenaren: s.Owners, Waarschuwingen: warningsOf(s.Warnings), Fouten: faultsOf(s.Faults),
-		OvergenomenDoor: string(s.HandedTo),
+		OvergenomenDoor: string(s.HandedTo), VerlengdOm: RedenVerlenging(s.Renewal.Reason),
 	}
 	if !s.SID.IsZero() {
 		out.Sid = s.SID.String()
@@ -150,6 +151,9 @@ func messageOf(m gateway.Message) Bericht {
 			Deelnemer: string(m.Other.Party), Naam: m.Other.Name, Soort: m.Other.Kind,
 			Contactkaart: ofCard(m.Other.Card), Voorleescode: m.Other.Code,
 		},
+	}
+	if m.Kind == api.EventExpiring {
+		out.VerlooptOp = dateOf(m.Until)
 	}
 	if !m.Match.IsZero() {
 		out.Match = m.Match.String()

@@ -73,6 +73,18 @@ func (o *operations) BeantwoordMatch(ctx context.Context, r BeantwoordMatchReque
 	return BeantwoordMatch202JSONResponse{Body: matchOf(m)}, nil
 }
 
+func (o *operations) ZieMatch(ctx context.Context, r ZieMatchRequestObject) (ZieMatchResponseObject, error) {
+	name, err := matchName(r.Id)
+	if err != nil {
+		return nil, err
+	}
+	m, err := accessOf(ctx).See(name)
+	if err != nil {
+		return nil, err
+	}
+	return ZieMatch200JSONResponse{Body: matchOf(m)}, nil
+}
+
 func matchName(s string) (name api.MatchID, err error) {
 	if name.UnmarshalText([]byte(s)) != nil {
 		return name, gateway.ErrNotFound
@@ -100,7 +112,7 @@ func matchOf(m gateway.MatchStatus) Match {
 func memberOf(o gateway.Member) MatchAnder {
 	out := MatchAnder{
 		Deelnemer: string(o.Party), Naam: o.Name, Soort: o.Kind, Sid: o.SID.String(), Toestand: MatchAnderToestandVertrokken,
-		Sinds: seconds(o.Since), Vergissing: o.Mistake, Antwoord: saidOf(o.Theirs), EigenAntwoord: saidOf(o.Ours), Contactkaart: ofCard(o.Card),
+		Sinds: seconds(o.Since), Vergissing: o.Mistake, GezienOp: seconds(o.Seen), Antwoord: saidOf(o.Theirs), EigenAntwoord: saidOf(o.Ours), Contactkaart: ofCard(o.Card),
 	}
 	if o.Present {
 		out.Toestand = MatchAnderToestandAanwezig

@@ -185,7 +185,7 @@ func TestMatchesWithinReach(t *testing.T) {
 	}
 	rows := logged()[:len(logged())-before]
 	slices.Sort(rows)
-	want := []string{string(gateway.LogCardRead), string(gateway.LogCodeRead), string(gateway.LogAnswered), string(gateway.LogMatchRead), string(gateway.LogMatchRead)}
+	want := []string{string(gateway.LogCardRead), string(gateway.LogCodeRead), string(gateway.LogAnswered), string(gateway.LogMatchRead), string(gateway.LogMatchRead), string(gateway.LogMatchSeen)}
 	slices.Sort(want)
 	if !slices.Equal(rows, want) {
 		t.Errorf("the log has %q, want %q", rows, want)

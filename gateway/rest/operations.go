@@ -123,7 +123,7 @@ func (o *operations) VerlengSignaal(ctx context.Context, r VerlengSignaalRequest
 		return nil, gateway.ErrNotFound
 	}
 	a := accessOf(ctx)
-	terms := gateway.Terms{Card: cardOf(r.Body.Contactkaart), TermDays: r.Body.TermijnDagen, Key: r.Params.IdempotencyKey}
+	terms := gateway.Terms{Card: cardOf(r.Body.Contactkaart), TermDays: r.Body.TermijnDagen, Reason: string(r.Body.Reden), Key: r.Params.IdempotencyKey}
 	subject := gateway.Subject{Kind: string(r.Body.Nummersoort), Number: r.Body.Nummer, BirthDate: r.Body.Geboortedatum}
 	if _, err := a.Renew(id, subject, terms); err != nil {
 		return nil, err
