@@ -51,7 +51,6 @@ type Offer struct {
 	Kind     string        `json:"kind,omitempty"`
 	Until    encoding.Date `json:"until"` // the last day on which it can be taken over
 	Received time.Time     `json:"received"`
-	Number   uint64        `json:"number"`
 }
 
 // errGiven says that nobody of that name can be given a signal: the party is not in the
@@ -183,9 +182,6 @@ func (p *Party) given(job Job, r api.Receipt) error {
 	defer p.mu.Unlock()
 	return p.endGiving(job, "done", &r, func(g *Given) {
 		g.Incarnation, g.Issued = r.Incarnation[:], act.Issued
-		if job.Again {
-			return
-		}
 		g.Handover, g.At, g.User = job.Handover, p.g.now().UTC(), job.User
 		if g.Job == job.ID {
 			g.Job, g.Asked = ID{}, api.Handover{}
@@ -232,19 +228,13 @@ func (p *Party) handedOver(b *batch, msg *Message) error {
 	}
 	if msg.SID.IsZero() {
 		key := p.key.offer(msg.Other.SID)
-		known, err := get[Offer](b.view(), key)
-		switch {
-		case err != nil && !errors.Is(err, errAbsent):
-			return err
-		case err == nil && known.Number > msg.Number:
-		case msg.Until.IsZero():
+		if msg.Until.IsZero() {
 			b.delete(key)
-		default:
-			b.put(key, Offer{
-				SID: msg.Other.SID, Party: msg.Other.Party, Name: msg.Other.Name, Kind: msg.Other.Kind,
-				Until: msg.Until, Received: msg.Received, Number: msg.Number,
-			})
+			return nil
 		}
+		b.put(key, Offer{
+			SID: msg.Other.SID, Party: msg.Other.Party, Name: msg.Other.Name, Kind: msg.Other.Kind, Until: msg.Until, Received: msg.Received,
+		})
 		return nil
 	}
 	signal, err := get[Signal](b.view(), p.key.signal(msg.SID))

@@ -3,9 +3,11 @@
 package gateway_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -294,6 +296,156 @@ func TestTheLastThatIsGivenCounts(t *testing.T) {
 	offered(t, h.Of(2), 1)
 	eventually(t, "the queue", func() bool { jobs, err := giver.Jobs(); return err == nil && len(jobs) == 0 })
 	offered(t, h.Of(1), 0)
+}
+
+// What is said twice is one act; what is said, taken back and said again within a second are
+// three, and the last counts.
+func TestTheSameIsGivenOnce(t *testing.T) {
+	w := gatewaytest.New(t, 2)
+	h := w.Run(0, 1)
+	giver, taker := h.Of(0), h.Of(1)
+	mine := signal(t, giver, child(1), terms("jansen", "A-1"))
+	gives(t, giver, mine.ID, 1, dayIn(w, 1))
+	gives(t, giver, mine.ID, 1, dayIn(w, 1))
+	offered(t, taker, 1)
+	gives(t, giver, mine.ID, 1, encoding.Date{})
+	offered(t, taker, 0)
+	gives(t, giver, mine.ID, 1, dayIn(w, 1))
+	offered(t, taker, 1)
+	if n := len(inbox(t, taker, 3)); n != 3 {
+		t.Errorf("the taker was told %d times", n)
+	}
+}
+
+// The receipt for what was given is lost, the signal gets a new card, and it is taken over: it
+// was given all the same.
+func TestAHandoverWhoseReceiptIsLost(t *testing.T) {
+	w := gatewaytest.New(t, 2)
+	h := w.Run(0, 1)
+	giver, taker := h.Of(0), h.Of(1)
+	mine := signal(t, giver, child(1), terms("jansen", "A-1"))
+	w.Registry.Rewrite(func(path string, body []byte) []byte {
+		if path == "/v1/acts" {
+			return []byte("{}")
+		}
+		return body
+	})
+	if _, err := admin(giver).Give(mine.ID, gatewaytest.Party(1), dayIn(w, 1)); err != nil {
+		t.Fatal(err)
+	}
+	offer := offered(t, taker, 1)[0]
+	signal(t, taker, child(1), takes(offer, "bakker", "B-1"))
+	endsAs(t, giver, mine.ID, gateway.StateHandedOver)
+	w.Registry.Rewrite(nil)
+	eventually(t, "the queue", func() bool { jobs, err := giver.Jobs(); return err == nil && len(jobs) == 0 })
+	if broken, err := gateway.Broken(giver); err != nil || len(broken) > 0 {
+		t.Errorf("%q (%v)", broken, err)
+	}
+
+	second := signal(t, giver, child(2), terms("jansen", "A-2"))
+	gives(t, giver, second.ID, 1, dayIn(w, 1))
+	if _, err := giver.Renew(second.ID, gateway.Subject{}, gateway.Terms{}); err != nil {
+		t.Fatal(err)
+	}
+	settled(t, giver, second.ID)
+	signal(t, taker, child(2), takes(offered(t, taker, 1)[0], "bakker", "B-2"))
+	endsAs(t, giver, second.ID, gateway.StateHandedOver)
+	if owners, err := admin(giver).Owners(second.ID); err != nil || len(owners) != 0 {
+		t.Errorf("%d own what was handed over (%v)", len(owners), err)
+	}
+}
+
+// An idempotency key is of one request, and of what that takes over.
+func TestTheKeyOfATakeover(t *testing.T) {
+	w := gatewaytest.New(t, 2)
+	h := w.Run(0, 1)
+	mine := signal(t, h.Of(0), child(1), terms("jansen", "A-1"))
+	gives(t, h.Of(0), mine.ID, 1, dayIn(w, 1))
+	tm := takes(offered(t, h.Of(1), 1)[0], "bakker", "B-1")
+	plain := terms("bakker", "B-1")
+	tm.Key, plain.Key = "sleutel-1", "sleutel-1"
+	signal(t, h.Of(1), child(1), tm)
+	if _, err := h.Of(1).Signal(child(1), plain); !errors.Is(err, gateway.ErrReplay) {
+		t.Errorf("the key of another request: %v", err)
+	}
+}
+
+// A takeover that waits for a month is signed anew, and still is one.
+func TestATakeoverThatWaited(t *testing.T) {
+	w := gatewaytest.New(t, 2)
+	h := w.Run(0, 1)
+	mine := signal(t, h.Of(0), child(1), terms("jansen", "A-1"))
+	gives(t, h.Of(0), mine.ID, 1, dayIn(w, 60))
+	offer := offered(t, h.Of(1), 1)[0]
+	w.Registry.Set(gatewaytest.Away)
+	s, err := h.Of(1).Signal(child(1), takes(offer, "bakker", "B-1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	waitsFor(t, h.Of(1), s.ID, gateway.WaitRegistry)
+	w.Advance(31 * 24 * time.Hour)
+	w.Registry.Set(gatewaytest.Works)
+	endsAs(t, h.Of(0), mine.ID, gateway.StateHandedOver)
+}
+
+// Where the other has left since it took over, there is nothing to tell: and our own signal
+// was not what it took.
+func TestATakeoverOfWhoLeft(t *testing.T) {
+	w := gatewaytest.New(t, 3)
+	h, signals := meet(t, w, 2)
+	gives(t, h.Of(0), signals[0].ID, 2, dayIn(w, 2))
+	w.Registry.Rewrite(onEvents(t, func(e *api.Events) {
+		for i := range e.Items {
+			if e.Items[i].Kind == api.EventCard {
+				e.Items[i].Kind, e.Items[i].Other.Card = api.EventHandover, nil
+			}
+		}
+	}))
+	if _, err := h.Of(1).Renew(signals[1].ID, gateway.Subject{}, gateway.Terms{}); err != nil {
+		t.Fatal(err)
+	}
+	settled(t, h.Of(1), signals[1].ID)
+	answers(t, h.Of(1), match(t, h.Of(1), func(gateway.MatchStatus) bool { return true }), 0, api.AnswerWillCall)
+	match(t, h.Of(0), func(m gateway.MatchStatus) bool { return other(m, 1).Theirs.Word != "" })
+	if got, want := toldOf(t, h.Of(0)), []api.EventKind{api.EventJoined, api.EventAnswer}; !slices.Equal(got, want) {
+		t.Errorf("told %v, want %v", got, want)
+	}
+}
+
+// What was given before a restore and is given again rests while its receipt is not to be had.
+// What is said meanwhile is the last word.
+func TestWhatIsGivenAgainIsNotTheLastWord(t *testing.T) {
+	w := gatewaytest.New(t, 3)
+	h := w.Run(0, 1, 2)
+	giver := h.Of(0)
+	mine := signal(t, giver, child(1), terms("jansen", "A-1"))
+	w.Backup("backup")
+	w.Advance(2 * time.Hour)
+	gives(t, giver, mine.ID, 1, dayIn(w, 9))
+	offered(t, h.Of(1), 1)
+	var mu sync.Mutex
+	var first []byte // the registry's answer to the first act from here on, which gets lost
+	w.Registry.Rewrite(func(path string, body []byte) []byte {
+		mu.Lock()
+		defer mu.Unlock()
+		if path == "/v1/acts" && bytes.Contains(body, []byte("receipt")) && first == nil {
+			first = bytes.Clone(body)
+		}
+		if first != nil && bytes.Equal(body, first) {
+			return []byte("{}")
+		}
+		return body
+	})
+	w.Restore("backup")
+	eventually(t, "an act that rests", func() bool {
+		jobs, err := giver.Jobs()
+		return err == nil && len(jobs) == 1 && jobs[0].Kind == gateway.JobHandover && jobs[0].Prepared != nil && giver.Alone(jobs[0].ID)
+	})
+	gives(t, giver, mine.ID, 2, dayIn(w, 9))
+	w.Registry.Rewrite(nil)
+	eventually(t, "the queue", func() bool { jobs, err := giver.Jobs(); return err == nil && len(jobs) == 0 })
+	signal(t, h.Of(2), child(1), takes(offered(t, h.Of(2), 1)[0], "citroen", "C-1"))
+	endsAs(t, giver, mine.ID, gateway.StateHandedOver)
 }
 
 // A registry that was restored from before it was given is told again.

@@ -272,13 +272,18 @@ func TestOldNewsOfAnOffer(t *testing.T) {
 			t.Errorf("party %d reads %v, want %v", p, got, want)
 		}
 	}
+	short := send(t, w, w.Write(0, matchertest.Child(2), api.NewSID(), 1, func(s *api.Statement) { s.Expires = inDays(w, 2) }))
+	taken(t, w, short, w.Offer(short, 1, inDays(w, 9)))
 	w.Advance(4 * 24 * time.Hour)
+	if e := w.Feed(1)[3]; !e.Until.IsZero() {
+		t.Error("a signal that has expired is offered")
+	}
 	if e := w.Feed(2)[0]; !e.Until.IsZero() {
 		t.Errorf("what has lapsed is offered until %s", e.Until)
 	}
 	taken(t, w, second, w.Offer(second, 1, inDays(w, 2)))
 	for i, e := range w.Feed(1) {
-		if want := i > 0; e.Until.IsZero() == want {
+		if want := i > 0 && i != 3; e.Until.IsZero() == want {
 			t.Errorf("event %d reads %s", i, e.Until)
 		}
 	}
