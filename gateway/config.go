@@ -45,6 +45,8 @@ type Config struct {
 	TLS      TLSConfig    `json:"tls,omitzero"`      // for the API; left out: plain HTTP
 	Proxies  []string     `json:"proxies,omitempty"` // addresses or networks of proxies whose X-Forwarded-* or Forwarded counts
 	Security edge.Contact `json:"security,omitzero"` // for security.txt
+
+	Connections edge.Connections `json:"connections,omitzero"` // to the API at a time; left out: 4,096
 }
 
 // TLSConfig names the files of a certificate and its key.
@@ -157,7 +159,7 @@ func (c Config) check() error {
 	if c.Public() && c.TLS.Cert == "" && len(c.Proxies) == 0 {
 		return errors.New(`gateway: "listen" reaches beyond this machine, so it needs "tls", or "proxies" that end TLS before it`)
 	}
-	if err := c.Security.Check(time.Now()); err != nil {
+	if err := errors.Join(c.Security.Check(time.Now()), c.Connections.Check()); err != nil {
 		return err
 	}
 	if len(c.Parties) == 0 {

@@ -295,3 +295,23 @@ func GetRow(g *Gateway, n int) (string, error) { return get[string](g.store.view
 func rowOf(g *Gateway, n int) []byte {
 	return g.order[0].key.replay([16]byte(fmt.Appendf(nil, "%016d", n)))
 }
+
+// PrepareWatched prepares a job that is queued, and gives the bytes of what was evaluated
+// for it: as they were, and as they are afterwards.
+func (p *Party) PrepareWatched(ctx context.Context, job Job) (were, are [][]byte, err error) {
+	t := &turn{cohort: &cohort{of: laneOf(job)}}
+	m, _, err := p.roots(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	batch, err := p.evaluateCohort(ctx, m, t.cohort, []Job{job})
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, e := range batch.evaluations {
+		for _, y := range e.outputs {
+			were, are = append(were, bytes.Clone(y)), append(are, y)
+		}
+	}
+	return were, are, p.prepareCohort(ctx, t, []Job{job})
+}

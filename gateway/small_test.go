@@ -111,6 +111,7 @@ func TestConfig(t *testing.T) {
 		"half_of_tls":       strings.Replace(good, `"data"`, `"tls":{"cert":"c"},"data"`, 1),
 		"proxy_everywhere":  strings.Replace(good, `"data"`, `"proxies":["0.0.0.0/0"],"data"`, 1),
 		"security":          strings.Replace(good, `"data"`, `"security":{"contact":["mailto:a@example.org"]},"data"`, 1),
+		"no_connections":    strings.Replace(good, `"data"`, `"connections":{"most":0,"perAddress":4},"data"`, 1),
 		"metrics_anywhere":  strings.Replace(good, `"data"`, `"metrics":":9420","data"`, 1),
 	} {
 		t.Run("rejects/"+reason, func(t *testing.T) {

@@ -3,6 +3,7 @@
 package edge
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 	"sync"
@@ -10,11 +11,21 @@ import (
 
 // Connections is how many connections a listener has open at a time.
 type Connections struct {
-	Most int
+	Most int `json:"most"`
 	// PerAddress is how many of them one address may have: an IPv4 address, or an IPv6
 	// network of 64 bits. Zero is no limit of its own, and this machine, where a proxy may
 	// be, has none either.
-	PerAddress int
+	PerAddress int `json:"perAddress"`
+}
+
+var errConnections = errors.New(`edge: "connections" need "most", from 1, and "perAddress", from 0 for no limit of its own up to as many`)
+
+// Check holds what a configuration says; its zero value says nothing.
+func (c Connections) Check() error {
+	if c != (Connections{}) && (c.Most < 1 || c.PerAddress < 0 || c.PerAddress > c.Most) {
+		return errConnections
+	}
+	return nil
 }
 
 // A Limited listener closes a connection that is one too many as soon as it is there,

@@ -84,6 +84,9 @@ or, for plain HTTP on this machine alone, over loopback or unix:PATH,
 For /.well-known/security.txt, which expires a year after "checked":
     "security": {"contact": ["mailto:security@example.org"], "languages": "nl, en",
                  "policy": "https://…", "canonical": "https://…", "checked": "2026-11-22"}
+For as many connections at a time as you say, of parties or of anybody, in all and of one
+address; else it is these, and through a proxy no limit by address:
+    "connections": {"parties": {"most": 8192, "perAddress": 1024}, "public": {"most": 1024, "perAddress": 64}}
 
 Everything here can be read by its owner alone. Whoever holds as many share files
 as the manifest needs evaluators can, with the registry's database, find out who is

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"io"
@@ -59,7 +60,7 @@ func serve(ctx context.Context, args []string, stderr io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	service.Listen("api", config.Listen, handler, secured, command.Users)
+	service.Listen("api", config.Listen, handler, secured, cmp.Or(config.Connections, command.Users))
 	service.Listen("metrics", config.Metrics, edge.Headers(operations), nil, command.Few)
 	service.Go(func() error { return g.Run(ctx) })
 	service.OnHangup(func() ([]any, error) { return nil, g.Reload() })

@@ -18,7 +18,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/seinhuis/seinhuis/api/edge"
 	"github.com/seinhuis/seinhuis/cmd/internal/command"
 	"github.com/seinhuis/seinhuis/logging"
 	"github.com/seinhuis/seinhuis/manifest"
@@ -112,8 +111,9 @@ func (c *config) listenControl(ctx context.Context, s *command.Service, m *match
 	server := &http.Server{
 		Handler: handler, ReadHeaderTimeout: controlTime, IdleTimeout: controlTime, MaxHeaderBytes: maxAsked / 64,
 	}
+	limited := s.Limit("control", ln, command.Few)
 	s.Go(func() error {
-		if err := server.Serve(edge.Limit(ln, command.Few)); !errors.Is(err, http.ErrServerClosed) {
+		if err := server.Serve(limited); !errors.Is(err, http.ErrServerClosed) {
 			return err
 		}
 		return nil

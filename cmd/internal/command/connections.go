@@ -22,9 +22,18 @@ var (
 	anybody = edge.Connections{Most: 1024, PerAddress: 64}
 )
 
+// Caps are how many connections a configuration wants for each listener, where it says so.
+type Caps struct {
+	Parties edge.Connections `json:"parties,omitzero"`
+	Public  edge.Connections `json:"public,omitzero"`
+}
+
 // most is what the front has of connections. All that comes through a proxy comes from one
-// address, and there it is the proxy that keeps clients apart.
-func (f *Front) most(c edge.Connections) edge.Connections {
+// address, and there it is the proxy that keeps clients apart, unless it is said otherwise.
+func (f *Front) most(said, c edge.Connections) edge.Connections {
+	if said != (edge.Connections{}) {
+		return said
+	}
 	if f.Proxy.Local || len(f.Proxy.Keys) > 0 {
 		c.PerAddress = 0
 	}
@@ -39,6 +48,11 @@ var (
 
 // listeners are those of a service, by name. All are there before they are measured.
 type listeners map[string]*edge.Limited
+
+// Limit limits a listener that the service does not serve by itself; it is measured too.
+func (s *Service) Limit(name string, ln net.Listener, most edge.Connections) net.Listener {
+	return s.listeners.limit(name, ln, most)
+}
 
 func (l *listeners) limit(name string, ln net.Listener, most edge.Connections) net.Listener {
 	if *l == nil {

@@ -14,12 +14,14 @@ import (
 )
 
 // A Front is how a server of ours shows itself to others, as its configuration file
-// says: its certificate, the proxies that may end TLS before it, and who is told of
-// weaknesses.
+// says: its certificate, the proxies that may end TLS before it, who is told of
+// weaknesses, and how many may come at a time.
 type Front struct {
 	TLS      keys.Pair    `json:"tls"`
 	Proxy    edge.Proxies `json:"proxy"`
 	Security edge.Contact `json:"security"`
+
+	Connections Caps `json:"connections"`
 }
 
 // Check makes paths absolute and holds the front against the address where parties
@@ -38,7 +40,7 @@ func (f *Front) Check(p Program, file, address string) error {
 			return p.Missing(file, path.Field)
 		}
 	}
-	for _, err := range []error{f.Proxy.Check(address), f.Security.Check(time.Now())} {
+	for _, err := range []error{f.Proxy.Check(address), f.Security.Check(time.Now()), f.Connections.Parties.Check(), f.Connections.Public.Check()} {
 		if err != nil {
 			return fmt.Errorf("%s: %w; %s -h shows what belongs in it", file, err, p.Name)
 		}
@@ -94,7 +96,7 @@ func (f *Front) ListenParties(s *Service, name, address string, handler http.Han
 	if !f.Proxy.Local {
 		config = edge.ServerTLS(f.TLS.Current, func(spki [32]byte) bool { return f.Proxy.Known(spki) || known(spki) })
 	}
-	s.Listen(name, address, f.Proxy.Handler(handler), config, f.most(parties))
+	s.Listen(name, address, f.Proxy.Handler(handler), config, f.most(f.Connections.Parties, parties))
 }
 
 // ListenPublic serves a handler to anybody.
@@ -103,5 +105,5 @@ func (f *Front) ListenPublic(s *Service, address string, handler http.Handler) {
 	if !f.Proxy.Local {
 		config = edge.PublicTLS(f.TLS.Current)
 	}
-	s.Listen("public", address, f.Security.Handler(time.Now, f.Proxy.Handler(handler)), config, f.most(anybody))
+	s.Listen("public", address, f.Security.Handler(time.Now, f.Proxy.Handler(handler)), config, f.most(f.Connections.Public, anybody))
 }
