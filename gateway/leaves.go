@@ -21,8 +21,8 @@ import (
 // the backup is older. It tells from when on that may be so. So what it dates from then on,
 // under another incarnation, is listed as maybe lost: it is still asked for, a receipt that
 // the resend brings takes its place, and what is left after ten minutes is given up and
-// counted. Every party is told of the restore, and so a registry cannot leave out one
-// party's act that way without all of them seeing that something was restored.
+// counted. Every party is told of the restore. A registry that restored nothing can tell it
+// to one party alone, and leave its act out of the log: that party sees that an act was lost.
 
 // An owedLeaf is a leaf that is still to be proven.
 type owedLeaf struct {

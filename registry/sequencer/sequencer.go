@@ -226,7 +226,7 @@ func (s *Sequencer) publish(ctx context.Context, man *manifest.Manifest, keys au
 	if err := s.keep(signed); err != nil {
 		return err
 	}
-	cosigned, err := s.cosign(ctx, man, c.Size, signed)
+	cosigned, err := s.cosign(ctx, man, keys, c.Size, signed)
 	if err != nil {
 		s.proven = false // somebody has cosigned what is not here
 		return err
@@ -251,7 +251,7 @@ func (s *Sequencer) keep(signed []byte) error {
 }
 
 // cosign gives the checkpoint of a size with the lines of all witnesses that answer.
-func (s *Sequencer) cosign(ctx context.Context, man *manifest.Manifest, size int64, signed []byte) ([]byte, error) {
+func (s *Sequencer) cosign(ctx context.Context, man *manifest.Manifest, keys audit.Keys, size int64, signed []byte) ([]byte, error) {
 	var mu sync.Mutex
 	cosigned := bytes.Clone(signed)
 	err := s.each(ctx, man, func(ctx context.Context, e manifest.Evaluator, w Witness) error {
@@ -259,14 +259,14 @@ func (s *Sequencer) cosign(ctx context.Context, man *manifest.Manifest, size int
 		old := s.sizes[e.Witness]
 		mu.Unlock()
 		line, err := s.ask(ctx, w, old, size, signed)
-		if other, ok := errors.AsType[*witness.SizeError](err); ok && other.Size != old {
-			if other.Size > size {
-				return registry.ErrLogBehind
-			}
+		other, differs := errors.AsType[*witness.SizeError](err)
+		if differs && other.Size != old && other.Size <= size {
 			line, err = s.ask(ctx, w, other.Size, size, signed)
+			_, differs = errors.AsType[*witness.SizeError](err)
 		}
-		if refused, ok := errors.AsType[*witness.StatusError](err); ok && refused.Status == http.StatusUnprocessableEntity {
-			return registry.ErrLogForked
+		refused, ok := errors.AsType[*witness.StatusError](err)
+		if differs || ok && refused.Status == http.StatusUnprocessableEntity {
+			return s.shown(ctx, keys, w)
 		}
 		if err != nil {
 			return nil // the others are enough, or too few
@@ -278,6 +278,20 @@ func (s *Sequencer) cosign(ctx context.Context, man *manifest.Manifest, size int
 		return nil
 	})
 	return cosigned, err
+}
+
+// shown is the error where a witness shows that it has cosigned what the log has signed, and
+// is not here. By its word alone any evaluator could stop the log.
+func (s *Sequencer) shown(ctx context.Context, keys audit.Keys, w Witness) error {
+	cosigned, err := w.Latest(ctx)
+	if err != nil {
+		return nil
+	}
+	c, err := keys.Open(cosigned)
+	if err != nil {
+		return nil
+	}
+	return registry.Holds(ctx, s.Store, c)
 }
 
 // ask asks a witness that has cosigned the old size to cosign the checkpoint of another.

@@ -3,8 +3,10 @@
 package sequencer_test
 
 import (
+	"context"
 	"errors"
 	"math/rand/v2"
+	"net/http"
 	"slices"
 	"testing"
 	"time"
@@ -12,8 +14,11 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/seinhuis/seinhuis/api"
+	"github.com/seinhuis/seinhuis/api/witness"
 	"github.com/seinhuis/seinhuis/audit"
 	"github.com/seinhuis/seinhuis/disk/disktest"
+	"github.com/seinhuis/seinhuis/manifest"
+	"github.com/seinhuis/seinhuis/manifest/manifesttest"
 	"github.com/seinhuis/seinhuis/matcher/matchertest"
 	"github.com/seinhuis/seinhuis/registry"
 	"github.com/seinhuis/seinhuis/registry/sequencer"
@@ -257,3 +262,114 @@ func TestRow10OneHistory(t *testing.T) {
 }
 
 func backupName(n int) string { return string(rune('a'+n)) + "-backup" }
+
+// A liar is a witness that refuses, and shows what it likes.
+type liar struct {
+	sequencer.Witness
+	add    func() ([]byte, error)
+	latest func() ([]byte, error)
+}
+
+func (l liar) Add(context.Context, audit.Add) ([]byte, error) { return l.add() }
+
+func (l liar) Latest(ctx context.Context) ([]byte, error) {
+	if l.latest != nil {
+		return l.latest()
+	}
+	return l.Witness.Latest(ctx)
+}
+
+// TestAttackLyingWitness: one evaluator says that it has cosigned more than there is, or
+// another tree, and so that the registry's log is a fork. It shows nothing that the log has
+// signed; so the log goes on with the others.
+func TestAttackLyingWitness(t *testing.T) {
+	larger := func() ([]byte, error) { return nil, &witness.SizeError{Size: 1e9} }
+	other, _ := manifesttest.Signer(t, audit.Origin(matchertest.Dep))
+	forged, err := audit.Checkpoint{Origin: audit.Origin(matchertest.Dep), Size: 1e9}.Sign(other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, l := range map[string]liar{
+		"larger":                 {add: larger},
+		"a_proof_that_fails":     {add: func() ([]byte, error) { return nil, &witness.StatusError{Status: http.StatusUnprocessableEntity} }},
+		"larger_and_shows_none":  {add: larger, latest: func() ([]byte, error) { return nil, witness.ErrNone }},
+		"larger_and_shows_trash": {add: larger, latest: func() ([]byte, error) { return []byte("trash"), nil }},
+		"larger_and_forges":      {add: larger, latest: func() ([]byte, error) { return forged, nil }},
+	} {
+		t.Run("rejects/"+name, func(t *testing.T) {
+			w := matchertest.New(t, 1)
+			s := w.OpenLog().Sequencer()
+			honest := s.Witness
+			s.Witness = func(e manifest.Evaluator) (sequencer.Witness, error) {
+				one, err := honest(e)
+				if e.Index == 2 {
+					l.Witness = one
+					one = l
+				}
+				return one, err
+			}
+			for child := range 3 {
+				w.Signal(0, matchertest.Child(child))
+				before := s.State().Size
+				step(t, s)
+				if s.State().Size == before {
+					t.Error("nothing new is published")
+				}
+			}
+		})
+	}
+}
+
+// Another process with the log's key has gone on from a copy of the store: who began before
+// that is shown so by a witness, and publishes nothing more.
+func TestTwoProcessesWithOneKey(t *testing.T) {
+	for name, ahead := range map[string]int{"larger": 3, "other": 1} {
+		t.Run(name, func(t *testing.T) {
+			w := matchertest.New(t, 1)
+			l := w.OpenLog()
+			w.Signal(0, matchertest.Child(0))
+			here := l.Sequencer()
+			step(t, here)
+			fs := vfs.NewMem()
+			if _, err := vfs.Clone(w.FS, fs, "db", "db"); err != nil {
+				t.Fatal(err)
+			}
+			store := w.Store
+			w.Open(fs)
+			for child := range ahead {
+				w.Signal(0, matchertest.Child(10+child))
+			}
+			there := l.Sequencer()
+			for _, one := range l.Witnesses[2:] {
+				one.Away = true // it has cosigned neither
+			}
+			step(t, there)
+			if err := w.Store.Close(); err != nil {
+				t.Fatal(err)
+			}
+			for _, one := range l.Witnesses {
+				one.Away = false
+			}
+			w.Store = store
+			w.Matcher.Store = store
+			want := registry.ErrLogBehind
+			if ahead == 1 {
+				want = registry.ErrLogForked
+				w.Signal(0, matchertest.Child(20))
+				w.Signal(0, matchertest.Child(21))
+			} else {
+				w.Signal(0, matchertest.Child(20))
+			}
+			before := here.State().Size
+			if err := here.Step(t.Context()); !errors.Is(err, want) {
+				t.Errorf("it goes on: %v", err)
+			}
+			if err := here.Step(t.Context()); !errors.Is(err, want) {
+				t.Errorf("tried again it goes on: %v", err)
+			}
+			if here.State().Size != before {
+				t.Error("it is published")
+			}
+		})
+	}
+}
