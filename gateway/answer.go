@@ -219,6 +219,9 @@ func (p *Party) receiptedAnswer(job Job, r api.Receipt) error {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if late, err := p.overtaken(job, r); late || err != nil {
+		return err
+	}
 	return p.endAnswer(job, "done", &r, func(o *Member) {
 		o.Ours.Incarnation, o.Ours.Issued = r.Incarnation[:], act.Issued
 		if job.Again {

@@ -183,9 +183,9 @@ func TestAttackSwappedCard(t *testing.T) {
 			if list := contacts(t, a, own.SID); len(list) > 0 {
 				t.Errorf("the match shows %s", list[0].Party)
 			}
-			if !strings.Contains(w.Log.String(), `"event":"`+got.ID.String()+`","problem":"`+string(x.want)+`"`) {
-				t.Error("the log does not tell what failed")
-			}
+			eventually(t, "that the log tells what failed", func() bool { // which is after it is kept
+				return strings.Contains(w.Log.String(), `"event":"`+got.ID.String()+`","problem":"`+string(x.want)+`"`)
+			})
 		})
 	}
 	t.Run("accepts/the_partys_own", func(t *testing.T) { // made by the same hands, with the key that signs

@@ -180,6 +180,9 @@ func (p *Party) given(job Job, r api.Receipt) error {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if late, err := p.overtaken(job, r); late || err != nil {
+		return err
+	}
 	return p.endGiving(job, "done", &r, func(g *Given) {
 		g.Incarnation, g.Issued = r.Incarnation[:], act.Issued
 		g.Handover, g.At, g.User = job.Handover, p.g.now().UTC(), job.User

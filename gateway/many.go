@@ -28,8 +28,15 @@ const (
 // again.
 func (p *Party) sendMany(ctx context.Context, t *turn, jobs []Job) {
 	defer p.queue.submits()()
+	asked, err := p.incarnation()
+	for i := range jobs {
+		jobs[i].asked = asked
+	}
 	began := time.Now()
-	jobs, answers, err := p.postMany(ctx, jobs)
+	var answers []api.Imported
+	if err == nil {
+		jobs, answers, err = p.postMany(ctx, jobs)
+	}
 	if err != nil {
 		p.manyNotTaken(began, err)
 		return

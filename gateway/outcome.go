@@ -59,6 +59,13 @@ func (p *Party) settleTogether(list []answered, later []error) error {
 			later[i] = errLater // then the same bytes make a new signal
 			continue
 		}
+		if a.accepted.SID == a.job.Prepared.SID { // another is listed, as it stood here already
+			if late, err := p.overtaken(a.job, a.receipt); err != nil {
+				return err
+			} else if late {
+				continue
+			}
+		}
 		if err := p.registered(b, a); err != nil {
 			return err
 		}
@@ -179,6 +186,9 @@ func (p *Party) join(b *batch, reg *Registration) error {
 func (p *Party) renewed(job Job, a api.Accepted, r api.Receipt) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if late, err := p.overtaken(job, r); late || err != nil {
+		return err
+	}
 	b := p.g.store.batch()
 	defer b.close()
 	signal, err := p.receipted(p.g.store.view, answered{job, a, r}, true)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/seinhuis/seinhuis/api"
+	"github.com/seinhuis/seinhuis/crypto/encoding"
 	"github.com/seinhuis/seinhuis/crypto/identity"
 	"github.com/seinhuis/seinhuis/manifest"
 )
@@ -155,6 +156,24 @@ func (s Signal) grantedIn(incarnation []byte) bool {
 	return err == nil && bytes.Equal(r.Incarnation[:], incarnation)
 }
 
+// overtaken tells whether the answer to a job is of a registry that was lost meanwhile: since
+// it was asked, the feed has told of another incarnation, and what the answer brings is not
+// among what was listed to be sent again. Such a job stays as it is, and is sent again itself. An
+// answer after a restore can be the receipt from before; then it is asked for twice. p.mu is held.
+func (p *Party) overtaken(job Job, r api.Receipt) (bool, error) {
+	now, err := p.incarnation()
+	return !bytes.Equal(now, job.asked) && !bytes.Equal(now, r.Incarnation[:]), err
+}
+
+// incarnation is the registry's, as the feed last told; nil if it has not yet.
+func (p *Party) incarnation() (encoding.Base64, error) {
+	at, err := get[feedState](p.g.store.view, p.key.feed())
+	if errors.Is(err, errAbsent) {
+		err = nil
+	}
+	return at.Incarnation, err
+}
+
 // exact is a signal's last statement as it was sent; nil when not all of it is kept.
 func (s Signal) exact() *Prepared {
 	pr := &Prepared{SID: s.SID, Rev: s.Rev, Signed: s.Statement, Expires: s.Expires}
@@ -208,6 +227,9 @@ func (p *Party) prepareResend(m *manifest.Manifest, job Job) (*Job, error) {
 func (p *Party) resent(job Job, a api.Accepted, r api.Receipt) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if late, err := p.overtaken(job, r); late || err != nil {
+		return err
+	}
 	if a.SID != job.Prepared.SID { // it knows the child by another signal of ours
 		p.g.log.Error("resend not taken", "party", string(p.id), "job", job.ID.String(), "code", api.CodeUnknownSignal)
 		return p.resentHeld(job, nil, "elsewhere", &r)

@@ -206,6 +206,8 @@ type Job struct {
 	Identity []byte    `json:"identity,omitempty"`
 	Cohort   int       `json:"cohort,omitempty"`
 	Prepared *Prepared `json:"prepared,omitempty"`
+
+	asked encoding.Base64 // the registry's incarnation when it was asked, as the feed had told; see overtaken
 }
 
 // Format prints the kind and the id: a job holds an identity.

@@ -33,6 +33,9 @@ func (p *Party) send(ctx context.Context, job Job) error {
 	defer cancel()
 	e := endpoint{m.Registry.URL, m.Registry.TLS}
 	var accepted api.Accepted
+	if job.asked, err = p.incarnation(); err != nil {
+		return err
+	}
 	began := time.Now()
 	if job.Kind.act() {
 		err = p.call(ctx, e, http.MethodPost, "/v1/acts", api.ActRequest{Signed: job.Prepared.Signed, User: job.User}, &accepted, maxAccepted)

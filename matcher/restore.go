@@ -195,6 +195,7 @@ func (c *change) withdrawLacking(act api.Act, hash api.Hash) (registry.Granted, 
 	if match.ID.IsZero() {
 		match.ID = api.NewMatchID()
 	}
+	c.mistake = act.Body == api.ReasonMistake
 	gone := registry.Member{Party: act.Party, SID: act.SID}
 	for _, o := range c.live {
 		if err := c.emit(registry.Event{Kind: api.EventLeft, Match: match.ID, Recipient: member(o), Other: gone}); err != nil {

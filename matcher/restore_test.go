@@ -277,10 +277,13 @@ func TestAWithdrawalOfWhatTheBackupLacks(t *testing.T) {
 			if c.sweep {
 				sweeps(w, other)
 			}
-			act := w.Withdrawal(paper)
+			act := w.Withdrawal(paper, func(a *api.Act) { a.Body = api.ReasonMistake })
 			out, err := w.Act(t.Context(), paper.Statement.Party, act)
 			if err != nil {
 				t.Fatal(err)
+			}
+			if last := w.Feed(1); !last[len(last)-1].Mistake && !c.sweep {
+				t.Error("it does not say that it was a mistake")
 			}
 			if r, err := api.ParseReceipt(out.Receipt.Signed); err != nil || !c.renewed && r.Others != 0 || out.Hasty {
 				t.Errorf("it says that there are %d others (%v)", r.Others, err)
