@@ -319,22 +319,26 @@ func (p *Party) register(b *batch, now time.Time, id identity.Identity, t Terms,
 	} else if lost {
 		return p.resubmit(b, now, reg, id, t, from)
 	}
+	reg := Registration{
+		ID: newID(now), Created: now.UTC(), Owner: t.Owner, Reference: t.Reference, Report: from.Report, Import: from.Import,
+	}
+	reg.Job = reg.ID
+	b.put(p.ownerRow(reg.Owner, reg.ID), struct{}{})
+	return p.enqueue(b, now, reg, id, t, from)
+}
+
+// enqueue puts a registration in a batch, with its job.
+func (p *Party) enqueue(b *batch, now time.Time, reg Registration, id identity.Identity, t Terms, from origin) (Registration, error) {
 	secret, err := id.MarshalBinary()
 	if err != nil {
 		return Registration{}, err
 	}
-	reg := Registration{
-		ID: newID(now), Created: now.UTC(), Owner: t.Owner, Reference: t.Reference, Report: from.Report, Import: from.Import,
-		TermDays: t.TermDays, State: StateQueued, Warnings: warnings(id, t.Reference),
-	}
-	reg.Job = reg.ID
-	job := Job{
-		ID: reg.ID, Kind: JobSignal, Created: reg.Created, Registration: reg.ID, Import: from.Import, Report: from.Report, Card: t.Card,
-		TermDays: t.TermDays, Identity: secret, Cohort: id.Cohort(), TakesOver: t.TakesOver, User: p.pseudonym(t.by, t.Owner),
-	}
+	reg.State, reg.TermDays, reg.Warnings = StateQueued, t.TermDays, warnings(id, reg.Reference)
 	b.put(p.key.registration(reg.ID), reg)
-	b.put(p.ownerRow(reg.Owner, reg.ID), struct{}{})
-	b.put(p.key.job(job.ID), job)
+	b.put(p.key.job(reg.Job), Job{
+		ID: reg.Job, Kind: JobSignal, Created: now.UTC(), Registration: reg.ID, Import: from.Import, Report: from.Report, Card: t.Card,
+		TermDays: t.TermDays, Identity: secret, Cohort: id.Cohort(), TakesOver: t.TakesOver, User: p.pseudonym(t.by, reg.Owner),
+	})
 	return reg, nil
 }
 

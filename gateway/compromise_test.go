@@ -91,6 +91,7 @@ func TestWhatIsLostIsMadeAnew(t *testing.T) {
 	second := signal(t, a, child(2), terms("jansen", "A-2"))
 	given := signal(t, a, child(4), terms("jansen", "A-4"))
 	theirs := signal(t, b, child(1), terms("bakker", "B-1"))
+	repeat := signal(t, a, child(2), terms("jansen", "A-2"))
 	w.OpenEpoch(2)
 	w.Publish()
 	refresh(t, a, b)
@@ -109,6 +110,7 @@ func TestWhatIsLostIsMadeAnew(t *testing.T) {
 			t.Error("something of what is lost is left")
 		}
 	}
+	becomes(t, a, repeat.ID, gateway.StateLost)
 	becomes(t, b, theirs.ID, gateway.StateLost)
 	var news []gateway.Message
 	for _, m := range inbox(t, a, 5)[2:] {
@@ -130,7 +132,7 @@ func TestWhatIsLostIsMadeAnew(t *testing.T) {
 		t.Errorf("health: %+v", h)
 	}
 	list, _, err := a.Registrations(gateway.ID{}, 10, gateway.StateLost)
-	if err != nil || len(list) != 4 {
+	if err != nil || len(list) != 5 { // and what repeats one of them
 		t.Errorf("%d are listed (%v)", len(list), err)
 	}
 
@@ -168,6 +170,9 @@ func TestWhatIsLostIsMadeAnew(t *testing.T) {
 	again := signal(t, a, child(2), terms("jansen", "A-2"))
 	if again.ID != second.ID || again.State != gateway.StateRegistered {
 		t.Errorf("it is another one, %s", again.State)
+	}
+	if r := settled(t, a, repeat.ID); !r.State.Stands() || r.Signal == nil || r.SID != again.SID {
+		t.Errorf("what repeats it is %s", r.State)
 	}
 	// Or not at all.
 	if s, err := a.Withdraw(given.ID, api.ReasonEnded); err != nil || s.State != gateway.StateWithdrawn {
@@ -391,4 +396,64 @@ func TestPowerLostWhileSignalsAreLost(t *testing.T) {
 	if lost == 0 {
 		t.Error("no picture shows what is lost and not made anew: the test sees little")
 	}
+}
+
+// TestTheEpochChanges is the ordinary course: a second epoch opens, signals have a face in
+// both, the first closes. No match is lost, and nobody is told of one twice.
+func TestTheEpochChanges(t *testing.T) {
+	w := gatewaytest.New(t, 3)
+	house, others := w.Run(0), w.Run(1, 2)
+	a, b, c := house.Of(0), others.Of(1), others.Of(2)
+	first := signal(t, a, child(1), terms("jansen", "A-1"))
+	signal(t, b, child(1), terms("bakker", "B-1"))
+	was := inbox(t, a, 1)[0].Match
+	w.OpenEpoch(2)
+	w.Publish()
+	refresh(t, a, b, c)
+	// Both renew with the number, and have a face in both epochs; matching stays on the first.
+	for _, p := range []*gateway.Party{a, b} {
+		if _, err := p.Renew(registrationOf(t, p, 0), child(1), gateway.Terms{}); err != nil {
+			t.Fatal(err)
+		}
+		if s := settled(t, p, registrationOf(t, p, 0)); len(s.Signal.Faces) != 2 || len(s.Faults) > 0 {
+			t.Errorf("%d faces, %v", len(s.Signal.Faces), s.Faults)
+		}
+	}
+	inbox(t, a, 2) // the other's renewal
+	w.Registry.Set(gatewaytest.Away)
+	if done, err := w.Matcher.Check(t.Context(), nil); err != nil || done.Behind != 0 {
+		t.Fatalf("%+v, %v", done, err)
+	}
+	w.Manifest.Epochs[0].State = manifest.EpochClosed
+	w.Publish()
+	if done, err := w.Matcher.Rebuild(t.Context()); err != nil || done.Moved != 2 || done.Destroyed != 0 {
+		t.Fatalf("%+v, %v", done, err)
+	}
+	w.Registry.Set(gatewaytest.Works)
+	refresh(t, a, b, c)
+	// A third meets both in the match that it was.
+	signal(t, c, child(1), terms("citroen", "C-1"))
+	for p, n := range map[*gateway.Party]int{a: 3, b: 3, c: 2} {
+		told := inbox(t, p, n)
+		if last := told[n-1]; len(told) != n || last.Kind != api.EventJoined || last.Match != was || last.Other.Card.IsZero() || last.Problem != "" {
+			t.Errorf("%d messages, the last %s (%s)", len(told), last.Kind, last.Problem)
+		}
+		if m := match(t, p, func(m gateway.MatchStatus) bool { return m.Present() == 2 }); m.Match.Match != was {
+			t.Error("it is another match")
+		}
+		if n, err := p.Lost(); n != 0 || err != nil {
+			t.Errorf("%d are lost (%v)", n, err)
+		}
+	}
+	if s := settled(t, a, first.ID); s.State != gateway.StateRegistered {
+		t.Errorf("it is %s", s.State)
+	}
+	// What is left of the closed epoch: nobody answers under it, and nothing has to.
+	if _, err := a.Renew(first.ID, gateway.Subject{}, gateway.Terms{}); err != nil {
+		t.Fatal(err)
+	}
+	if s := settled(t, a, first.ID); len(s.Signal.Faces) != 1 || s.Signal.Faces[0].Epoch != 2 || len(s.Faults) > 0 {
+		t.Errorf("renewed without a number it has %d faces, %v", len(s.Signal.Faces), s.Faults)
+	}
+	unbroken(t, a, b, c)
 }

@@ -435,6 +435,7 @@ func (p *Party) rowStatus(v view, chunk importRows) ([]RowStatus, error) {
 			if first, err = p.original(v, reg.ID); err == nil && !first.State.Stands() {
 				reg.State = first.State
 			}
+			reg.SID = first.SID
 		}
 		if err == nil && reg.State.Stands() {
 			var signal Signal

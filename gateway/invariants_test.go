@@ -70,7 +70,7 @@ func Broken(p *Party) (list []string, err error) {
 				wrong("registration %s is lost, and nothing is known of how", reg.ID)
 			case reg.State == StateQueued && !has(p.key.job(reg.Job)):
 				wrong("registration %s waits for no job", reg.ID)
-			case reg.State.Stands() && !has(p.key.signal(reg.SID)):
+			case reg.State.Stands() && reg.Into.IsZero() && !has(p.key.signal(reg.SID)):
 				wrong("registration %s stands without a signal", reg.ID)
 			case reg.State.Stands() && reg.Into.IsZero() && !has(p.key.owner(reg.SID, reg.ID)):
 				wrong("registration %s does not own its signal", reg.ID)

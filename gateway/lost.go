@@ -282,15 +282,11 @@ func (l Loss) days(now time.Time) int {
 	return max(1, int(l.Expires.In(time.UTC).Sub(identity.Today(now).In(time.UTC)).Hours()/24))
 }
 
-// resubmit puts into a batch that a lost registration is made anew, with a job. Its owner
-// asks for no other term: it stands as long as it would have.
+// resubmit has a registration made anew that is lost, in a batch. Where no other term is
+// asked for, its signal stands as long as it would have.
 func (p *Party) resubmit(b *batch, now time.Time, reg Registration, id identity.Identity, t Terms, from origin) (Registration, error) {
-	secret, err := id.MarshalBinary()
-	if err != nil {
-		return Registration{}, err
-	}
-	if reg.TermDays = t.TermDays; t.TermDays == 0 {
-		reg.TermDays = reg.Loss.days(now)
+	if t.TermDays == 0 {
+		t.TermDays = reg.Loss.days(now)
 	}
 	if !from.Report.IsZero() {
 		reg.Report = from.Report
@@ -298,20 +294,13 @@ func (p *Party) resubmit(b *batch, now time.Time, reg Registration, id identity.
 	if !from.Import.IsZero() {
 		reg.Import = from.Import
 	}
-	reg.State, reg.Faults, reg.Warnings = StateQueued, nil, warnings(id, reg.Reference)
-	job := Job{
-		ID: newID(now), Kind: JobSignal, Created: now.UTC(), Registration: reg.ID, Import: from.Import, Report: from.Report, Card: t.Card,
-		TermDays: reg.TermDays, Identity: secret, Cohort: id.Cohort(), TakesOver: t.TakesOver, User: p.pseudonym(t.by, reg.Owner),
-	}
-	reg.Job = job.ID
+	reg.Faults, reg.Job = nil, newID(now)
 	if b.resubmitted == nil {
 		b.resubmitted = map[ID]bool{}
 	}
 	b.resubmitted[reg.ID] = true
 	b.delete(p.lostRow(reg))
-	b.put(p.key.registration(reg.ID), reg)
-	b.put(p.key.job(job.ID), job)
-	return reg, nil
+	return p.enqueue(b, now, reg, id, t, from)
 }
 
 // renewLost is Renew of a registration that is lost. p.mu is held.

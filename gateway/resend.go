@@ -204,6 +204,9 @@ func (p *Party) prepareResend(m *manifest.Manifest, job Job) (*Job, error) {
 		return &job, nil
 	}
 	child, err := p.openFaces(m, signal.Faces)
+	if errors.Is(err, errNoToken) && m.Lost(signal.epochs()) { // loseCompromised sees to it
+		return nil, p.resentHeld(job, nil, "gone", nil)
+	}
 	if errors.Is(err, errNoToken) {
 		return nil, p.refuseHeld(job, StateRefused, Fault{"", CodeNewEpoch})
 	}

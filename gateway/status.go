@@ -122,9 +122,10 @@ func (p *Party) complete(v view, reg Registration) (Status, error) {
 			return Status{}, err
 		}
 		if !original.State.Stands() {
-			s.State = original.State
+			s.State, s.Loss = original.State, original.Loss
 		}
 		s.Registration.Job = original.Job
+		reg.SID, s.SID = original.SID, original.SID // another, once it was lost and made anew
 		s.Faults = original.Faults
 	}
 	if !s.Registration.Job.IsZero() {
