@@ -45,6 +45,7 @@ type Terms struct {
 	TermDays  int    // zero: the policy's
 	Key       string // idempotency key; empty is none
 
+	Shielded  bool    // the party's own card, and none that is given; see shield.go
 	Reason    string  // of a renewal: one of RenewalReasons, or none
 	TakesOver api.SID // the signal of another party, given to us, whose place it takes; zero for none
 
@@ -137,6 +138,9 @@ func (p *Party) check(t *Terms) (faults []Fault) {
 	}
 	if f, ok := p.offered(t.TakesOver); !ok {
 		faults = append(faults, f)
+	}
+	if t.Shielded && !t.Card.IsZero() {
+		faults = append(faults, Fault{FieldCard, CodeShielded})
 	}
 	if t.Card.IsZero() {
 		t.Card = p.card
@@ -334,6 +338,9 @@ func (p *Party) enqueue(b *batch, now time.Time, reg Registration, id identity.I
 		return Registration{}, err
 	}
 	reg.State, reg.TermDays, reg.Warnings = StateQueued, t.TermDays, warnings(id, reg.Reference)
+	if reg.Shielded = reg.Shielded || t.Shielded; reg.Shielded {
+		t.Card = p.card
+	}
 	b.put(p.key.registration(reg.ID), reg)
 	b.put(p.key.job(reg.Job), Job{
 		ID: reg.Job, Kind: JobSignal, Created: now.UTC(), Registration: reg.ID, Import: from.Import, Report: from.Report, Card: t.Card,

@@ -315,10 +315,12 @@ func (s Signal) next() api.Statement {
 	return next
 }
 
-// takeOver puts into a batch the job that has a signal which stood already take the place of
-// another's; nil when there is nothing to do. p.mu is held.
-func (p *Party) takeOver(b *batch, job Job, reg *Registration, signal Signal) *Job {
-	if job.TakesOver.IsZero() || signal.next().TakesOver == job.TakesOver {
+// revise puts into a batch the job that makes of a signal which stood already what another
+// registration of it asks: that it takes the place of another party's, or has the desk's card.
+// Nil when there is nothing to do. p.mu is held.
+func (p *Party) revise(b *batch, job Job, reg *Registration, signal Signal) *Job {
+	takes := !job.TakesOver.IsZero() && signal.next().TakesOver != job.TakesOver
+	if !takes && !(reg.Shielded && signal.Card != p.card) {
 		return nil
 	}
 	now := p.g.now()

@@ -110,7 +110,7 @@ func (p *Party) registered(b *batch, a answered) error {
 		return err
 	} else if err := p.rejoin(b, &reg, before, lost); err != nil {
 		return err
-	} else if next = p.takeOver(b, job, &reg, signal); next == nil {
+	} else if next = p.revise(b, job, &reg, signal); next == nil {
 		if err := p.cardDue(b, &reg, &signal, job.ID, map[api.SID]bool{}); err != nil {
 			return err
 		}

@@ -471,6 +471,9 @@ func (p *Party) prepareRenewal(m *manifest.Manifest, job Job, c *child) (*Job, e
 	if job.Card.IsZero() {
 		job.Card = p.card
 	}
+	if job.Card, err = p.shield(p.g.store.view, signal.SID, job.Card); err != nil {
+		return nil, err
+	}
 	next := signal.next()
 	if !job.TakesOver.IsZero() {
 		next.TakesOver = job.TakesOver

@@ -97,6 +97,7 @@ type Registration struct {
 	Ended     time.Time   `json:"ended,omitzero"`
 	HandedTo  api.PartyID `json:"handedTo,omitempty"` // who has taken it over
 	Renewal   Renewal     `json:"renewal,omitzero"`   // the last that was asked
+	Shielded  bool        `json:"shielded,omitempty"` // its owner is; see shield.go
 	Warnings  []Code      `json:"warnings,omitempty"`
 	Faults    []Fault     `json:"faults,omitempty"`
 

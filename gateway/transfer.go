@@ -274,8 +274,12 @@ func (p *Party) cardDue(b *batch, reg *Registration, signal *Signal, except ID, 
 		signal = &row
 	}
 	now := p.g.now()
+	shielded, err := p.shielded(p.g.store.view, reg.SID)
+	if err != nil {
+		return err
+	}
 	switch {
-	case signal.Card == reg.Card:
+	case signal.Card == reg.Card || shielded:
 		reg.Card, reg.Transfer = Card{}, ID{}
 		return nil
 	case begun[reg.SID] || p.queue.renewingBut(reg.SID, except) || !signal.Live(identity.Today(now)):

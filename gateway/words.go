@@ -49,6 +49,7 @@ const (
 	CodeLegalBasis      Code = "grondslagVervallen"
 	CodeMatchOver       Code = "matchVoorbij"
 	CodeNotGiven        Code = "nietOvergedragen"
+	CodeShielded        Code = "afgeschermd"
 )
 
 // Codes of warnings.
@@ -174,6 +175,7 @@ var faultWords = map[Fault]string{
 	{FieldAnswer, CodeUnknown}:      "Kies alInContact, gaBellen, nietMeerBetrokken of contactGehad.",
 	{FieldOther, CodeMissing}:       "Er zijn meer organisaties in deze match. Geef aan aan welke het antwoord is.",
 	{FieldOther, CodeUnknown}:       "Deze organisatie is niet in deze match.",
+	{FieldCard, CodeShielded}:       "Bij een afgeschermd signaal gaat de kaart van de organisatie mee. Laat de contactkaart weg.",
 	{FieldReason, CodeUnknown}:      "Kies een van de redenen die deze handeling kent.",
 	{FieldGiveTo, CodeUnknown}:      "Dit is geen andere deelnemer uit de gids. Kijk het id van de organisatie na.",
 	{FieldUntil, CodeDate}:          "Geef een dag van vandaag tot hooguit 92 dagen verder.",

@@ -49,6 +49,7 @@ const signalHelp = `gateway signal: een kind signaleren
   -kenmerk K          het eigen dossierkenmerk, nooit het nummer
   -hulpverlener H     wie signaleert, met de eigen code of gebruikersnaam
   -termijn DAGEN      hoe lang het signaal hooguit staat; anders die van het beleid
+  -afgeschermd        de kaart van de organisatie gaat mee, en geen andere
   -neemtover O        neemt het signaal over dat een andere organisatie overdraagt;
                       zie gateway offers
   -wacht SECONDEN     hoe lang op het register te wachten; anders 5
@@ -72,6 +73,7 @@ en kenmerk, gescheiden door komma's of puntkomma's.
   -kenmerk K        kenmerk van de melding; verplicht bij CSV
   -hulpverlener H   wie meldt; verplicht bij CSV
   -termijn DAGEN    hoe lang de signalen hooguit staan
+  -afgeschermd      de kaart van de organisatie gaat mee, en geen andere
   -wacht SECONDEN   hoe lang op het register te wachten; anders 5
   -sleutel TEKST    herkent een herhaling (Idempotency-Key)
 ` + cardHelp + connectionHelp
@@ -168,6 +170,7 @@ func (c *console) signal(args []string) error {
 	fs.StringVar(&body.Hulpverlener, "hulpverlener", "", "")
 	fs.IntVar(&body.TermijnDagen, "termijn", 0, "")
 	fs.StringVar(&body.NeemtOver, "neemtover", "", "")
+	fs.BoolVar(&body.Afgeschermd, "afgeschermd", false, "")
 	wait := fs.Int("wacht", defaultWait, "")
 	key := fs.String("sleutel", "", "")
 	cardFlags(fs, &body.Contactkaart)
@@ -216,6 +219,7 @@ func (c *console) report(args []string) error {
 	fs.StringVar(&terms.Kenmerk, "kenmerk", "", "")
 	fs.StringVar(&terms.Hulpverlener, "hulpverlener", "", "")
 	fs.IntVar(&terms.TermijnDagen, "termijn", 0, "")
+	fs.BoolVar(&terms.Afgeschermd, "afgeschermd", false, "")
 	wait := fs.Int("wacht", defaultWait, "")
 	key := fs.String("sleutel", "", "")
 	cardFlags(fs, &terms.Contactkaart)

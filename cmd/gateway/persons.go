@@ -42,6 +42,7 @@ func readReport(path string, terms rest.NieuweMelding) (rest.NieuweMelding, erro
 	if terms.Hulpverlener != "" {
 		body.Hulpverlener = terms.Hulpverlener
 	}
+	body.Afgeschermd = body.Afgeschermd || terms.Afgeschermd
 	if terms.TermijnDagen != 0 {
 		body.TermijnDagen = terms.TermijnDagen
 	}

@@ -987,6 +987,10 @@ type Abonnementen struct {
 	Next string `json:"next,omitempty,omitzero"`
 }
 
+// Afgeschermd De hulpverlener staat niet op de contactkaart: die van de organisatie gaat mee, ook als een collega een andere kaart
+// heeft. Het register merkt daar niets van.
+type Afgeschermd = bool
+
 // Afleveruitkomst defines model for Afleveruitkomst.
 type Afleveruitkomst string
 
@@ -1629,6 +1633,10 @@ type NieuwAntwoord struct {
 
 // NieuwSignaal defines model for NieuwSignaal.
 type NieuwSignaal struct {
+	// Afgeschermd De hulpverlener staat niet op de contactkaart: die van de organisatie gaat mee, ook als een collega een andere kaart
+	// heeft. Het register merkt daar niets van.
+	Afgeschermd Afgeschermd `json:"afgeschermd,omitempty,omitzero"`
+
 	// Contactkaart Wat een andere organisatie die hetzelfde kind signaleert te zien krijgt, en niets anders. Zonder kaart geldt de
 	// kaart uit de instellingen van de poort.
 	Contactkaart Contactkaart `json:"contactkaart,omitempty,omitzero"`
@@ -1728,6 +1736,10 @@ type NieuweImport struct {
 
 // NieuweMelding defines model for NieuweMelding.
 type NieuweMelding struct {
+	// Afgeschermd De hulpverlener staat niet op de contactkaart: die van de organisatie gaat mee, ook als een collega een andere kaart
+	// heeft. Het register merkt daar niets van.
+	Afgeschermd Afgeschermd `json:"afgeschermd,omitempty,omitzero"`
+
 	// Contactkaart Wat een andere organisatie die hetzelfde kind signaleert te zien krijgt, en niets anders. Zonder kaart geldt de
 	// kaart uit de instellingen van de poort.
 	Contactkaart Contactkaart `json:"contactkaart,omitempty,omitzero"`
@@ -2024,7 +2036,8 @@ type Rol string
 
 // Signaal defines model for Signaal.
 type Signaal struct {
-	Aangemaakt time.Time `json:"aangemaakt"`
+	Aangemaakt  time.Time `json:"aangemaakt"`
+	Afgeschermd bool      `json:"afgeschermd,omitempty,omitzero"`
 
 	// Anderen Hoeveel andere organisaties dit kind signaleerden op het moment van de bevestiging.
 	Anderen *int64 `json:"anderen,omitempty"`

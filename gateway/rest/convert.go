@@ -16,7 +16,7 @@ func subjectOf(in NieuwSignaal) gateway.Subject {
 func termsOf(in NieuwSignaal, key string) gateway.Terms {
 	return gateway.Terms{
 		Owner: in.Hulpverlener, Reference: in.Kenmerk, Card: cardOf(in.Contactkaart), TermDays: in.TermijnDagen, Key: key,
-		TakesOver: sidOf(in.NeemtOver),
+		TakesOver: sidOf(in.NeemtOver), Shielded: in.Afgeschermd,
 	}
 }
 
@@ -58,7 +58,7 @@ func signalOf(s gateway.Status) Signaal {
 		Id: s.ID.String(), Aangemaakt: seconds(s.Created), Hulpverlener: s.Owner, Kenmerk: s.Reference,
 		Melding: idOf(s.Report), Import: idOf(s.Import), Toestand: states[s.State], Uitleg: s.Words(), SamengevoegdMet: idOf(s.Into),
 		Eigenaren: s.Owners, Waarschuwingen: warningsOf(s.Warnings), Fouten: faultsOf(s.Faults),
-		OvergenomenDoor: string(s.HandedTo), VerlengdOm: RedenVerlenging(s.Renewal.Reason),
+		OvergenomenDoor: string(s.HandedTo), VerlengdOm: RedenVerlenging(s.Renewal.Reason), Afgeschermd: s.Shielded,
 	}
 	if !s.SID.IsZero() {
 		out.Sid = s.SID.String()

@@ -152,7 +152,7 @@ func (o *operations) MaakMelding(ctx context.Context, r MaakMeldingRequestObject
 	}
 	report, err := a.Report(persons, gateway.Terms{
 		Owner: r.Body.Hulpverlener, Reference: r.Body.Kenmerk, Card: cardOf(r.Body.Contactkaart),
-		TermDays: r.Body.TermijnDagen, Key: r.Params.IdempotencyKey,
+		TermDays: r.Body.TermijnDagen, Shielded: r.Body.Afgeschermd, Key: r.Params.IdempotencyKey,
 	})
 	if err != nil {
 		return nil, err
