@@ -75,6 +75,12 @@ var _ = map[byte]bool{
 	tableCheckpoint: true, tableLeaf: true,
 }
 
+// OfferRows counts what is kept of offers, lapsed or not.
+func (p *Party) OfferRows() (n int) {
+	scan(p.g.store.view, p.key.table(tableOffer), nil, false, func([]byte, Offer) (bool, error) { n++; return true, nil })
+	return n
+}
+
 // WakeOutbox has the outbox look at the clock.
 func (p *Party) WakeOutbox() { p.outbox.wake() }
 
