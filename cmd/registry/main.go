@@ -32,7 +32,9 @@ var usage = `registry: the blind signal registry of Seinhuis
   registry check -config FILE
       Joins all signals of a stopped registry anew, and holds the stored matches
       and the events that were told against the result. Prints what differs, and
-      last a line of JSON with counts; the exit status is 0 if nothing does.
+      last a line of JSON with counts; the exit status is 0 if nothing does. "tagged"
+      is how many signals still have a tag of a compromised epoch in their statement,
+      which their party's gateway revises.
   registry rebuild -config FILE
       Puts the signals of a stopped registry where they belong in the oldest open
       epoch of the manifest, makes their matches anew, and tells every party what it
