@@ -281,7 +281,9 @@ func (p *Party) sayingRefused(ctx context.Context, began time.Time, job Job, cod
 	fault := CodeRegistryRefused
 	switch code {
 	case api.CodeGone, api.CodeUnknownSignal, api.CodeMatch:
-		if job.Again { // the other's signal, or ours, may still be on its way there
+		if doubted, err := p.doubted(job); err != nil {
+			return err
+		} else if job.Again || doubted { // the other's signal, or ours, may still be on its way there
 			job.Prepared = nil
 			return errors.Join(p.keepPrepared(job), wait)
 		}

@@ -420,6 +420,16 @@ func (p *Party) doubtful(v view) (map[api.SID]bool, error) {
 	return of, err
 }
 
+// doubted tells whether an answer is for somebody who is in doubt.
+func (p *Party) doubted(job Job) (bool, error) {
+	m, err := get[Match](p.g.store.view, p.key.match(job.Match))
+	if errors.Is(err, errAbsent) { // swept, or no answer
+		return false, nil
+	}
+	o := m.member(job.Other)
+	return o != nil && !o.Doubt.IsZero(), err
+}
+
 // sweepDoubts takes those for gone of whom the registry has said nothing for a day since
 // it was restored: their signal was withdrawn before ours was there again, or has not
 // come back. Should it come back, they are told of as new.

@@ -202,6 +202,34 @@ func TestAnAnswerGivenAgainDoesNotFollowTheNext(t *testing.T) {
 	}
 }
 
+// Right after a restore the other's signal is not there yet. An answer that is given then waits
+// for it, and is not refused.
+func TestAnAnswerWaitsForWhoIsInDoubt(t *testing.T) {
+	w := gatewaytest.New(t, 2)
+	ha, hb := w.Run(0), w.Run(1)
+	a := ha.Of(0)
+	signal(t, a, child(1), terms("jansen", "A-1"))
+	w.Backup("backup")
+	w.Advance(2 * time.Hour)
+	signal(t, hb.Of(1), child(1), terms("bakker", "B-1"))
+	m := match(t, a, func(gateway.MatchStatus) bool { return true })
+	hb.Stop()
+	w.Restore("backup")
+	eventually(t, "a doubt", func() bool { _, doubted := seesOne(t, a); return doubted })
+	if _, err := a.Answer(m.Match.Match, "", api.AnswerWillCall, ""); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "an answer that was tried", func() bool {
+		jobs, err := a.Jobs()
+		return err == nil && !slices.ContainsFunc(jobs, func(j gateway.Job) bool { return j.Kind == gateway.JobAnswer && !a.Alone(j.ID) })
+	})
+	w.RunOn(hb.FS, 1)
+	m = match(t, a, func(m gateway.MatchStatus) bool { return m.Settled() })
+	if o := other(m, 1); o.Ours.Word != api.AnswerWillCall || o.Asked.Fault != "" {
+		t.Errorf("said %q, given up for %q", o.Ours.Word, o.Asked.Fault)
+	}
+}
+
 // An answer that is given again, and was signed, rests while its receipt is not to be had. What
 // its sender says meanwhile is the last word, also at a registry that is restored once more.
 func TestAnAnswerGivenAgainThatRestsIsNotTheLastWord(t *testing.T) {

@@ -79,7 +79,7 @@ func (a *Access) MakeTransfer(from, to string, card Card) (s TransferStatus, mad
 			}
 		}
 	}
-	b := p.g.store.batch()
+	b := p.g.store.indexed() // what joins is read as it stands there
 	defer b.close()
 	b.put(p.key.transfer(t.ID), t)
 	p.logAccess(b, a, Touch{Event: LogTransfer, ObjectType: ObjectTransfer, ObjectID: t.ID.String()})
@@ -92,10 +92,8 @@ func (a *Access) MakeTransfer(from, to string, card Card) (s TransferStatus, mad
 		}
 		return p.cardDue(b, reg, nil, ID{}, begun)
 	}
-	done := map[ID]bool{}
 	var joined []ID // what the colleague owns already of signals that have the leaver's card
 	for _, reg := range owned {
-		done[reg.ID] = true
 		whose, err := p.cardOwner(v, reg.SID)
 		if err != nil {
 			return TransferStatus{}, false, err
@@ -117,11 +115,7 @@ func (a *Access) MakeTransfer(from, to string, card Card) (s TransferStatus, mad
 		b.put(p.key.registration(reg.ID), reg)
 	}
 	for _, id := range joined {
-		if done[id] {
-			continue
-		}
-		done[id] = true
-		reg, err := get[Registration](v, p.key.registration(id))
+		reg, err := get[Registration](b.view(), p.key.registration(id))
 		if err != nil {
 			return TransferStatus{}, false, err
 		}
@@ -185,7 +179,7 @@ func (p *Party) handOver(b *batch, a *Access, reg *Registration, to string) erro
 	if err := p.passMail(b, was, to); err != nil {
 		return err
 	}
-	if !reg.State.Stands() || !reg.Into.IsZero() || !reg.Job.IsZero() {
+	if !reg.State.Stands() || !reg.Job.IsZero() {
 		return nil
 	}
 	owners, err := p.owners(p.g.store.view, reg.SID)
@@ -207,7 +201,7 @@ func (p *Party) handOver(b *batch, a *Access, reg *Registration, to string) erro
 }
 
 // cardOwner is whose card stands on a signal: the owner of the registration that brought
-// it, as long as that stands. Empty when nobody's does.
+// it, as long as that stands. Empty when nobody's does, or it is not known whose.
 func (p *Party) cardOwner(v view, sid api.SID) (string, error) {
 	signal, err := get[Signal](v, p.key.signal(sid))
 	if errors.Is(err, errAbsent) {
@@ -215,31 +209,17 @@ func (p *Party) cardOwner(v view, sid api.SID) (string, error) {
 	} else if err != nil {
 		return "", err
 	}
-	ids := []ID{signal.CardOf}
-	if signal.CardOf.IsZero() {
-		if ids, err = p.owners(v, sid); err != nil {
-			return "", err
-		}
+	reg, err := get[Registration](v, p.key.registration(signal.CardOf))
+	if errors.Is(err, errAbsent) || err == nil && !reg.State.Stands() {
+		return "", nil
 	}
-	for _, id := range ids {
-		reg, err := get[Registration](v, p.key.registration(id))
-		if err != nil && !errors.Is(err, errAbsent) {
-			return "", err
-		}
-		if err == nil && reg.State.Stands() && (reg.State == StateRegistered || id == signal.CardOf) {
-			return reg.Owner, nil
-		}
-	}
-	return "", nil
+	return reg.Owner, err
 }
 
-// newCard puts the card on a signal that is still to be made, if there is time.
+// newCard puts the card on what is still to be made of a signal, if there is time.
 func (p *Party) newCard(b *batch, reg *Registration) error {
-	if reg.State != StateQueued || reg.Job.IsZero() {
-		return nil
-	}
 	job, err := get[Job](p.g.store.view, p.key.job(reg.Job))
-	if errors.Is(err, errAbsent) || err == nil && (job.Kind != JobSignal || job.Prepared != nil) {
+	if errors.Is(err, errAbsent) || err == nil && job.Prepared != nil {
 		return nil
 	} else if err != nil {
 		return err
@@ -261,7 +241,7 @@ func (p *Party) cardDue(b *batch, reg *Registration, signal *Signal, except ID, 
 	case !reg.Into.IsZero(): // the one that it repeats has the signal
 		reg.Card, reg.Transfer = Card{}, ID{}
 		return nil
-	case !reg.State.Stands() || !reg.Job.IsZero() || reg.Ending != "" || len(reg.Faults) > 0:
+	case !reg.State.Stands() || !reg.Job.IsZero() || len(reg.Faults) > 0:
 		return nil
 	}
 	if signal == nil {
@@ -324,9 +304,6 @@ func (q *queue) renewingBut(sid api.SID, but ID) bool {
 
 // moveReports gives a professional's reports to a colleague.
 func (p *Party) moveReports(b *batch, from, to string) error {
-	if from == to {
-		return nil
-	}
 	return scan(p.g.store.view, p.key.table(tableReport), nil, false, func(key []byte, r Report) (bool, error) {
 		if r.Owner == from {
 			r.Owner = to

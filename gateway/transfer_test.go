@@ -190,6 +190,10 @@ func TestATransferThatNeedsTheNumberIsTold(t *testing.T) {
 	if again := transferDone(t, a, "jansen"); len(again.Waiting) != 1 {
 		t.Errorf("after a sweep: %+v", again)
 	}
+	if again, made := transfer(t, a, "jansen", "bakker", newCard); made || again.Busy != 1 || len(again.Waiting) != 0 {
+		t.Errorf("the same again, which tries it: %+v", again)
+	}
+	transferDone(t, a, "jansen")
 	if _, err := p.Renew(one.ID, child(1), gateway.Terms{}); err != nil {
 		t.Fatal(err)
 	}
@@ -238,6 +242,16 @@ func TestTheCardOfATransferComesAfterWhatIsUnderWay(t *testing.T) {
 	waitsFor(t, p, waiting.ID, gateway.WaitEvaluators)
 	if s, _ := transfer(t, a, "jansen", "bakker", newCard); s.Total != 6 || s.Busy != 6 {
 		t.Errorf("%+v", s)
+	}
+	jobs, err := p.Jobs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	renewals := map[api.SID]int{}
+	for _, j := range jobs {
+		if renewals[j.SID]++; !j.SID.IsZero() && renewals[j.SID] > 1 {
+			t.Error("a signal that is being renewed is to be renewed by another job too")
+		}
 	}
 	for i := range w.Faults {
 		w.Faults[i].Set(gatewaytest.Works)
@@ -604,12 +618,21 @@ func TestATransferTakesTheLeaversCardOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	settled(t, p, other.ID)
+	theirs := signal(t, p, child(4), with("citroen", "C-4", "C. Citroen"))
+	signal(t, p, child(4), with("bakker", "A-4", "B. Bakker")) // joins that, as the leaver does
+	signal(t, p, child(4), with("jansen", "A-4", "J. Jansen"))
+	left := signal(t, p, child(5), with("citroen", "C-5", "C. Citroen"))
+	orphan := signal(t, p, child(5), with("jansen", "A-5", "J. Jansen"))
+	if _, err := p.Withdraw(left.ID, api.ReasonEnded); err != nil {
+		t.Fatal(err)
+	}
 	transfer(t, a, "jansen", "bakker", newCard)
 	transferDone(t, a, "jansen")
 	for name, c := range map[string]struct {
 		id   gateway.ID
 		card string
 	}{
+		"that both joined": {theirs.ID, "C. Citroen"}, "whose bringer is gone": {orphan.ID, newCard.Name},
 		"that the colleague has already": {leavers.ID, newCard.Name}, "that he joined": {joined.ID, "C. Citroen"},
 		"of who stays": {stays.ID, "C. Citroen"}, "that who stays has renewed": {renewed.ID, "C. Citroen"},
 	} {
@@ -621,4 +644,84 @@ func TestATransferTakesTheLeaversCardOnly(t *testing.T) {
 	if err != nil || !slices.ContainsFunc(rows, func(r gateway.LogRow) bool { return r.Record.Event == string(gateway.LogCardChanged) }) {
 		t.Errorf("the log of the signal does not tell that its card changes (%v)", err)
 	}
+}
+
+// Who is no user of the gateway may own signals: they can be given to one, and a key that reaches
+// everything can have them shown another card.
+func TestATransferOfWhoIsNoUser(t *testing.T) {
+	w := gatewaytest.New(t, 1)
+	h := w.Run(0)
+	a := bootstrap(t, w, h, 0)
+	hire(t, a, "bakker")
+	p := a.Party
+	one, two := signal(t, p, child(1), terms("elders", "A-1")), signal(t, p, child(2), terms("los", "A-2"))
+	for n := range 2 {
+		if _, made := transfer(t, a, "elders", "bakker", newCard); made != (n == 0) {
+			t.Errorf("time %d: made %t", n+1, made)
+		}
+		transferDone(t, a, "elders")
+	}
+	key := *a
+	key.Roles, key.Person = []gateway.Role{gateway.MayRegister}, ""
+	transfer(t, &key, "los", "los", newCard)
+	transferDone(t, a, "los")
+	for _, id := range []gateway.ID{one.ID, two.ID} {
+		if s := settled(t, p, id); s.Signal.Card != newCard {
+			t.Errorf("the signal of %s has another card", s.Owner)
+		}
+	}
+}
+
+// A signal on its way turns out to be one that the colleague has under that reference: it keeps
+// the card that it has there.
+func TestWhatTurnsOutToBeARepeatBringsNoCard(t *testing.T) {
+	w := gatewaytest.New(t, 1)
+	h := w.Run(0)
+	a := bootstrap(t, w, h, 0)
+	hire(t, a, "jansen", "bakker")
+	p := a.Party
+	theirs := signal(t, p, child(1), terms("bakker", "A-1"))
+	w.Registry.Set(gatewaytest.Away)
+	sent, err := p.Signal(child(1), terms("jansen", "A-1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a prepared signal", func() bool {
+		jobs, err := p.Jobs()
+		return err == nil && len(jobs) == 1 && jobs[0].Prepared != nil
+	})
+	transfer(t, a, "jansen", "bakker", newCard)
+	w.Registry.Set(gatewaytest.Works)
+	if s := settled(t, p, sent.ID); s.Into != theirs.ID {
+		t.Fatalf("it repeats %s: nothing is tried", s.Into)
+	}
+	if s := transferDone(t, a, "jansen"); s.Done != 1 {
+		t.Errorf("%+v", s)
+	}
+	if s := settled(t, p, theirs.ID); s.Signal.Rev != 1 || s.Signal.Card == newCard {
+		t.Errorf("rev %d", s.Signal.Rev)
+	}
+}
+
+// Whose renewal is under way repeats nothing yet: its outcome is still to be told.
+func TestARenewalUnderWayIsHandedOver(t *testing.T) {
+	w := gatewaytest.New(t, 1)
+	h := w.Run(0)
+	a := bootstrap(t, w, h, 0)
+	hire(t, a, "jansen", "bakker")
+	p := a.Party
+	one := signal(t, p, child(1), terms("jansen", "A-1"))
+	signal(t, p, child(1), terms("bakker", "A-1"))
+	w.Registry.Set(gatewaytest.Away)
+	if _, err := p.Renew(one.ID, gateway.Subject{}, gateway.Terms{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := as(a, "jansen").HandOver(one.ID, "bakker", gateway.Card{}); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := p.Registration(one.ID); err != nil || !s.Into.IsZero() || s.Owner != "bakker" {
+		t.Errorf("of %s, it repeats %s (%v)", s.Owner, s.Into, err)
+	}
+	w.Registry.Set(gatewaytest.Works)
+	settled(t, p, one.ID)
 }
