@@ -59,9 +59,12 @@ func (c *change) giver(s api.Statement, before api.SID) ([]registry.Signal, erro
 	if s.TakesOver.IsZero() || s.TakesOver == before {
 		return nil, nil
 	}
-	i := slices.IndexFunc(c.live, func(g registry.Signal) bool { return g.SID == s.TakesOver })
+	// Another party can have made the giver's sid that of its own.
+	i := slices.IndexFunc(c.live, func(g registry.Signal) bool {
+		return g.SID == s.TakesOver && g.Offer.Stands(s.Party, c.adm.Day)
+	})
 	switch {
-	case i >= 0 && c.live[i].Offer.Stands(s.Party, c.adm.Day):
+	case i >= 0:
 		return []registry.Signal{c.live[i]}, nil
 	case c.again(s):
 		return nil, nil
