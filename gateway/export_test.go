@@ -321,3 +321,39 @@ func (p *Party) PrepareWatched(ctx context.Context, job Job) (were, are [][]byte
 	}
 	return were, are, p.prepareCohort(ctx, t, []Job{job})
 }
+
+// Owe lists a leaf, as of a receipt of a time and incarnation.
+func (p *Party) Owe(r api.Receipt) error {
+	return p.inBatch(func(b *batch) error { p.owe(b, r); return nil })
+}
+
+// MayLack is what a party is told of a restore.
+func (p *Party) MayLack(since time.Time, incarnation [16]byte) error {
+	return p.inBatch(func(b *batch) error { return p.mayLack(b, since, incarnation[:]) })
+}
+
+// Replaced has a receipt take the place of another.
+func (p *Party) Replaced(before, now api.Receipt) error {
+	signed, err := before.Encode()
+	if err != nil {
+		return err
+	}
+	return p.inBatch(func(b *batch) error { return p.replaced(b, api.Signed{Signed: signed}, now) })
+}
+
+func (p *Party) inBatch(do func(*batch) error) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	b := p.g.store.batch()
+	defer b.close()
+	if err := do(b); err != nil {
+		return err
+	}
+	return p.commit(b)
+}
+
+// MaybeLost tells since when a leaf that is listed may be lost.
+func (p *Party) MaybeLost(leaf api.Hash) (since time.Time, listed bool) {
+	row, err := get[owedLeaf](p.g.store.view, p.key.leaf(leaf))
+	return row.Lost, err == nil
+}

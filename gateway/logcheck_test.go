@@ -407,6 +407,7 @@ func TestLogAfterARestore(t *testing.T) {
 		t.Fatal(err)
 	}
 	settled(t, p, ends.ID)
+	x.Advance(3 * time.Minute)
 	before := p.Owed()
 	if len(before) != 2 {
 		t.Fatalf("%d leaves are to be proven; 2 were expected", len(before))
@@ -431,7 +432,12 @@ func TestLogAfterARestore(t *testing.T) {
 	if n := kept(); n != 1 {
 		t.Fatalf("%d leaves of before are left; that of the withdrawal was expected", n)
 	}
-	x.Advance(10 * time.Minute)
+	x.Advance(8 * time.Minute)
+	x.want("eleven minutes after its receipt, eight after the restore", "")
+	if n := kept(); n != 1 {
+		t.Fatalf("it is given up too early: %d are left", n)
+	}
+	x.Advance(2 * time.Minute)
 	x.want("later", "")
 	if n := len(p.Owed()); n != 0 || !strings.Contains(x.World.Log.String(), `"msg":"leaves lost in a restore"`) {
 		t.Errorf("%d leaves are still to be proven, or that one is lost is not told", n)
