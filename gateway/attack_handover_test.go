@@ -82,7 +82,7 @@ func TestAttackHandover(t *testing.T) {
 	// giver's TLS key.
 	gives(t, a, own.ID, 2, dayIn(w, 9))
 	gives(t, a, own.ID, 1, dayIn(w, 1))
-	for _, act := range gave() {
+	for _, act := range gave()[:2] {
 		if status, code := ask(t, w, 0, m.Registry.URL+"/v1/acts", m.Registry.TLS, act, nil); status != http.StatusOK {
 			t.Errorf("an act that is played again is answered %d %s", status, code)
 		}
