@@ -405,6 +405,9 @@ func (d *drill) checkInbox(p int) {
 	told := map[[2]api.SID]map[api.EventKind]int{}
 	words := map[[2]api.SID][]api.Answer{}
 	for _, msg := range list {
+		if msg.Kind == api.EventExpiring { // of nobody else
+			continue
+		}
 		pair := [2]api.SID{msg.SID, msg.Other.SID}
 		if told[pair] == nil {
 			told[pair] = map[api.EventKind]int{}

@@ -725,3 +725,32 @@ func TestARenewalUnderWayIsHandedOver(t *testing.T) {
 	w.Registry.Set(gatewaytest.Works)
 	settled(t, p, one.ID)
 }
+
+// What somebody has withdrawn gets no card any more, though a renewal of it is under way and the
+// signal goes on, as a colleague's.
+func TestWhatIsWithdrawnGetsNoCard(t *testing.T) {
+	w := gatewaytest.New(t, 1)
+	h := w.Run(0)
+	a := bootstrap(t, w, h, 0)
+	hire(t, a, "jansen", "bakker", "citroen")
+	p := a.Party
+	one := signal(t, p, child(1), terms("jansen", "A-1"))
+	theirs := signal(t, p, child(1), terms("citroen", "C-1"))
+	w.Registry.Set(gatewaytest.Away)
+	if _, err := p.Renew(one.ID, gateway.Subject{}, gateway.Terms{}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a prepared renewal", func() bool {
+		jobs, err := p.Jobs()
+		return err == nil && len(jobs) == 1 && jobs[0].Prepared != nil
+	})
+	transfer(t, a, "jansen", "bakker", newCard)
+	if _, err := p.Withdraw(one.ID, api.ReasonEnded); err != nil {
+		t.Fatal(err)
+	}
+	w.Registry.Set(gatewaytest.Works)
+	eventually(t, "all jobs", func() bool { jobs, err := p.Jobs(); return err == nil && len(jobs) == 0 })
+	if s := settled(t, p, theirs.ID); s.Signal.Rev != 2 || s.Signal.Card == newCard {
+		t.Errorf("rev %d", s.Signal.Rev)
+	}
+}
