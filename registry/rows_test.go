@@ -63,7 +63,7 @@ func FuzzSignalRow(f *testing.F) {
 	f.Add(revised)
 	offered, err := Signal{
 		Signed: api.Signed{Signed: st, Signature: make([]byte, 64)}, Granted: someGrant, Before: Before{First: someTime, Others: 1},
-		Offer: Offer{api.Handover{To: "nl-brin:01AB", Until: enc.Date{Year: 2027, Month: 1, Day: 31}}, 2, Acts{{api.Hash{1}, someGrant}}},
+		Offer:  Offer{api.Handover{To: "nl-brin:01AB", Until: enc.Date{Year: 2027, Month: 1, Day: 31}}, 2, Acts{{api.Hash{1}, someGrant}}},
 		Sealed: []api.SealedFace{{Card: []byte("card"), Keybox: []byte("box")}},
 	}.MarshalBinary()
 	if err != nil {
