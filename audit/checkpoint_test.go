@@ -4,12 +4,17 @@ package audit
 
 import (
 	"bytes"
+	"crypto/ed25519"
 	"crypto/rand"
+	"encoding/base64"
+	"encoding/binary"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
+	cosign "github.com/transparency-dev/formats/note"
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 )
@@ -158,4 +163,87 @@ func FuzzParseAdd(f *testing.F) {
 			t.Fatal("what parsed writes other bytes")
 		}
 	})
+}
+
+// cosignedAt is what a witness says, of another time than now.
+func cosignedAt(t *testing.T, c Checkpoint, key string, at time.Time) []byte {
+	t.Helper()
+	parts := strings.SplitN(key, "+", 5) // PRIVATE+KEY+name+hash+key
+	raw, err := base64.StdEncoding.DecodeString(parts[4])
+	if err != nil {
+		t.Fatal(err)
+	}
+	vkey, err := cosign.NewSignerForCosignatureV1(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := fmt.Sprintf("cosignature/v1\ntime %d\n%s", at.Unix(), c.Text())
+	sig := binary.BigEndian.AppendUint32(nil, vkey.KeyHash())
+	sig = binary.BigEndian.AppendUint64(sig, uint64(at.Unix()))
+	sig = append(sig, ed25519.Sign(ed25519.NewKeyFromSeed(raw[1:]), []byte(text))...)
+	return fmt.Appendf(nil, "\u2014 %s %s\n", parts[2], base64.StdEncoding.EncodeToString(sig))
+}
+
+// A checkpoint is as old as the t-th of its newest cosignatures: fewer witnesses than it
+// takes do not make it young, nor old.
+func TestACheckpointIsAsOldAsItsCosignatures(t *testing.T) {
+	origin := Origin("test")
+	logKey, logVKey := noteKey(t, origin)
+	c := Checkpoint{Origin: origin, Size: 7, Root: leafHash(7)}
+	signed, err := c.Sign(signer(t, logKey))
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Date(2027, 3, 4, 12, 0, 0, 0, time.UTC)
+	var witnesses []string
+	for i, age := range []time.Duration{0, time.Hour, 2 * time.Hour} {
+		key, vkey := noteKey(t, fmt.Sprint("witness-", i))
+		w, err := WitnessKey(vkey)
+		if err != nil {
+			t.Fatal(err)
+		}
+		witnesses = append(witnesses, w)
+		signed = append(signed, cosignedAt(t, c, key, now.Add(-age))...)
+	}
+	for threshold, want := range []time.Duration{0, 0, time.Hour, 2 * time.Hour} {
+		if threshold == 0 {
+			continue
+		}
+		keys, err := ParseKeys(logVKey, witnesses, threshold)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, at, err := keys.OpenCosigned(signed); err != nil || !at.Equal(now.Add(-want)) {
+			t.Errorf("where %d are needed it is of %v (%v), want %v", threshold, at, err, now.Add(-want))
+		}
+	}
+}
+
+// The log's key signs no checkpoint of another log.
+func TestACheckpointOfAnotherLogUnderTheKey(t *testing.T) {
+	logKey, logVKey := noteKey(t, Origin("test"))
+	keys := Keys{}
+	var err error
+	if keys.log, err = note.NewVerifier(logVKey); err != nil {
+		t.Fatal(err)
+	}
+	msg, err := note.Sign(&note.Note{Text: Checkpoint{Origin: Origin("other"), Size: 7, Root: leafHash(7)}.Text()}, signer(t, logKey))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := keys.Open(msg); !errors.Is(err, ErrSigner) {
+		t.Errorf("got %v, want ErrSigner", err)
+	}
+}
+
+// A proof where none is needed is none.
+func TestAProofOfNothing(t *testing.T) {
+	empty, seven := Checkpoint{}, Checkpoint{Size: 7, Root: leafHash(7)}
+	proof := tlog.TreeProof{leafHash(1)}
+	if seven.Follows(empty, proof) || seven.Follows(seven, proof) {
+		t.Error("it is taken")
+	}
+	if !seven.Follows(empty, nil) || !seven.Follows(seven, nil) {
+		t.Error("without one it does not follow")
+	}
 }

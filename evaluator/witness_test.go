@@ -410,14 +410,24 @@ func TestWitnessThatForgot(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	f, err := fs.Create("witness.key.seen", vfs.WriteCategoryUnspecified)
-	if err != nil {
-		t.Fatal(err)
+	note := func(text string) {
+		t.Helper()
+		f, err := fs.Create("witness.key.seen", vfs.WriteCategoryUnspecified)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = f.Write([]byte(w.own() + text))
+		if err = errors.Join(err, f.Close()); err != nil {
+			t.Fatal(err)
+		}
 	}
-	_, err = f.Write([]byte(w.own() + "nothing\n"))
-	if err = errors.Join(err, f.Close()); err != nil {
-		t.Fatal(err)
+	note(audit.Checkpoint{Origin: audit.Origin("test"), Size: 9, Root: tlog.Hash{1}}.Text())
+	b = open("db")
+	if _, err := OpenWitness(b, w.key, "witness.key"); !errors.Is(err, ErrForgotten) {
+		t.Errorf("of another tree of the same size: %v", err)
 	}
+	b.Close()
+	note("nothing\n")
 	b = open("db")
 	defer b.Close()
 	if _, err := OpenWitness(b, w.key, "witness.key"); !errors.Is(err, ErrSeen) {

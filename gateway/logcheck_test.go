@@ -153,7 +153,8 @@ func TestLogAlarms(t *testing.T) {
 				return msg
 			})
 		}},
-		"stale": {gateway.LogFaultStale, false, func(x *logged) { x.Advance(16 * time.Minute) }},
+		"stale":         {gateway.LogFaultStale, false, func(x *logged) { x.Advance(16 * time.Minute) }},
+		"of_the_future": {gateway.LogFaultStale, false, func(x *logged) { x.Advance(-6 * time.Minute) }}, // and the world is behind
 		"leaf_dropped": {gateway.LogFaultReceipt, true, func(x *logged) {
 			x.Serve(x.Sequencer(200)) // nothing was seen of its own one
 		}},

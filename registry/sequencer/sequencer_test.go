@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -371,5 +372,74 @@ func TestTwoProcessesWithOneKey(t *testing.T) {
 				t.Error("it is published")
 			}
 		})
+	}
+}
+
+// What a witness is shown is in the journal before, and what is published afterwards: of
+// what anybody has seen a restore knows.
+func TestWhatIsShownIsKeptBefore(t *testing.T) {
+	w := matchertest.New(t, 1)
+	w.KeepJournal()
+	s := w.OpenLog().Sequencer()
+	honest, shown := s.Witness, 0
+	s.Witness = func(e manifest.Evaluator) (sequencer.Witness, error) {
+		one, err := honest(e)
+		return watched{one, func(size int64) {
+			kept, signed, err := w.Journal.Checkpoint()
+			if err != nil || signed == nil || kept.Size != size {
+				t.Errorf("of %d leaves that a witness is shown the journal has %d (%v)", size, kept.Size, err)
+			}
+			shown++
+		}}, err
+	}
+	for child := range 3 {
+		w.Signal(0, matchertest.Child(child))
+		step(t, s)
+		if _, signed, err := w.Journal.Checkpoint(); err != nil || string(signed) != string(s.Published()) {
+			t.Errorf("what is published is not in the journal (%v)", err)
+		}
+	}
+	if shown == 0 {
+		t.Error("no witness was asked")
+	}
+}
+
+// A watched witness tells what it is shown. They are asked side by side.
+type watched struct {
+	sequencer.Witness
+	asked func(size int64)
+}
+
+var watching sync.Mutex
+
+func (w watched) Add(ctx context.Context, a audit.Add) ([]byte, error) {
+	c, err := audit.Unverified(a.Checkpoint)
+	if err != nil {
+		return nil, err
+	}
+	watching.Lock()
+	w.asked(c.Size)
+	watching.Unlock()
+	return w.Witness.Add(ctx, a)
+}
+
+// In the log of an earlier size a later leaf is not.
+func TestALaterLeafIsNotInAnEarlierLog(t *testing.T) {
+	w := matchertest.New(t, 1)
+	s := w.OpenLog().Sequencer()
+	w.Signal(0, matchertest.Child(0))
+	step(t, s)
+	before := s.State().Size
+	p := w.Signal(0, matchertest.Child(1))
+	step(t, s)
+	stored, _, err := w.Store.Signal(t.Context(), w.Keys.Idx(1, p.Statement.Faces[0].Tag), p.Statement.Party)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, ok, err := s.Inclusion(t.Context(), before, stored.Granted.Leaf); ok || err != nil {
+		t.Errorf("it is proven %t (%v)", ok, err)
+	}
+	if _, ok, err := s.Inclusion(t.Context(), s.State().Size, stored.Granted.Leaf); !ok || err != nil {
+		t.Errorf("in the log that has it, it is proven %t (%v)", ok, err)
 	}
 }
