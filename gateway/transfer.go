@@ -379,7 +379,7 @@ func (p *Party) transferStatus(v view, t Transfer) (TransferStatus, error) {
 			return false, err
 		case status.Transfer != t.ID:
 			s.Done++
-		case status.State.Ended() || status.State.Stands() && status.Signal == nil:
+		case status.State.Ended():
 			s.Ended++
 		case len(status.Faults) > 0, status.State == StateLost:
 			s.Waiting = append(s.Waiting, status)

@@ -754,3 +754,76 @@ func TestWhatIsWithdrawnGetsNoCard(t *testing.T) {
 		t.Errorf("rev %d", s.Signal.Rev)
 	}
 }
+
+// What ended while its card was to come is told as such, before and after it is swept, and gets
+// nothing when the transfer is made again. Nor does what has a newer card by then.
+func TestATransferOfWhatEndsMeanwhile(t *testing.T) {
+	w := gatewaytest.New(t, 1)
+	h := w.Run(0)
+	a := bootstrap(t, w, h, 0)
+	hire(t, a, "jansen", "bakker")
+	p := a.Party
+	newer := signal(t, p, child(3), terms("jansen", "A-3"))
+	transfer(t, a, "jansen", "bakker", newCard)
+	transferDone(t, a, "jansen")
+	own := gateway.Card{Name: "B. Bakker", Phone: "2"}
+	if _, err := p.Renew(newer.ID, gateway.Subject{}, gateway.Terms{Card: own}); err != nil {
+		t.Fatal(err)
+	}
+	settled(t, p, newer.ID)
+	withdrawn := signal(t, p, child(1), terms("jansen", "A-1"))
+	short := terms("jansen", "A-2")
+	short.TermDays = 28
+	signal(t, p, child(2), short)
+	w.OpenEpoch(2) // so a renewal needs the number
+	w.Publish()
+	if err := p.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	transfer(t, a, "jansen", "bakker", newCard)
+	if s := transferDone(t, a, "jansen"); len(s.Waiting) != 2 || s.Done != 1 {
+		t.Fatalf("at the beginning: %+v", s)
+	}
+	if s := settled(t, p, newer.ID); s.Signal.Card != own {
+		t.Error("made again, it takes a newer card away")
+	}
+	if _, err := p.Withdraw(withdrawn.ID, api.ReasonEnded); err != nil {
+		t.Fatal(err)
+	}
+	settled(t, p, withdrawn.ID)
+	changed := func() (n int) {
+		rows, _, err := a.Log(gateway.LogQuery{Signal: withdrawn.ID.String()}, gateway.ID{}, 50)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range rows {
+			if r.Record.Event == string(gateway.LogCardChanged) {
+				n++
+			}
+		}
+		return n
+	}
+	before := changed()
+	transfer(t, a, "jansen", "bakker", newCard)
+	if got := changed(); got != before {
+		t.Errorf("what has ended gets a card: %d in the log, %d before", got, before)
+	}
+	w.Advance(28 * 24 * time.Hour)
+	ended := func(when string) {
+		t.Helper()
+		if s := transferDone(t, a, "jansen"); s.Ended != 2 || s.Total != 3 || len(s.Waiting) != 0 {
+			t.Errorf("%s: %+v", when, s)
+		}
+	}
+	ended("before the sweep")
+	for range 2 {
+		if err := p.Sweep(); err != nil {
+			t.Fatal(err)
+		}
+		w.Advance(31 * 24 * time.Hour)
+	}
+	if _, err := p.Registration(withdrawn.ID); !errors.Is(err, gateway.ErrNotFound) {
+		t.Fatalf("it is kept: %v", err)
+	}
+	ended("when it is no longer kept")
+}
