@@ -145,18 +145,10 @@ func (m *Match) toAnswer(other api.PartyID, over bool) (*Member, error) {
 // AwaitAnswers waits until no answer in a match is on its way, or until ctx is done,
 // which is no error.
 func (p *Party) AwaitAnswers(ctx context.Context, name api.MatchID) error {
-	for {
-		changed := p.changed.wait()
+	return p.until(ctx, func() (bool, error) {
 		s, err := p.MatchByID(name)
-		if err != nil || s.Settled() {
-			return err
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return nil
-		}
-	}
+		return s.Settled(), err
+	})
 }
 
 // prepareAnswer makes the signed act of an answer. It waits for one that was signed

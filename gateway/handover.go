@@ -128,18 +128,10 @@ func (p *Party) givable(h api.Handover, today encoding.Date) error {
 // AwaitGiven waits until nothing that is said of handing a registration's signal over is on
 // its way, or until ctx is done, which is no error.
 func (p *Party) AwaitGiven(ctx context.Context, id ID) error {
-	for {
-		changed := p.changed.wait()
+	return p.until(ctx, func() (bool, error) {
 		s, err := p.Registration(id)
-		if err != nil || s.Signal == nil || s.Signal.Given.Job.IsZero() {
-			return err
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return nil
-		}
-	}
+		return s.Signal == nil || s.Signal.Given.Job.IsZero(), err
+	})
 }
 
 // prepareHandover makes the signed act. It waits for one that was signed before. p.mu is held.

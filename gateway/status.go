@@ -214,16 +214,28 @@ func (p *Party) waitFor(ctx context.Context, id ID) error {
 		if err != nil || reg.Job.IsZero() || reg.Job == done {
 			return err
 		}
-		for changed := p.changed.wait(); p.queue.has(reg.Job); changed = p.changed.wait() {
-			select {
-			case <-changed:
-			case <-ctx.Done():
-				return nil
-			}
+		err = p.until(ctx, func() (bool, error) { return !p.queue.has(reg.Job), nil })
+		if err != nil || ctx.Err() != nil {
+			return err
 		}
 		done = reg.Job // another one may have come after it
 	}
 	return nil
+}
+
+// until waits until something is done, or until ctx is, which is no error.
+func (p *Party) until(ctx context.Context, done func() (bool, error)) error {
+	for {
+		changed := p.changed.wait()
+		if is, err := done(); is || err != nil {
+			return err
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil
+		}
+	}
 }
 
 // Queue tells how many jobs there are and since when the oldest.
