@@ -435,7 +435,7 @@ func TestAdmission(t *testing.T) {
 		{"issued_too_far_ahead", api.CodeIssued, func(s st) { s.Issued = now.Add(10*time.Minute + time.Second) }},
 		{"expires_today", api.CodeExpires, func(s st) { s.Expires = day(0, 0) }},
 		{"expires_beyond_two_years_and_a_day", api.CodeExpires, func(s st) { s.Expires = day(2, 2) }},
-		{"takes_over", api.CodeUnsupported, func(s st) { s.TakesOver = api.NewSID() }},
+		{"takes_over_what_nobody_gave", api.CodeHandover, func(s st) { s.TakesOver = api.NewSID() }},
 		{"another_epoch", api.CodeEpoch, func(s st) { s.Faces[0].Epoch = 2 }},
 		{"a_face_too_many", api.CodeEpoch, func(s st) { s.Faces = append(s.Faces, s.Faces[0]); s.Faces[1].Epoch = 2 }},
 		{"another_card", api.CodeFaces, func(s st) { s.Faces[0].Card[0] ^= 1 }},
@@ -484,7 +484,7 @@ func TestAdmission(t *testing.T) {
 		change func(*api.Act)
 	}{
 		{"act_without_reason", api.CodeMalformed, func(a *api.Act) { a.Body = "" }},
-		{"act_not_taken_yet", api.CodeUnsupported, func(a *api.Act) { a.Act = api.ActHandover }},
+		{"act_not_taken_yet", api.CodeUnsupported, func(a *api.Act) { a.Act = api.ActLead }},
 		{"act_names_a_match", api.CodeMalformed, func(a *api.Act) { a.Match = api.NewMatchID() }},
 		{"act_under_another_tag", api.CodeUnknownSignal, func(a *api.Act) { a.Tag = matchertest.Child(9) }},
 	} {
