@@ -308,16 +308,17 @@ func (s Signal) next() api.Statement {
 }
 
 // revise puts into a batch the job that makes of a signal which stood already what another
-// registration of it asks: that it takes the place of another party's, or has the desk's card.
-// Nil when there is nothing to do. p.mu is held.
-func (p *Party) revise(b *batch, job Job, reg *Registration, signal Signal) *Job {
+// registration of it asks: that it takes the place of another party's, or has the desk's card
+// for whoever owns it. Nil when there is nothing to do. The batch can be read. p.mu is held.
+func (p *Party) revise(b *batch, job Job, reg *Registration, signal Signal) (*Job, error) {
 	takes := !job.TakesOver.IsZero() && signal.next().TakesOver != job.TakesOver
-	if !takes && !(reg.Shielded && signal.Card != p.card) {
-		return nil
+	shielded, err := p.shielded(b.view(), signal.SID)
+	if err != nil || !takes && !(shielded && signal.Card != p.card) {
+		return nil, err
 	}
 	now := p.g.now()
-	next := Job{ID: newID(now), Kind: JobRenew, Created: now.UTC(), Registration: reg.ID, SID: signal.SID, TakesOver: job.TakesOver, User: job.User}
+	next := Job{ID: newID(now), Kind: JobRenew, Created: now.UTC(), Registration: reg.ID, SID: signal.SID, TakesOver: job.TakesOver, Bulk: !takes, User: job.User}
 	b.put(p.key.job(next.ID), next)
 	reg.Job = next.ID
-	return &next
+	return &next, nil
 }

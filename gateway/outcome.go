@@ -110,7 +110,9 @@ func (p *Party) registered(b *batch, a answered) error {
 		return err
 	} else if err := p.rejoin(b, &reg, before, lost); err != nil {
 		return err
-	} else if next = p.revise(b, job, &reg, signal); next == nil {
+	} else if next, err = p.revise(b, job, &reg, signal); err != nil {
+		return err
+	} else if next == nil {
 		if err := p.cardDue(b, &reg, &signal, job.ID, map[api.SID]bool{}); err != nil {
 			return err
 		}
@@ -162,7 +164,8 @@ func (p *Party) receipted(v view, of answered, own bool) (Signal, error) {
 }
 
 // join makes a registration an owner of its signal, unless the same professional
-// owns it already under the same reference: then this is a repeat of that one.
+// owns it already under the same reference: then this is a repeat of that one, which is
+// shielded if this is.
 func (p *Party) join(b *batch, reg *Registration) error {
 	owners, err := p.owners(b.view(), reg.SID)
 	if err != nil {
@@ -175,6 +178,10 @@ func (p *Party) join(b *batch, reg *Registration) error {
 		}
 		if other.ID != reg.ID && other.Owner == reg.Owner && other.Reference == reg.Reference {
 			reg.State, reg.Into = StateMerged, other.ID
+			if reg.Shielded && !other.Shielded {
+				other.Shielded = true
+				b.put(p.key.registration(other.ID), other)
+			}
 			return nil
 		}
 	}

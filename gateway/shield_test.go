@@ -72,3 +72,64 @@ func TestAShieldedSignal(t *testing.T) {
 	settled(t, a, first.ID)
 	shown(t, b, "J. Jansen")
 }
+
+// Where another card is all that is needed, the signal stands no longer than was asked for.
+func TestToShieldIsNoRenewal(t *testing.T) {
+	w := gatewaytest.New(t, 1)
+	a := w.Run(0).Of(0)
+	short := terms("jansen", "A-1")
+	short.TermDays, short.Card = 60, gateway.Card{Name: "J. Jansen", Phone: "+31 30 5550101"}
+	first := signal(t, a, child(1), short)
+	hidden := terms("visser", "A-2")
+	hidden.Shielded = true
+	signal(t, a, child(1), hidden)
+	if s := settled(t, a, first.ID).Signal; s.Rev != 2 || s.Expires != first.Signal.Expires {
+		t.Errorf("revision %d expires on %v, and the one before it on %v", s.Rev, s.Expires, first.Signal.Expires)
+	}
+}
+
+// Who signals a child once more under the same reference, and shielded now, is.
+func TestWhoRepeatsIsShielded(t *testing.T) {
+	w := gatewaytest.New(t, 1)
+	a := w.Run(0).Of(0)
+	own := terms("jansen", "A-1")
+	own.Card = gateway.Card{Name: "J. Jansen", Phone: "+31 30 5550101"}
+	first := signal(t, a, child(1), own)
+	hidden := terms("jansen", "A-1")
+	hidden.Shielded = true
+	second := signal(t, a, child(1), hidden)
+	if second.Into != first.ID {
+		t.Fatal("it is no repeat")
+	}
+	eventually(t, "the desk's card", func() bool {
+		s, err := a.Registration(first.ID)
+		return err == nil && s.Signal != nil && s.Signal.Card != own.Card && s.Shielded
+	})
+}
+
+// A signal that was lost is shielded again, whoever of its owners makes it anew.
+func TestAShieldedSignalMadeAnewByAColleague(t *testing.T) {
+	w := gatewaytest.New(t, 1)
+	a := w.Run(0).Of(0)
+	own := terms("jansen", "A-1")
+	own.Card = gateway.Card{Name: "J. Jansen", Phone: "+31 30 5550101"}
+	first := signal(t, a, child(1), own)
+	hidden := terms("visser", "A-2")
+	hidden.Shielded = true
+	second := signal(t, a, child(1), hidden)
+	settled(t, a, second.ID)
+	w.OpenEpoch(2)
+	w.Publish()
+	refresh(t, a)
+	steal(t, w)
+	refresh(t, a)
+	becomes(t, a, first.ID, gateway.StateLost)
+	if _, err := a.Renew(first.ID, child(1), gateway.Terms{Card: own.Card}); err != nil {
+		t.Fatal(err)
+	}
+	settled(t, a, first.ID)
+	if s := settled(t, a, second.ID); s.Signal == nil || s.Signal.Card == own.Card {
+		t.Errorf("made anew it is %s, with a colleague's card", s.State)
+	}
+	unbroken(t, a)
+}
