@@ -254,7 +254,12 @@ func TestMailThatNeverGoesIsADeadLetter(t *testing.T) {
 	if r := x.settled(t, "jansen"); r.Dead != 1 || r.Last != gateway.Result(mail.Busy) {
 		t.Errorf("%s, %d dead letters", r.Last, r.Dead)
 	}
-	// And a recipient whom nothing waits for is forgotten.
+	// And a recipient whom nothing waits for is forgotten; not as long as nobody has seen
+	// the match, of which he is reminded.
+	m := match(t, x.a, func(gateway.MatchStatus) bool { return true })
+	if _, err := admin(x.a).See(m.Match.Match); err != nil {
+		t.Fatal(err)
+	}
 	x.settled(t, "smit")
 	x.Advance(48 * time.Hour)
 	if err := x.a.Sweep(); err != nil {
