@@ -357,3 +357,9 @@ func (p *Party) MaybeLost(leaf api.Hash) (since time.Time, listed bool) {
 	row, err := get[owedLeaf](p.g.store.view, p.key.leaf(leaf))
 	return row.Lost, err == nil
 }
+
+// SignalRow tells whether there is one of a signal.
+func (p *Party) SignalRow(sid api.SID) bool {
+	_, err := get[Signal](p.g.store.view, p.key.signal(sid))
+	return err == nil
+}

@@ -238,7 +238,9 @@ func (p *Party) handedOver(b *batch, msg *Message) error {
 	} else if err != nil {
 		return err
 	}
-	if to := msg.Other.Party; signal.Given.Handover.To != to && signal.Given.Asked.To != to {
+	if given, err := p.mayHaveGiven(signal.Given, msg.Other.Party); err != nil {
+		return err
+	} else if !given {
 		msg.Problem = CodeNotGiven
 		return nil
 	}
@@ -258,6 +260,34 @@ func (p *Party) handedOver(b *batch, msg *Message) error {
 	}
 	b.delete(p.key.signal(msg.SID))
 	return nil
+}
+
+// mayHaveGiven tells whether a signal was given to a party, as far as the registry may know:
+// also by what was said before the last word, and whose receipt is still to come.
+func (p *Party) mayHaveGiven(g Given, to api.PartyID) (bool, error) {
+	if g.Handover.To == to || g.Asked.To == to {
+		return true, nil
+	}
+	for id := g.Job; !id.IsZero(); {
+		job, err := get[Job](p.g.store.view, p.key.job(id))
+		if errors.Is(err, errAbsent) {
+			return false, nil
+		} else if err != nil || job.Handover.To == to {
+			return err == nil, err
+		}
+		id = job.After
+	}
+	return false, nil
+}
+
+// retoldOffer tells whether a message of an offer says what is known here: as after a restore,
+// or of one that was taken back before we heard of it.
+func (p *Party) retoldOffer(b *batch, msg *Message) (bool, error) {
+	o, err := get[Offer](b.view(), p.key.offer(msg.Other.SID))
+	if errors.Is(err, errAbsent) {
+		return msg.Until.IsZero(), nil
+	}
+	return err == nil && o.Party == msg.Other.Party && o.Until == msg.Until, err
 }
 
 // Offers lists what other parties give to this one, the first that ends first. Nothing in

@@ -6,8 +6,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -464,5 +466,144 @@ func TestWhatIsGivenIsGivenAgain(t *testing.T) {
 		return err == nil && len(jobs) == 0 && giver.HasReadFeedOf(w.Matcher.Store.Incarnation())
 	})
 	signal(t, taker, child(1), takes(offer, "bakker", "B-1"))
+	endsAs(t, giver, mine.ID, gateway.StateHandedOver)
+}
+
+// The answer to a renewal, or to a colleague who signals the same child, comes when the signal
+// has been taken over already: then nothing of it comes back.
+func TestATakeoverThatOvertakesAnAnswer(t *testing.T) {
+	for name, ask := range map[string]func(t *testing.T, p *gateway.Party, mine gateway.ID) gateway.ID{
+		"renewal": func(t *testing.T, p *gateway.Party, mine gateway.ID) gateway.ID {
+			if _, err := p.Renew(mine, gateway.Subject{}, gateway.Terms{}); err != nil {
+				t.Fatal(err)
+			}
+			return mine
+		},
+		"colleague": func(t *testing.T, p *gateway.Party, mine gateway.ID) gateway.ID {
+			s, err := p.Signal(child(1), terms("pieters", "A-2"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return s.ID
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := gatewaytest.New(t, 2)
+			h := w.Run(0, 1)
+			giver, taker := h.Of(0), h.Of(1)
+			mine := signal(t, giver, child(1), terms("jansen", "A-1"))
+			gives(t, giver, mine.ID, 1, dayIn(w, 1))
+			offer := offered(t, taker, 1)[0]
+			reached, goOn := make(chan bool, 1), make(chan bool)
+			var asked atomic.Bool
+			w.Registry.OnAnswer(func(r *http.Request) {
+				if r.URL.Path == "/v1/signals" && asked.CompareAndSwap(false, true) {
+					reached <- true
+					<-goOn
+				}
+			})
+			of := ask(t, giver, mine.ID)
+			<-reached
+			signal(t, taker, child(1), takes(offer, "bakker", "B-1"))
+			endsAs(t, giver, mine.ID, gateway.StateHandedOver)
+			close(goOn)
+			eventually(t, "the queue", func() bool { jobs, err := giver.Jobs(); return err == nil && len(jobs) == 0 })
+			if broken, err := gateway.Broken(giver); err != nil || len(broken) > 0 {
+				t.Errorf("%q (%v)", broken, err)
+			}
+			if s, err := giver.Registration(of); err != nil || s.State.Stands() && s.SID == mine.SID {
+				t.Errorf("it is %s, by the signal that was taken over (%v)", s.State, err)
+			}
+			if n := giver.SignalRow(mine.SID); n {
+				t.Error("a row of the signal is left")
+			}
+		})
+	}
+}
+
+// What may have been said is given, also when something else is said after it, of which the
+// registry has not heard.
+func TestATakeoverOfWhatWasGivenBefore(t *testing.T) {
+	w := gatewaytest.New(t, 3)
+	h := w.Run(0, 1, 2)
+	giver, taker := h.Of(0), h.Of(1)
+	mine := signal(t, giver, child(1), terms("jansen", "A-1"))
+	w.Registry.Rewrite(func(path string, body []byte) []byte {
+		if path == "/v1/acts" {
+			return []byte("{}")
+		}
+		return body
+	})
+	if _, err := admin(giver).Give(mine.ID, gatewaytest.Party(1), dayIn(w, 1)); err != nil {
+		t.Fatal(err)
+	}
+	offer := offered(t, taker, 1)[0]
+	for range 2 {
+		if _, err := admin(giver).Give(mine.ID, gatewaytest.Party(2), dayIn(w, 1)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := admin(giver).Give(mine.ID, "", encoding.Date{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	signal(t, taker, child(1), takes(offer, "bakker", "B-1"))
+	if m := inbox(t, giver, 1)[0]; m.Problem != "" {
+		t.Errorf("the problem is %q", m.Problem)
+	}
+	if s, err := giver.Registration(mine.ID); err != nil || s.State != gateway.StateHandedOver {
+		t.Errorf("it is %s (%v)", s.State, err)
+	}
+	w.Registry.Rewrite(nil)
+	eventually(t, "the queue", func() bool { jobs, err := giver.Jobs(); return err == nil && len(jobs) == 0 })
+}
+
+// Who was told of an offer is not told again when the registry has been restored.
+func TestAnOfferIsToldOnce(t *testing.T) {
+	w := gatewaytest.New(t, 2)
+	h := w.Run(0, 1)
+	giver, taker := h.Of(0), h.Of(1)
+	mine := signal(t, giver, child(1), terms("jansen", "A-1"))
+	w.Backup("backup")
+	w.Advance(2 * time.Hour)
+	gives(t, giver, mine.ID, 1, dayIn(w, 9))
+	offered(t, taker, 1)
+	w.Restore("backup")
+	eventually(t, "the queue", func() bool {
+		jobs, err := giver.Jobs()
+		return err == nil && len(jobs) == 0 && giver.HasReadFeedOf(w.Matcher.Store.Incarnation())
+	})
+	gives(t, giver, mine.ID, 1, dayIn(w, 8))
+	eventually(t, "the later day", func() bool { return offered(t, taker, 1)[0].Until == dayIn(w, 8) })
+	if n := len(inbox(t, taker, 2)); n != 2 {
+		t.Errorf("the taker was told %d times", n)
+	}
+}
+
+// A signal that the journal takes out of a backup, as it was to end earlier, comes back with
+// what was given of it.
+func TestWhatIsGivenComesBackWithItsSignal(t *testing.T) {
+	w := gatewaytest.New(t, 2)
+	h := w.Run(0, 1)
+	giver, taker := h.Of(0), h.Of(1)
+	mine := signal(t, giver, child(1), terms("jansen", "A-1"))
+	gives(t, giver, mine.ID, 1, dayIn(w, 9))
+	offer := offered(t, taker, 1)[0]
+	w.Advance(30 * time.Hour)
+	w.Backup("backup")
+	w.Advance(2 * time.Hour)
+	if _, err := giver.Renew(mine.ID, gateway.Subject{}, gateway.Terms{TermDays: 60}); err != nil {
+		t.Fatal(err)
+	}
+	if s := settled(t, giver, mine.ID); s.Signal.Rev != 2 {
+		t.Fatal("it was not renewed")
+	}
+	w.Restore("backup")
+	eventually(t, "the queue", func() bool {
+		jobs, err := giver.Jobs()
+		return err == nil && len(jobs) == 0 && giver.HasReadFeedOf(w.Matcher.Store.Incarnation())
+	})
+	if s := signal(t, taker, child(1), takes(offer, "bakker", "B-1")); !s.State.Stands() {
+		t.Fatalf("the taker's is %s: %v", s.State, s.Faults)
+	}
 	endsAs(t, giver, mine.ID, gateway.StateHandedOver)
 }

@@ -196,6 +196,11 @@ func (p *Party) renewed(job Job, a api.Accepted, r api.Receipt) error {
 	if late, err := p.overtaken(job, r); late || err != nil {
 		return err
 	}
+	if _, err := get[Signal](p.g.store.view, p.key.signal(a.SID)); errors.Is(err, errAbsent) {
+		return p.ended(job, "gone", r) // taken over, or lost, before the answer came
+	} else if err != nil {
+		return err
+	}
 	b := p.g.store.batch()
 	defer b.close()
 	signal, err := p.receipted(p.g.store.view, answered{job, a, r}, true)

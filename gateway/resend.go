@@ -54,7 +54,8 @@ func (p *Party) sendAgain(feed feedState) error {
 		return err
 	}
 	err = scan(v, p.key.table(tableSignal), nil, false, func(_ []byte, s Signal) (bool, error) {
-		if g := s.Given; !g.At.IsZero() && !g.At.Before(since.Add(-clocksApart)) && !bytes.Equal(g.Incarnation, feed.Incarnation) {
+		// A revision that it lacks can have had the signal taken out, and what was given with it.
+		if g := s.Given; !g.At.IsZero() && (s.lacked(since) || !g.At.Before(since.Add(-clocksApart))) && !bytes.Equal(g.Incarnation, feed.Incarnation) {
 			if err := add(Job{Kind: JobHandover, SID: s.SID, Handover: g.Handover, User: g.User, Again: true}); err != nil {
 				return false, err
 			}
@@ -307,8 +308,11 @@ func (p *Party) resendRefused(ctx context.Context, began time.Time, job Job, cod
 // other names, and what was answered is answered again. Nobody is told, but the match
 // goes on as it is there now.
 func (p *Party) retold(b *batch, msg *Message, before bool) (bool, error) {
-	if msg.Problem != "" {
+	if msg.Problem != "" || before && msg.SID.IsZero() {
 		return before, nil
+	}
+	if msg.SID.IsZero() && msg.Kind == api.EventHandover {
+		return p.retoldOffer(b, msg)
 	}
 	m, err := p.currentMatch(b.view(), msg.SID)
 	if err != nil {
