@@ -54,9 +54,9 @@ func (c *change) tellOffer(giver registry.Signal, to api.PartyID) error {
 // giver is whose signal a statement takes over: one of the same child, whose party has given
 // it to the statement's. None of one that takes over nothing, or nothing that it did not take
 // over before. A store that was restored may lack the handover, or know already that it was
-// taken up.
-func (c *change) giver(s api.Statement, before api.SID) ([]registry.Signal, error) {
-	if s.TakesOver.IsZero() || s.TakesOver == before {
+// taken up: of a statement that it lacks, or that was made after one.
+func (c *change) giver(s, before api.Statement) ([]registry.Signal, error) {
+	if s.TakesOver.IsZero() || s.TakesOver == before.TakesOver {
 		return nil, nil
 	}
 	// Another party can have made the giver's sid that of its own.
@@ -66,7 +66,7 @@ func (c *change) giver(s api.Statement, before api.SID) ([]registry.Signal, erro
 	switch {
 	case i >= 0:
 		return []registry.Signal{c.live[i]}, nil
-	case c.again(s):
+	case c.again(s), s.Rev > before.Rev+1:
 		return nil, nil
 	}
 	return nil, api.Refuse(api.CodeHandover, nil)

@@ -392,3 +392,41 @@ func TestAHandoverThatTheBackupLacks(t *testing.T) {
 		})
 	}
 }
+
+// What took over is revised after a restore, whose backup lacks that it took over: by another
+// revision than was lost, that says so as well.
+func TestARevisionOfATakeoverThatTheBackupLacks(t *testing.T) {
+	for name, member := range map[string]bool{"by_a_revision": true, "by_a_new_signal": false} {
+		t.Run(name, func(t *testing.T) {
+			w := matchertest.New(t, 2)
+			w.KeepJournal()
+			giver := w.Signal(0, matchertest.Child(1))
+			taken(t, w, giver, w.Offer(giver, 1, inDays(w, 9)))
+			now := takes(w, 1, giver)
+			if member {
+				now = w.Signal(1, matchertest.Child(1))
+			}
+			revised := func(rev uint64) matchertest.Paper {
+				return w.Write(1, matchertest.Child(1), now.Statement.SID, rev, func(s *api.Statement) { s.TakesOver = giver.Statement.SID })
+			}
+			w.Backup("backup")
+			w.Advance(time.Hour)
+			if member {
+				now = revised(2)
+			}
+			send(t, w, now)
+			w.Advance(time.Hour)
+			w.Restore("backup")
+			w.Advance(time.Hour)
+			if _, err := w.Send(revised(now.Statement.Rev + 1)); err != nil {
+				t.Fatal(err)
+			}
+			if done, found := checked(t, w); done.Signals != 1 || len(found) > 0 {
+				t.Errorf("%+v, %q", done, found)
+			}
+			other := w.Write(1, matchertest.Child(1), now.Statement.SID, now.Statement.Rev+2, func(s *api.Statement) { s.TakesOver = api.NewSID() })
+			_, err := w.Send(other)
+			wantCode(t, err, api.CodeHandover)
+		})
+	}
+}

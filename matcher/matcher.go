@@ -222,7 +222,7 @@ func (c *change) submit(signal *registry.Signal, refusal error) (created bool, e
 		case !keepsTags(stored, *signal):
 			return false, api.Refuse(api.CodeTag, nil)
 		}
-		giver, err := c.giver(signal.Statement, stored.TakesOver)
+		giver, err := c.giver(signal.Statement, stored.Statement)
 		if err := errors.Join(err, c.takeSignal(signal.Statement), c.tellAgain(stored)); err != nil {
 			return false, err
 		}
@@ -240,7 +240,7 @@ func (c *change) submit(signal *registry.Signal, refusal error) (created bool, e
 	}
 	var giver []registry.Signal
 	if !found {
-		if giver, err = c.giver(signal.Statement, api.SID{}); err != nil {
+		if giver, err = c.giver(signal.Statement, api.Statement{}); err != nil {
 			return false, err
 		}
 	}
