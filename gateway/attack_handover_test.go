@@ -52,9 +52,13 @@ func TestAttackHandover(t *testing.T) {
 	handover := func(signer int, party api.PartyID, to api.PartyID) api.ActRequest {
 		t.Helper()
 		key, id := signingKey(t, w, signer)
+		given := api.Handover{To: to, Until: dayIn(w, 9)}
+		if to == "" {
+			given = api.Handover{}
+		}
 		text, err := api.Act{
 			Dep: m.Dep, Party: party, KeyID: id, Act: api.ActHandover, SID: own.SID, Rev: 1, Tag: api.Tag(tok.Tag), Issued: w.Now(),
-			Body: api.Handover{To: to, Until: dayIn(w, 9)}.Body(),
+			Body: given.Body(),
 		}.Encode()
 		fatal(t, err)
 		return api.ActRequest{Signed: api.Sign(key, text)}
@@ -96,6 +100,17 @@ func TestAttackHandover(t *testing.T) {
 	}
 	refused("it gives itself the sid that it took", api.CodeMalformed, "/v1/acts", handover(2, thief, thief))
 	offer := offered(t, b, 1)[0]
+	for _, to := range []api.PartyID{b.ID(), ""} { // and to party 1, and takes it back
+		if status, code := send("/v1/acts", handover(2, thief, to)); code != "" {
+			t.Fatalf("it gives what it took: %d %s", status, code)
+		}
+	}
+	signal(t, a, child(3), terms("jansen", "A-3"))
+	signal(t, b, child(3), terms("bakker", "B-3"))
+	match(t, b, func(m gateway.MatchStatus) bool { return true }) // told behind it
+	if still := offered(t, b, 1)[0]; still.Party != a.ID() || still.Until != offer.Until {
+		t.Errorf("what stands is an offer of %s until %v", still.Party, still.Until)
+	}
 
 	w.Advance(48 * time.Hour)
 	if status, code := ask(t, w, 1, m.Registry.URL+"/v1/signals", m.Registry.TLS,

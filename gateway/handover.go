@@ -281,13 +281,16 @@ func (p *Party) mayHaveGiven(g Given, to api.PartyID) (bool, error) {
 }
 
 // retoldOffer tells whether a message of an offer says what is known here: as after a restore,
-// or of one that was taken back before we heard of it.
+// or of one that was taken back before we heard of it. Nobody takes the place of an offer that
+// stands by making its sid that of a signal of his own.
 func (p *Party) retoldOffer(b *batch, msg *Message) (bool, error) {
 	o, err := get[Offer](b.view(), p.key.offer(msg.Other.SID))
 	if errors.Is(err, errAbsent) {
 		return msg.Until.IsZero(), nil
+	} else if err != nil || o.Party == msg.Other.Party {
+		return err == nil && o.Until == msg.Until, err
 	}
-	return err == nil && o.Party == msg.Other.Party && o.Until == msg.Until, err
+	return o.Until.Compare(identity.Today(p.g.now())) >= 0, nil
 }
 
 // Offers lists what other parties give to this one, the first that ends first. Nothing in
