@@ -223,7 +223,10 @@ func (c *change) submit(signal *registry.Signal, refusal error) (created bool, e
 			return false, api.Refuse(api.CodeTag, nil)
 		}
 		giver, err := c.giver(signal.Statement, stored.Statement)
-		if err := errors.Join(err, c.takeSignal(signal.Statement), c.tellAgain(stored)); err != nil {
+		if err != nil {
+			return false, err
+		}
+		if err := errors.Join(c.takeSignal(signal.Statement), c.tellAgain(stored)); err != nil {
 			return false, err
 		}
 		signal.Before, signal.Offer = stored.History(), stored.Offer
