@@ -104,7 +104,7 @@ func TestWhatIsLostIsMadeAnew(t *testing.T) {
 	if destroyed, stripped := steal(t, w); destroyed != 4 || stripped != 2 {
 		t.Errorf("%d destroyed, %d stripped", destroyed, stripped)
 	}
-	refresh(t, a, b)
+	refresh(t, a) // the other hears of another epoch first, by what one revises, and looks for itself
 	for _, id := range []gateway.ID{first.ID, colleague.ID, second.ID, given.ID} {
 		if s := becomes(t, a, id, gateway.StateLost); s.Signal != nil || s.Match != nil && s.Match.Ended.IsZero() {
 			t.Error("something of what is lost is left")

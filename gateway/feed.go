@@ -75,8 +75,11 @@ func (p *Party) poll(ctx context.Context) error {
 		return nil
 	}
 	messages := p.readEvents(m, d, got.Items)
-	if slices.ContainsFunc(messages, func(msg Message) bool { return msg.Problem != "" }) {
-		// A party or key may be newer than our directory.
+	open := m.Open()
+	behind := len(open) > 0 && slices.ContainsFunc(got.Items, func(e api.Event) bool { return e.Epoch > open[0].Number })
+	if behind || slices.ContainsFunc(messages, func(msg Message) bool { return msg.Problem != "" }) {
+		// The registry matches on a later epoch than our manifest has, or a party or key may be
+		// newer than our directory.
 		if err := p.g.roots.refresh(ctx, p, arrived); err == nil {
 			if m, d, err = p.g.roots.inForce(); err == nil {
 				messages = p.readEvents(m, d, got.Items)

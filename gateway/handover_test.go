@@ -462,8 +462,9 @@ func TestWhatIsGivenIsGivenAgain(t *testing.T) {
 	offer := offered(t, taker, 1)[0]
 	w.Restore("backup")
 	eventually(t, "the queue", func() bool {
+		read := giver.HasReadFeedOf(w.Matcher.Store.Incarnation()) // before it is seen that no jobs came of it
 		jobs, err := giver.Jobs()
-		return err == nil && len(jobs) == 0 && giver.HasReadFeedOf(w.Matcher.Store.Incarnation())
+		return read && err == nil && len(jobs) == 0
 	})
 	signal(t, taker, child(1), takes(offer, "bakker", "B-1"))
 	endsAs(t, giver, mine.ID, gateway.StateHandedOver)
@@ -569,8 +570,9 @@ func TestAnOfferIsToldOnce(t *testing.T) {
 	offered(t, taker, 1)
 	w.Restore("backup")
 	eventually(t, "the queue", func() bool {
+		read := giver.HasReadFeedOf(w.Matcher.Store.Incarnation()) // before it is seen that no jobs came of it
 		jobs, err := giver.Jobs()
-		return err == nil && len(jobs) == 0 && giver.HasReadFeedOf(w.Matcher.Store.Incarnation())
+		return read && err == nil && len(jobs) == 0
 	})
 	gives(t, giver, mine.ID, 1, dayIn(w, 8))
 	eventually(t, "the later day", func() bool { return offered(t, taker, 1)[0].Until == dayIn(w, 8) })
@@ -599,8 +601,9 @@ func TestWhatIsGivenComesBackWithItsSignal(t *testing.T) {
 	}
 	w.Restore("backup")
 	eventually(t, "the queue", func() bool {
+		read := giver.HasReadFeedOf(w.Matcher.Store.Incarnation()) // before it is seen that no jobs came of it
 		jobs, err := giver.Jobs()
-		return err == nil && len(jobs) == 0 && giver.HasReadFeedOf(w.Matcher.Store.Incarnation())
+		return read && err == nil && len(jobs) == 0
 	})
 	if s := signal(t, taker, child(1), takes(offer, "bakker", "B-1")); !s.State.Stands() {
 		t.Fatalf("the taker's is %s: %v", s.State, s.Faults)

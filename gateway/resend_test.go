@@ -96,8 +96,9 @@ func TestASecondRestoreTellsNothingOfWhoLeft(t *testing.T) {
 		w.Restore(backup)
 		for _, p := range []*gateway.Party{a, b} {
 			eventually(t, "a feed", func() bool {
+				read := p.HasReadFeedOf(w.Matcher.Store.Incarnation()) // before it is seen that no jobs came of it
 				jobs, err := p.Jobs()
-				return err == nil && len(jobs) == 0 && p.HasReadFeedOf(w.Matcher.Store.Incarnation())
+				return read && err == nil && len(jobs) == 0
 			})
 		}
 	}
@@ -171,8 +172,9 @@ func TestAnAnswerGivenAgainDoesNotFollowTheNext(t *testing.T) {
 	read := func(p *gateway.Party) {
 		t.Helper()
 		eventually(t, "a feed", func() bool {
+			read := p.HasReadFeedOf(w.Matcher.Store.Incarnation()) // before it is seen that no jobs came of it
 			jobs, err := p.Jobs()
-			return err == nil && len(jobs) == 0 && p.HasReadFeedOf(w.Matcher.Store.Incarnation())
+			return read && err == nil && len(jobs) == 0
 		})
 	}
 	w.Backup("first")
@@ -288,8 +290,9 @@ func TestAnAnswerGivenAgainThatRestsIsNotTheLastWord(t *testing.T) {
 	mu.Unlock()
 	w.Restore("backup")
 	eventually(t, "a feed", func() bool {
+		read := b.HasReadFeedOf(w.Matcher.Store.Incarnation()) // before it is seen that no jobs came of it
 		jobs, err := b.Jobs()
-		return err == nil && len(jobs) == 0 && b.HasReadFeedOf(w.Matcher.Store.Incarnation())
+		return read && err == nil && len(jobs) == 0
 	})
 	mu.Lock()
 	defer mu.Unlock()
@@ -357,8 +360,9 @@ func TestWhatIsWithdrawnWhileItLacksStaysSo(t *testing.T) {
 	w.Advance(25 * time.Hour)
 	for _, p := range []*gateway.Party{a, b} {
 		eventually(t, "a feed", func() bool {
+			read := p.HasReadFeedOf(w.Matcher.Store.Incarnation()) // before it is seen that no jobs came of it
 			jobs, err := p.Jobs()
-			return err == nil && len(jobs) == 0 && p.HasReadFeedOf(w.Matcher.Store.Incarnation())
+			return read && err == nil && len(jobs) == 0
 		})
 	}
 	err := w.Matcher.Store.Scan(t.Context(), registry.Idx{}, func(_ registry.Idx, signals []registry.Signal, _ registry.Match) error {
@@ -392,8 +396,9 @@ func TestAnEndedMatchIsLeftOnce(t *testing.T) {
 	h.Stop()
 	w.Restore("alone") // so the match has another name
 	eventually(t, "a resend", func() bool {
+		read := b.HasReadFeedOf(w.Matcher.Store.Incarnation()) // before it is seen that no jobs came of it
 		jobs, err := b.Jobs()
-		return err == nil && len(jobs) == 0 && b.HasReadFeedOf(w.Matcher.Store.Incarnation())
+		return read && err == nil && len(jobs) == 0
 	})
 	if _, err := b.Withdraw(s.ID, api.ReasonEnded); err != nil {
 		t.Fatal(err)
