@@ -500,7 +500,7 @@ func (a *Access) MatchByID(name api.MatchID) (MatchStatus, error) {
 	if !ok {
 		return MatchStatus{}, ErrNotFound
 	}
-	if a.Person != "" { // and not a program by itself
+	if a.Person != "" && slices.ContainsFunc(s.Others, Member.unseen) { // somebody looks, and not a program by itself
 		if _, err := a.See(name); err != nil {
 			return MatchStatus{}, err
 		}

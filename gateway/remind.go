@@ -72,13 +72,16 @@ func (p *Party) remind(v view, due *[]Message, msg Message, number uint64) (err 
 func (p *Party) expiring(v view, due *[]Message) error {
 	today := identity.Today(p.g.now())
 	return scan(v, p.key.table(tableSignal), nil, false, func(_ []byte, s Signal) (bool, error) {
-		st, err := api.ParseStatement(s.Statement.Signed)
-		if err != nil || s.Expires.IsZero() || !s.Live(today) {
+		if s.Expires.IsZero() || !s.Live(today) {
 			return true, nil
 		}
 		for _, days := range expiresIn {
 			from := s.Expires.AddDate(0, 0, -days)
-			if today.Compare(from) < 0 || identity.Today(st.Issued).Compare(from) >= 0 {
+			if today.Compare(from) < 0 {
+				continue
+			}
+			st, err := api.ParseStatement(s.Statement.Signed)
+			if err != nil || identity.Today(st.Issued).Compare(from) >= 0 {
 				continue
 			}
 			msg := Message{Kind: api.EventExpiring, SID: s.SID, Until: s.Expires}
@@ -107,18 +110,17 @@ func (p *Party) unseen(v view, due *[]Message) error {
 		return nil
 	}
 	return scan(v, p.key.table(tableMatch), nil, false, func(_ []byte, m Match) (bool, error) {
+		i := slices.IndexFunc(m.Others, func(o Member) bool {
+			return o.unseen() && encoding.DateOf(days.AddWorkingDays(identity.Today(o.Since).In(time.UTC), 1)).Compare(today) <= 0
+		})
+		if i < 0 || !m.Ended.IsZero() {
+			return true, nil
+		}
 		signal, err := get[Signal](v, p.key.signal(m.SID))
-		if errors.Is(err, errAbsent) || err == nil && (!m.Ended.IsZero() || !signal.Live(today)) {
+		if errors.Is(err, errAbsent) || err == nil && !signal.Live(today) {
 			return true, nil
 		} else if err != nil {
 			return false, err
-		}
-		i := slices.IndexFunc(m.Others, func(o Member) bool {
-			rings := encoding.DateOf(days.AddWorkingDays(identity.Today(o.Since).In(time.UTC), 1))
-			return o.unseen() && rings.Compare(today) <= 0
-		})
-		if i < 0 {
-			return true, nil
 		}
 		o := m.Others[i]
 		msg := Message{Kind: KindUnseen, Match: m.Match, SID: m.SID, Other: Other{Party: o.Party, Name: o.Name, Kind: o.Kind, SID: o.SID}}
