@@ -338,9 +338,7 @@ func (p *Party) enqueue(b *batch, now time.Time, reg Registration, id identity.I
 		return Registration{}, err
 	}
 	reg.State, reg.TermDays, reg.Warnings = StateQueued, t.TermDays, warnings(id, reg.Reference)
-	if reg.Shielded = reg.Shielded || t.Shielded; reg.Shielded {
-		t.Card = p.card
-	}
+	reg.Shielded = reg.Shielded || t.Shielded
 	b.put(p.key.registration(reg.ID), reg)
 	b.put(p.key.job(reg.Job), Job{
 		ID: reg.Job, Kind: JobSignal, Created: now.UTC(), Registration: reg.ID, Import: from.Import, Report: from.Report, Card: t.Card,

@@ -345,6 +345,9 @@ func (p *Party) prepareEvaluated(m *manifest.Manifest, batch *cohortBatch, i int
 		defer p.mu.Unlock()
 		return p.prepareRenewal(m, job, &c)
 	}
+	if reg.Shielded { // whatever card was asked for, then or since
+		job.Card = p.card
+	}
 	job.Prepared, err = p.statement(m, c, api.Statement{SID: api.NewSID(), Rev: 1, TakesOver: job.TakesOver}, job.Card, job.TermDays, p.g.now())
 	return &job, err
 }

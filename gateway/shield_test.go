@@ -133,3 +133,33 @@ func TestAShieldedSignalMadeAnewByAColleague(t *testing.T) {
 	}
 	unbroken(t, a)
 }
+
+// Nor does a card that a colleague gets with what is not sent yet.
+func TestAShieldedSignalThatWaits(t *testing.T) {
+	w := gatewaytest.New(t, 2)
+	h := w.Run(0, 1)
+	a, b := h.Of(0), h.Of(1)
+	makeUsers(t, a)
+	signal(t, b, child(1), terms("bakker", "B-1"))
+	for i := range w.Faults {
+		w.Faults[i].Set(gatewaytest.Away)
+	}
+	hidden := terms("jansen", "A-1")
+	hidden.Shielded = true
+	s, err := a.Signal(child(1), hidden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := admin(a).MakeTransfer("jansen", "visser", gateway.Card{Name: "V. Visser", Phone: "+31 30 5550102"}); err != nil {
+		t.Fatal(err)
+	}
+	for i := range w.Faults {
+		w.Faults[i].Set(gatewaytest.Works)
+	}
+	if s = settled(t, a, s.ID); !s.Shielded || s.Signal.Rev != 1 {
+		t.Errorf("it is shielded %t, revision %d", s.Shielded, s.Signal.Rev)
+	}
+	if m := inbox(t, b, 1)[0]; m.Kind != api.EventJoined || m.Other.Card != s.Signal.Card || m.Other.Card.Name == "V. Visser" {
+		t.Errorf("%s with the card of %q", m.Kind, m.Other.Card.Name)
+	}
+}

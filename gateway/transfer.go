@@ -238,7 +238,7 @@ func (p *Party) cardDue(b *batch, reg *Registration, signal *Signal, except ID, 
 	switch {
 	case reg.Card.IsZero():
 		return nil
-	case !reg.Into.IsZero(): // the one that it repeats has the signal
+	case !reg.Into.IsZero() || reg.Shielded: // the one that it repeats has the signal, or it keeps the party's
 		reg.Card, reg.Transfer = Card{}, ID{}
 		return nil
 	case !reg.State.Stands() || !reg.Job.IsZero() || len(reg.Faults) > 0:
