@@ -178,11 +178,7 @@ func (p *Party) prepareAnswer(m *manifest.Manifest, job Job) (*Job, error) {
 		return &job, nil
 	}
 	act := api.Act{Act: api.ActAnswer, Match: match.Match, OtherSID: job.Other, Body: string(job.Answer)}
-	// The same word signed in the same second would be the same act: taken, and forgotten.
-	if next := match.member(job.Other).Ours.Issued.Add(time.Second); next.After(now) {
-		now = next
-	}
-	job.Prepared, err = p.act(m, signal, act, now)
+	job.Prepared, err = p.act(m, signal, act, sayAt(match.member(job.Other).Ours.Issued, now))
 	return &job, err
 }
 
@@ -203,8 +199,8 @@ func (p *Party) answerable(job Job) (m Match, s Signal, fault Code, err error) {
 	return m, s, fault, nil
 }
 
-// receiptedAnswer stores that an answer was taken.
-func (p *Party) receiptedAnswer(job Job, r api.Receipt) error {
+// said stores that an answer or a handover was taken.
+func (p *Party) said(job Job, r api.Receipt) error {
 	act, err := api.ParseAct(job.Prepared.Signed.Signed)
 	if err != nil {
 		return err
@@ -214,8 +210,16 @@ func (p *Party) receiptedAnswer(job Job, r api.Receipt) error {
 	if late, err := p.overtaken(job, r); late || err != nil {
 		return err
 	}
+	if job.Kind == JobHandover {
+		return p.given(job, r, act.Issued)
+	}
+	return p.answered(job, r, act.Issued)
+}
+
+// answered stores that an answer was taken. p.mu is held.
+func (p *Party) answered(job Job, r api.Receipt, issued time.Time) error {
 	return p.endAnswer(job, "done", &r, func(o *Member) {
-		o.Ours.Incarnation, o.Ours.Issued = r.Incarnation[:], act.Issued
+		o.Ours.Incarnation, o.Ours.Issued = r.Incarnation[:], issued
 		if job.Again {
 			o.Again = ID{}
 			return
@@ -237,19 +241,29 @@ func (p *Party) unanswered(job Job, fault Code) error {
 }
 
 func (p *Party) endAnswer(job Job, outcome string, given *api.Receipt, change func(*Member)) error {
+	return p.endSaying(job, outcome, given, func(b *batch) error {
+		m, err := get[Match](p.g.store.view, p.key.match(job.Match))
+		if err != nil {
+			return err
+		}
+		if o := m.member(job.Other); o != nil {
+			change(o)
+			b.put(p.key.match(m.ID), m)
+		}
+		return nil
+	})
+}
+
+// endSaying ends the job of an answer or a handover. change puts into the batch what comes of
+// it, unless what it is about has been swept.
+func (p *Party) endSaying(job Job, outcome string, given *api.Receipt, change func(*batch) error) error {
 	b := p.g.store.batch()
 	defer b.close()
 	if given != nil {
 		p.owe(b, *given)
 	}
 	b.delete(p.key.job(job.ID))
-	m, err := get[Match](p.g.store.view, p.key.match(job.Match))
-	if err == nil {
-		if o := m.member(job.Other); o != nil {
-			change(o)
-			b.put(p.key.match(m.ID), m)
-		}
-	} else if !errors.Is(err, errAbsent) { // swept
+	if err := change(b); err != nil && !errors.Is(err, errAbsent) {
 		return err
 	}
 	if err := p.commit(b); err != nil {

@@ -156,27 +156,14 @@ func (p *Party) prepareHandover(m *manifest.Manifest, job Job) (*Job, error) {
 	case job.Prepared != nil:
 		return &job, nil
 	}
-	// The same signed in the same second would be the same act: taken, and forgotten.
-	if next := signal.Given.Issued.Add(time.Second); next.After(now) {
-		now = next
-	}
-	job.Prepared, err = p.act(m, signal, api.Act{Act: api.ActHandover, Body: job.Handover.Body()}, now)
+	job.Prepared, err = p.act(m, signal, api.Act{Act: api.ActHandover, Body: job.Handover.Body()}, sayAt(signal.Given.Issued, now))
 	return &job, err
 }
 
-// given stores that an act was taken.
-func (p *Party) given(job Job, r api.Receipt) error {
-	act, err := api.ParseAct(job.Prepared.Signed.Signed)
-	if err != nil {
-		return err
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if late, err := p.overtaken(job, r); late || err != nil {
-		return err
-	}
+// given stores that a handover was taken. p.mu is held.
+func (p *Party) given(job Job, r api.Receipt, issued time.Time) error {
 	return p.endGiving(job, "done", &r, func(g *Given) {
-		g.Incarnation, g.Issued = r.Incarnation[:], act.Issued
+		g.Incarnation, g.Issued = r.Incarnation[:], issued
 		g.Handover, g.At, g.User = job.Handover, p.g.now().UTC(), job.User
 		if g.Job == job.ID {
 			g.Job, g.Asked = ID{}, api.Handover{}
@@ -194,24 +181,14 @@ func (p *Party) notGiven(job Job, fault Code) error {
 }
 
 func (p *Party) endGiving(job Job, outcome string, given *api.Receipt, change func(*Given)) error {
-	b := p.g.store.batch()
-	defer b.close()
-	if given != nil {
-		p.owe(b, *given)
-	}
-	b.delete(p.key.job(job.ID))
-	signal, err := get[Signal](p.g.store.view, p.key.signal(job.SID))
-	if err == nil {
-		change(&signal.Given)
-		b.put(p.key.signal(signal.SID), signal)
-	} else if !errors.Is(err, errAbsent) {
+	return p.endSaying(job, outcome, given, func(b *batch) error {
+		signal, err := get[Signal](p.g.store.view, p.key.signal(job.SID))
+		if err == nil {
+			change(&signal.Given)
+			b.put(p.key.signal(signal.SID), signal)
+		}
 		return err
-	}
-	if err := p.commit(b); err != nil {
-		return err
-	}
-	p.finished(job, outcome)
-	return nil
+	})
 }
 
 // handedOver puts into a batch what a message of a handover does: of one that is offered to

@@ -183,6 +183,15 @@ func (p *Party) withdrawal(m *manifest.Manifest, s Signal, reason string, now ti
 	return p.act(m, s, api.Act{Act: api.ActWithdraw, Body: reason}, now)
 }
 
+// sayAt is when to sign what follows on an act of the same kind that was signed then: the same
+// word within the same second would be the same act, taken and forgotten.
+func sayAt(last, now time.Time) time.Time {
+	if next := last.Add(time.Second); next.After(now) {
+		return next
+	}
+	return now
+}
+
 // act signs an act on a signal, of which the rest is given.
 func (p *Party) act(m *manifest.Manifest, s Signal, act api.Act, now time.Time) (*Prepared, error) {
 	tag, err := p.tagInForce(m, s)

@@ -55,10 +55,8 @@ func (p *Party) send(ctx context.Context, job Job) error {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		return p.ended(job, "done", receipt)
-	case JobAnswer:
-		return p.receiptedAnswer(job, receipt)
-	case JobHandover:
-		return p.given(job, receipt)
+	case JobAnswer, JobHandover:
+		return p.said(job, receipt)
 	case JobRenew:
 		return p.renewed(job, accepted, receipt)
 	case JobResend:
@@ -242,7 +240,7 @@ func (p *Party) nextRevision(job Job, wait *waitError) error {
 		return err
 	}
 	now := p.g.now()
-	if act.Issued.After(now) { // see prepareAnswer
+	if act.Issued.After(now) { // see sayAt
 		now = act.Issued
 	}
 	if job.Prepared, err = p.act(m, signal, act, now); err != nil {
