@@ -120,7 +120,7 @@ func (p *Party) readEvent(m *manifest.Manifest, d *manifest.Directory, e api.Eve
 		msg.Problem = CodeEventKind
 		return msg
 	}
-	if e.Kind == api.EventAnswer || e.Kind == api.EventHandover {
+	if e.Kind == api.EventAnswer {
 		msg.Number = e.Other.Rev
 	}
 	if e.Own.SID.IsZero() { // what another gives to us is about no signal of ours
@@ -233,14 +233,19 @@ func (p *Party) keep(messages []Message, read func(*feedState), lacks time.Time)
 		}
 		kept = append(kept, msg)
 	}
-	if err := p.addressMail(b, kept); err != nil {
-		return err
-	}
 	read(&at)
 	if !lacks.IsZero() {
 		if err := p.mayLack(b, lacks, at.Incarnation); err != nil {
 			return err
 		}
+	}
+	return p.commitInbox(b, at, kept)
+}
+
+// commitInbox commits a batch with what the inbox has got, has it mailed and tells who waits.
+func (p *Party) commitInbox(b *batch, at feedState, kept []Message) error {
+	if err := p.addressMail(b, kept); err != nil {
+		return err
 	}
 	b.put(p.key.feed(), at)
 	if err := p.commit(b); err != nil {

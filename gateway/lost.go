@@ -171,15 +171,7 @@ func (p *Party) tellLost(b *batch, told []Message) error {
 		}
 		kept = append(kept, msg)
 	}
-	if err := p.addressMail(b, kept); err != nil {
-		return err
-	}
-	b.put(p.key.feed(), at)
-	if err := p.commit(b); err != nil {
-		return err
-	}
-	p.announce(kept)
-	return nil
+	return p.commitInbox(b, at, kept)
 }
 
 // lossMessage is the message that a signal of ours is lost.

@@ -317,7 +317,7 @@ type Message struct {
 	Owners   []Ownership   `json:"owners,omitempty"`
 	Other    Other         `json:"other"`
 	Answer   api.Answer    `json:"answer,omitempty"`  // the other's last one; absent when it or we have left since
-	Number   uint64        `json:"number,omitempty"`  // of the answer, or of what is offered
+	Number   uint64        `json:"number,omitempty"`  // of the answer
 	TookOver api.SID       `json:"tookOver,omitzero"` // the signal of our match whose place the other's has taken
 	Mistake  bool          `json:"mistake,omitempty"` // why the other has left
 	Until    encoding.Date `json:"until,omitzero"`    // the last day on which the other's signal can be taken over
