@@ -3,12 +3,10 @@
 package gateway_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"net/http"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -425,19 +423,7 @@ func TestWhatIsGivenAgainIsNotTheLastWord(t *testing.T) {
 	w.Advance(2 * time.Hour)
 	gives(t, giver, mine.ID, 1, dayIn(w, 9))
 	offered(t, h.Of(1), 1)
-	var mu sync.Mutex
-	var first []byte // the registry's answer to the first act from here on, which gets lost
-	w.Registry.Rewrite(func(path string, body []byte) []byte {
-		mu.Lock()
-		defer mu.Unlock()
-		if path == "/v1/acts" && bytes.Contains(body, []byte("receipt")) && first == nil {
-			first = bytes.Clone(body)
-		}
-		if first != nil && bytes.Equal(body, first) {
-			return []byte("{}")
-		}
-		return body
-	})
+	loseFirstAct(w)
 	w.Restore("backup")
 	eventually(t, "an act that rests", func() bool {
 		jobs, err := giver.Jobs()
@@ -461,11 +447,7 @@ func TestWhatIsGivenIsGivenAgain(t *testing.T) {
 	gives(t, giver, mine.ID, 1, dayIn(w, 9))
 	offer := offered(t, taker, 1)[0]
 	w.Restore("backup")
-	eventually(t, "the queue", func() bool {
-		read := giver.HasReadFeedOf(w.Matcher.Store.Incarnation()) // before it is seen that no jobs came of it
-		jobs, err := giver.Jobs()
-		return read && err == nil && len(jobs) == 0
-	})
+	caughtUp(t, w, giver)
 	signal(t, taker, child(1), takes(offer, "bakker", "B-1"))
 	endsAs(t, giver, mine.ID, gateway.StateHandedOver)
 }
@@ -569,11 +551,7 @@ func TestAnOfferIsToldOnce(t *testing.T) {
 	gives(t, giver, mine.ID, 1, dayIn(w, 9))
 	offered(t, taker, 1)
 	w.Restore("backup")
-	eventually(t, "the queue", func() bool {
-		read := giver.HasReadFeedOf(w.Matcher.Store.Incarnation()) // before it is seen that no jobs came of it
-		jobs, err := giver.Jobs()
-		return read && err == nil && len(jobs) == 0
-	})
+	caughtUp(t, w, giver)
 	gives(t, giver, mine.ID, 1, dayIn(w, 8))
 	eventually(t, "the later day", func() bool { return offered(t, taker, 1)[0].Until == dayIn(w, 8) })
 	if n := len(inbox(t, taker, 2)); n != 2 {
@@ -600,11 +578,7 @@ func TestWhatIsGivenComesBackWithItsSignal(t *testing.T) {
 		t.Fatal("it was not renewed")
 	}
 	w.Restore("backup")
-	eventually(t, "the queue", func() bool {
-		read := giver.HasReadFeedOf(w.Matcher.Store.Incarnation()) // before it is seen that no jobs came of it
-		jobs, err := giver.Jobs()
-		return read && err == nil && len(jobs) == 0
-	})
+	caughtUp(t, w, giver)
 	if s := signal(t, taker, child(1), takes(offer, "bakker", "B-1")); !s.State.Stands() {
 		t.Fatalf("the taker's is %s: %v", s.State, s.Faults)
 	}

@@ -34,6 +34,37 @@ func toldOf(t *testing.T, p *gateway.Party) (kinds []api.EventKind) {
 	return kinds
 }
 
+// caughtUp waits until parties have read the feed of the registry as it is now, and have done
+// what came of it: whether there are jobs is looked at when all of them are made.
+func caughtUp(t *testing.T, w *gatewaytest.World, parties ...*gateway.Party) {
+	t.Helper()
+	for _, p := range parties {
+		eventually(t, "a feed", func() bool {
+			read := p.HasReadFeedOf(w.Matcher.Store.Incarnation())
+			jobs, err := p.Jobs()
+			return read && err == nil && len(jobs) == 0
+		})
+	}
+}
+
+// loseFirstAct has the registry's answer to the first act from here on get lost, each time
+// that it is given.
+func loseFirstAct(w *gatewaytest.World) {
+	var mu sync.Mutex
+	var first []byte
+	w.Registry.Rewrite(func(path string, body []byte) []byte {
+		mu.Lock()
+		defer mu.Unlock()
+		if path == "/v1/acts" && bytes.Contains(body, []byte("receipt")) && first == nil {
+			first = bytes.Clone(body)
+		}
+		if first != nil && bytes.Equal(body, first) {
+			return []byte("{}")
+		}
+		return body
+	})
+}
+
 // seesOne tells whether somebody is present in the only match of a party.
 func seesOne(t *testing.T, p *gateway.Party) (present, doubted bool) {
 	t.Helper()
@@ -94,13 +125,7 @@ func TestASecondRestoreTellsNothingOfWhoLeft(t *testing.T) {
 	again := func(backup string) {
 		t.Helper()
 		w.Restore(backup)
-		for _, p := range []*gateway.Party{a, b} {
-			eventually(t, "a feed", func() bool {
-				read := p.HasReadFeedOf(w.Matcher.Store.Incarnation()) // before it is seen that no jobs came of it
-				jobs, err := p.Jobs()
-				return read && err == nil && len(jobs) == 0
-			})
-		}
+		caughtUp(t, w, a, b)
 	}
 	again("empty")
 	if _, err := b.Withdraw(s.ID, api.ReasonEnded); err != nil {
@@ -169,30 +194,22 @@ func TestAnAnswerGivenAgainDoesNotFollowTheNext(t *testing.T) {
 		}
 		matched()
 	}
-	read := func(p *gateway.Party) {
-		t.Helper()
-		eventually(t, "a feed", func() bool {
-			read := p.HasReadFeedOf(w.Matcher.Store.Incarnation()) // before it is seen that no jobs came of it
-			jobs, err := p.Jobs()
-			return read && err == nil && len(jobs) == 0
-		})
-	}
 	w.Backup("first")
 	w.Advance(2 * time.Hour)
 	says(api.AnswerInContact)
 	inbox(t, h.Of(0), 2)
 	h.Stop()
 	w.Restore("first")
-	read(b)
+	caughtUp(t, w, b)
 	w.Backup("second") // with the answer that was given again, which nobody has read
 	a := w.RunOn(h.FS, 0).Of(0)
-	read(a)
+	caughtUp(t, w, a)
 	says(api.AnswerWillCall)
 	inbox(t, a, 3)
 	w.Advance(2 * time.Hour)
 	w.Restore("second")
-	read(a)
-	read(b)
+	caughtUp(t, w, a)
+	caughtUp(t, w, b)
 	want := []api.EventKind{api.EventJoined, api.EventAnswer, api.EventAnswer, api.EventAnswer}
 	says(api.AnswerInContact) // behind all that came again
 	list := inbox(t, a, len(want))
@@ -245,7 +262,6 @@ func TestAnAnswerGivenAgainThatRestsIsNotTheLastWord(t *testing.T) {
 	w.Advance(2 * time.Hour)
 	answers(t, b, match(t, b, any), 0, api.AnswerInContact)
 	var mu sync.Mutex
-	var first []byte // the registry's answer to the first act from here on, which gets lost
 	said := map[string]int{}
 	w.Registry.OnAsked(func(r *http.Request) {
 		if r.URL.Path != "/v1/acts" {
@@ -266,17 +282,7 @@ func TestAnAnswerGivenAgainThatRestsIsNotTheLastWord(t *testing.T) {
 		defer mu.Unlock()
 		said[act.Body]++
 	})
-	w.Registry.Rewrite(func(path string, body []byte) []byte {
-		mu.Lock()
-		defer mu.Unlock()
-		if path == "/v1/acts" && bytes.Contains(body, []byte("receipt")) && first == nil {
-			first = bytes.Clone(body)
-		}
-		if first != nil && bytes.Equal(body, first) {
-			return []byte("{}")
-		}
-		return body
-	})
+	loseFirstAct(w)
 	w.Restore("backup")
 	eventually(t, "an answer that rests", func() bool {
 		jobs, err := b.Jobs()
@@ -289,11 +295,7 @@ func TestAnAnswerGivenAgainThatRestsIsNotTheLastWord(t *testing.T) {
 	clear(said)
 	mu.Unlock()
 	w.Restore("backup")
-	eventually(t, "a feed", func() bool {
-		read := b.HasReadFeedOf(w.Matcher.Store.Incarnation()) // before it is seen that no jobs came of it
-		jobs, err := b.Jobs()
-		return read && err == nil && len(jobs) == 0
-	})
+	caughtUp(t, w, b)
 	mu.Lock()
 	defer mu.Unlock()
 	if said[string(api.AnswerWillCall)] == 0 || said[string(api.AnswerInContact)] > 0 {
@@ -358,13 +360,7 @@ func TestWhatIsWithdrawnWhileItLacksStaysSo(t *testing.T) {
 	eventually(t, "that it left", func() bool { present, _ := seesOne(t, a); return !present })
 	w.Restore("newer")
 	w.Advance(25 * time.Hour)
-	for _, p := range []*gateway.Party{a, b} {
-		eventually(t, "a feed", func() bool {
-			read := p.HasReadFeedOf(w.Matcher.Store.Incarnation()) // before it is seen that no jobs came of it
-			jobs, err := p.Jobs()
-			return read && err == nil && len(jobs) == 0
-		})
-	}
+	caughtUp(t, w, a, b)
 	err := w.Matcher.Store.Scan(t.Context(), registry.Idx{}, func(_ registry.Idx, signals []registry.Signal, _ registry.Match) error {
 		for _, stored := range signals {
 			if stored.SID == s.SID {
@@ -395,11 +391,7 @@ func TestAnEndedMatchIsLeftOnce(t *testing.T) {
 	inbox(t, h.Of(0), 1)
 	h.Stop()
 	w.Restore("alone") // so the match has another name
-	eventually(t, "a resend", func() bool {
-		read := b.HasReadFeedOf(w.Matcher.Store.Incarnation()) // before it is seen that no jobs came of it
-		jobs, err := b.Jobs()
-		return read && err == nil && len(jobs) == 0
-	})
+	caughtUp(t, w, b)
 	if _, err := b.Withdraw(s.ID, api.ReasonEnded); err != nil {
 		t.Fatal(err)
 	}
