@@ -54,6 +54,20 @@ type eventCard struct {
 	Reachable string `json:"bereikbaarheid,omitempty"`
 }
 
+// About names what a message is about, as the API does: a match, a signal of ours, and a signal
+// that is offered to us. What it is not about is empty.
+func (m Message) About() (match, sid, offer string) {
+	if !m.Match.IsZero() {
+		match = m.Match.String()
+	}
+	if !m.SID.IsZero() {
+		sid = m.SID.String()
+	} else if !m.Until.IsZero() {
+		offer = m.Other.SID.String()
+	}
+	return match, sid, offer
+}
+
 // event makes the body of a message for a subscription, of at most webhook.MaxEvent
 // bytes.
 func (p *Party) event(s Subscription, m Message) ([]byte, error) {
@@ -64,14 +78,7 @@ func (p *Party) event(s Subscription, m Message) ([]byte, error) {
 	if m.Kind == api.EventExpiring {
 		data.Expires = m.Until.String()
 	}
-	if !m.Match.IsZero() {
-		data.Match = m.Match.String()
-	}
-	if !m.SID.IsZero() {
-		data.SID = m.SID.String()
-	} else if !m.Until.IsZero() {
-		data.Offer = m.Other.SID.String()
-	}
+	data.Match, data.SID, data.Offer = m.About()
 	prefix := s.Link
 	if prefix == "" {
 		prefix = p.link

@@ -155,14 +155,7 @@ func messageOf(m gateway.Message) Bericht {
 	if m.Kind == api.EventExpiring {
 		out.VerlooptOp = dateOf(m.Until)
 	}
-	if !m.Match.IsZero() {
-		out.Match = m.Match.String()
-	}
-	if !m.SID.IsZero() {
-		out.Sid = m.SID.String()
-	} else if !m.Until.IsZero() {
-		out.Overname = m.Other.SID.String()
-	}
+	out.Match, out.Sid, out.Overname = m.About()
 	for _, o := range m.Owners {
 		out.Signalen = append(out.Signalen, Eigenaar{Signaal: o.Registration.String(), Kenmerk: o.Reference, Hulpverlener: o.Owner})
 	}
